@@ -1,0 +1,156 @@
+"""The fixed-point IR: a straight list of integer operators over named tensors.
+
+Every operator is a frozen dataclass (`dfqgen.ops`) that knows its exact integer meaning. Running
+them in order with numpy is the specification: every kernel on every target equals it on every bit.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.qtype import Array, QType
+
+INT32_MAX = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class QTensor:
+    """An activation: NHWC shape (batch 1) and how its integers map to reals."""
+
+    name: str
+    shape: tuple[int, ...]
+    qtype: QType
+
+    @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def size_bytes(self) -> int:
+        return self.elements * (self.qtype.dtype.bits // 8)
+
+
+class QOp(ABC):
+    """An integer operator: `output = op(*inputs)`. `name` is the source layer's (untrusted text).
+
+    Subclasses are frozen dataclasses whose first three fields are `name`, `inputs`, `output`; all
+    other fields are attributes and constants (numpy arrays). They register themselves by class
+    name, which is also the operator's name in the text and JSON forms.
+    """
+
+    registry: ClassVar[dict[str, type[QOp]]] = {}
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # A dataclass with slots is created twice; the second one is the one that lives.
+        QOp.registry[cls.__name__] = cls
+
+    @abstractmethod
+    def evaluate(self, *inputs: Array) -> Array:
+        """Exact integer meaning, in numpy; axis 0 is the batch."""
+
+    @abstractmethod
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        """Check shapes and types, and prove that no int32 in a kernel can overflow.
+
+        Raises ProgramError with the reason.
+        """
+
+    def macs(self, output: QTensor) -> int:
+        """Multiply-accumulates to compute an output of this shape; 0 but for the linear operators."""
+        return 0
+
+    @property
+    def weight_bytes(self) -> int:
+        """Flash of the constants as the IR stores them: packed weights, int32 biases and multipliers."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class QPort:
+    """A program input or output; `permutation` as in `graph.Port`."""
+
+    name: str
+    tensor: str
+    permutation: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Integer operators in execution order, and the type of every tensor."""
+
+    name: str
+    inputs: tuple[QPort, ...]
+    outputs: tuple[QPort, ...]
+    tensors: Mapping[str, QTensor]
+    ops: tuple[QOp, ...]
+
+    @cached_property
+    def producers(self) -> Mapping[str, QOp]:
+        return {op.output: op for op in self.ops}
+
+    def tensors_of(self, op: QOp) -> tuple[tuple[QTensor, ...], QTensor]:
+        """The input and output types of an operator."""
+        return tuple(self.tensors[name] for name in op.inputs), self.tensors[op.output]
+
+    @property
+    def macs(self) -> int:
+        return sum(op.macs(self.tensors[op.output]) for op in self.ops)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(op.weight_bytes for op in self.ops)
+
+    def verify(self) -> None:
+        """Check that the program is well formed and cannot overflow. Raises ProgramError."""
+        known = {port.tensor for port in self.inputs}
+        for op in self.ops:
+            for name in op.inputs:
+                if name not in known:
+                    raise ProgramError(f"{op.name}: reads {name!r} before it is written")
+            if op.output in known:
+                raise ProgramError(f"{op.name}: writes {op.output!r} a second time")
+            known.add(op.output)
+            inputs, output = self.tensors_of(op)
+            op.verify(inputs, output)
+        for port in self.outputs:
+            if port.tensor not in known:
+                raise ProgramError(f"output {port.name!r} is never written")
+
+    def run(
+        self,
+        inputs: Mapping[str, Array],
+        watch: Callable[[QOp, Array], None] | None = None,
+    ) -> dict[str, Array]:
+        """Interpret on integer arrays by input tensor; gives the output tensors.
+
+        `watch` sees (operator, output) as each is computed.
+        """
+        values = {port.tensor: inputs[port.tensor] for port in self.inputs}
+        outputs = {port.tensor for port in self.outputs}
+        remaining: dict[str, int] = {}
+        for op in self.ops:
+            for name in op.inputs:
+                remaining[name] = remaining.get(name, 0) + 1
+        for op in self.ops:
+            result = op.evaluate(*(values[name] for name in op.inputs))
+            result = result.astype(self.tensors[op.output].qtype.dtype.carrier)
+            if watch is not None:
+                watch(op, result)
+            values[op.output] = result
+            for name in op.inputs:
+                remaining[name] -= 1
+                if not remaining[name] and name not in outputs:
+                    del values[name]
+        return {name: values[name] for name in outputs}

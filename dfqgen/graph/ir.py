@@ -1,0 +1,192 @@
+"""The float graph: small, typed, single assignment, channels last.
+
+A graph is a tuple of nodes in topological order. A node applies one operator (`dfqgen.ops`) to
+tensors and gives exactly one tensor. Weights are attributes of the operator, not tensors: what
+flows along the edges is activations only. Everything is immutable; a pass returns a new graph.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from dfqgen.fixedpoint.program import QOp
+    from dfqgen.fixedpoint.qtype import QType
+    from dfqgen.graph.site import Site
+    from dfqgen.statistics.channel import ChannelStatistics
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+
+class Op(ABC):
+    """A float operator. Subclasses are frozen dataclasses, one module a family in `dfqgen/ops`.
+
+    Axis 0 is the batch: `evaluate` accepts any batch, shapes are those of one sample (batch 1).
+
+    `keeps_type`: the output has the integer type of the input (the operator only moves or selects
+    elements). `fuses_clip`: a Clip after it becomes the bounds of its requantization.
+    """
+
+    keeps_type: ClassVar[bool] = False
+    fuses_clip: ClassVar[bool] = False
+
+    @abstractmethod
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        """Output shape for these input shapes; raises ValueError when they do not fit."""
+
+    @abstractmethod
+    def evaluate(self, *inputs: Array) -> Array:
+        """Float meaning, in numpy."""
+
+    @abstractmethod
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        """Statistics of the output from those of the inputs, which have these shapes and are taken as independent."""
+
+    @abstractmethod
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        """Integer operators with the same meaning at this place of the graph (see `Site`)."""
+
+    def output_type(self) -> QType | None:
+        """The integer type of the output where the operator fixes it (a softmax), else None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """`output = op(*inputs)`. `name` is the model's own text: never trust it in C, a path or HTML."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A graph input or output.
+
+    `permutation` maps the model's axes to ours (NCHW to NHWC is (0, 2, 3, 1)), None when they agree:
+    `ours = model_tensor.transpose(permutation)`.
+    """
+
+    name: str
+    tensor: str
+    shape: Shape
+    permutation: tuple[int, ...] | None = None
+
+    def from_model(self, value: Array) -> Array:
+        """An array in the model's axes, in ours."""
+        return value if self.permutation is None else value.transpose(self.permutation)
+
+    def to_model(self, value: Array) -> Array:
+        """An array in our axes, in the model's."""
+        return value if self.permutation is None else value.transpose(np.argsort(self.permutation))
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order between input and output ports."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: tuple[Node, ...]
+
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Shape of every tensor, by the operators' shape rules."""
+        shapes: dict[str, Shape] = {port.tensor: port.shape for port in self.inputs}
+        for node in self.nodes:
+            shapes[node.output] = node.op.infer_shape(*(shapes[name] for name in node.inputs))
+        return shapes
+
+    @cached_property
+    def producers(self) -> Mapping[str, Node]:
+        """The node that gives each tensor (graph inputs have none)."""
+        return {node.output: node for node in self.nodes}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes that read each tensor, in order, once per use."""
+        readers: dict[str, list[Node]] = {port.tensor: [] for port in self.inputs}
+        for node in self.nodes:
+            readers.setdefault(node.output, [])
+            for name in node.inputs:
+                readers[name].append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    @cached_property
+    def output_tensors(self) -> frozenset[str]:
+        return frozenset(port.tensor for port in self.outputs)
+
+    def sole_consumer(self, tensor: str) -> Node | None:
+        """The one node that reads `tensor`, or None when others (or the outside) see it too."""
+        readers = self.consumers[tensor]
+        return readers[0] if len(readers) == 1 and tensor not in self.output_tensors else None
+
+    def with_nodes(self, nodes: Iterable[Node]) -> Graph:
+        """The same ports around other nodes."""
+        return replace(self, nodes=tuple(nodes))
+
+    def replace_ops(self, ops: Mapping[str, Op]) -> Graph:
+        """The same graph with the operators of some nodes (by output tensor) exchanged."""
+        return self.with_nodes(
+            replace(node, op=ops[node.output]) if node.output in ops else node for node in self.nodes
+        )
+
+    def rename_tensors(self, rename: Mapping[str, str]) -> Graph:
+        """The same graph reading other tensors; chains a -> b -> c are followed."""
+
+        def final(name: str) -> str:
+            while name in rename:
+                name = rename[name]
+            return name
+
+        return replace(
+            self,
+            nodes=tuple(replace(n, inputs=tuple(final(i) for i in n.inputs)) for n in self.nodes),
+            outputs=tuple(replace(p, tensor=final(p.tensor)) for p in self.outputs),
+        )
+
+    def without_dead_nodes(self) -> Graph:
+        """The graph without nodes that no output depends on (dead code elimination)."""
+        live = set(self.output_tensors)
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            if node.output in live:
+                kept.append(node)
+                live.update(node.inputs)
+        return self.with_nodes(reversed(kept))
+
+    def evaluate(
+        self,
+        inputs: Mapping[str, Array],
+        watch: Callable[[Node, tuple[Array, ...], Array], Array | None] | None = None,
+    ) -> dict[str, Array]:
+        """Run the graph on arrays by input tensor (in our axes); gives the output tensors.
+
+        `watch` sees (node, inputs, output) as each is computed; what it returns, if anything, takes
+        the output's place. Tensors are dropped after their last use.
+        """
+        remaining = {name: len(nodes) for name, nodes in self.consumers.items()}
+        values: dict[str, Array] = {port.tensor: inputs[port.tensor] for port in self.inputs}
+        for node in self.nodes:
+            arguments = tuple(values[name] for name in node.inputs)
+            result = node.op.evaluate(*arguments)
+            if watch is not None:
+                seen = watch(node, arguments, result)
+                result = result if seen is None else seen
+            values[node.output] = result
+            for name in node.inputs:
+                remaining[name] -= 1
+                if not remaining[name] and name not in self.output_tensors:
+                    del values[name]
+        return {name: values[name] for name in self.output_tensors}

@@ -1,0 +1,58 @@
+"""What an operator sees when it is lowered to integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import IntType
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedWeight:
+    """Integers (int8 carrier, the weight's shape) with `real = scale[output channel] * integer`."""
+
+    values: Array
+    scale: Array
+    dtype: IntType = IntType.INT8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """One node about to become integer operators.
+
+    `clip` is the fused activation in real units: (lo, hi), each [channels] or [1], infinite where it
+    does not clip. `quantize_weight` turns the float weight [Cout, ...] of this
+    node into integers, given the smallest scale allowed for each output channel [Cout].
+    `power_of_two` asks for multipliers that are powers of two.
+    """
+
+    name: str
+    inputs: tuple[QTensor, ...]
+    output: QTensor
+    clip: tuple[Array, Array]
+    quantize_weight: Callable[[Array, Array], QuantizedWeight]
+    power_of_two: bool = False
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(tensor.name for tensor in self.inputs)
+
+    def integer_bounds(self) -> tuple[Array, Array]:
+        """The fused activation as bounds on the output integers, int64, [channels] or [1]."""
+        qtype = self.output.qtype
+
+        def bound(real: Array) -> Array:
+            q = np.asarray(real, np.float64) / qtype.scale
+            q = np.clip(q, -(2.0**31), 2.0**31)  # infinities
+            integers = np.floor(q + 0.5).astype(np.int64) + qtype.zero_point
+            return np.clip(integers, qtype.dtype.minimum, qtype.dtype.maximum)
+
+        return bound(self.clip[0]), bound(self.clip[1])

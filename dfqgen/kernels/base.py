@@ -1,0 +1,162 @@
+"""A kernel: one way to compute one integer operator in C, and all the compiler must know about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.targets import Isa
+
+Array = npt.NDArray[Any]
+OpT = TypeVar("OpT", bound=QOp)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConstArray:
+    """A `const` array in flash: its role in the layer ("weight"), and its integers as the kernel reads them."""
+
+    role: str
+    values: Array
+    comment: str = ""
+
+    @property
+    def ctype(self) -> str:
+        """C element type, from the numpy type."""
+        return f"{self.values.dtype.name}_t"
+
+    @property
+    def size_bytes(self) -> int:
+        return int(self.values.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One member of a layer's descriptor. A str value that names a ConstArray role becomes its symbol."""
+
+    name: str
+    value: int | str | tuple[int, ...]
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerCode:
+    """What the emitter writes for one layer.
+
+    net_weights.c gets `arrays`; net.c gets `static const <struct> <layer> = {fields};` and the call
+    `<function>(&<layer>, inputs..., output[, scratch]);` (scratch only when scratch_bytes > 0).
+    `title` is a short description for the comment and the report ("3x3 convolution, stride 2").
+    """
+
+    function: str
+    struct: str
+    title: str
+    fields: tuple[Field, ...]
+    arrays: tuple[ConstArray, ...] = ()
+
+
+class Kernel(ABC, Generic[OpT]):
+    """One C function of runtime_c and when it may be used. Stateless; register in `dfqgen.kernels`.
+
+    `header` is the file under runtime_c/ that defines the function (a `static` function whose first
+    parameter is the layer's descriptor). `isa` is what the target must have.
+    """
+
+    op: ClassVar[type[QOp]]
+    function: ClassVar[str]
+    header: ClassVar[str]
+    isa: ClassVar[Isa] = Isa.PORTABLE
+
+    @abstractmethod
+    def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        """Whether the function handles this shape and these types."""
+
+    @abstractmethod
+    def code(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        """Descriptor and packed constants."""
+
+    def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
+        """Working memory while the layer runs, 16-byte aligned."""
+        return 0
+
+    def overlap_lead_bytes(
+        self, op: OpT, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        """How far below input `index` the output must start to be allowed to overwrite it, if it may at all.
+
+        The kernel writes output byte j only when every input byte below dead(j) has been read for the
+        last time; any placement with `input address - output address >= max_j(j + 1 - dead(j))` is then
+        safe. 0 is exactly in place; None means the two must be disjoint.
+        """
+        return None
+
+    def cost(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> float:
+        """Instructions a call takes, roughly; the smallest among the supporting kernels is chosen."""
+        return float(max(op.macs(output), output.elements)) * 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One operator of the schedule with its kernel and its place in the arena (byte offsets)."""
+
+    op: QOp
+    kernel: Kernel[Any]
+    inputs: tuple[QTensor, ...]
+    output: QTensor
+    input_offsets: tuple[int, ...]
+    output_offset: int
+    scratch_offset: int = 0
+    scratch_bytes: int = 0
+
+    @property
+    def code(self) -> LayerCode:
+        return self.kernel.code(self.op, self.inputs, self.output)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A schedule with every buffer placed. `offsets` holds all tensors, graph inputs and outputs included.
+
+    `lower_bound_bytes` is the largest sum of bytes alive at once in this order, without any overlap
+    of an operator's output with its inputs; the arena may be smaller where kernels allow overlap.
+    """
+
+    steps: tuple[Step, ...]
+    offsets: dict[str, int]
+    arena_bytes: int
+    lower_bound_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The kernels of dfqgen, by operator."""
+
+    kernels: list[Kernel[Any]] = field(default_factory=list)
+
+    def add(self, kernel: Kernel[Any]) -> Kernel[Any]:
+        self.kernels.append(kernel)
+        return kernel
+
+    def candidates(
+        self, op: QOp, inputs: Sequence[QTensor], output: QTensor, isas: Sequence[Isa]
+    ) -> list[Kernel[Any]]:
+        """Kernels that can compute `op` on a core with these instruction sets, cheapest first."""
+        able = [
+            kernel
+            for kernel in self.kernels
+            if kernel.op is type(op) and kernel.isa in isas and kernel.supports(op, inputs, output)
+        ]
+        return sorted(able, key=lambda kernel: kernel.cost(op, inputs, output))
+
+
+def channel_array(role: str, values: Array, dtype: str, comment: str = "") -> ConstArray:
+    """A ConstArray of one value a channel in a C integer type; raises OverflowError when it does not fit."""
+    info = np.iinfo(dtype)
+    if values.min(initial=0) < info.min or values.max(initial=0) > info.max:
+        raise OverflowError(f"{role} does not fit {dtype}")
+    return ConstArray(role, values.astype(dtype), comment)

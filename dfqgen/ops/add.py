@@ -1,0 +1,112 @@
+"""The sum of two tensors of one shape, each with its own scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.statistics.channel import ChannelStatistics
+
+MULTIPLIER_LIMIT = 1 << 15
+MAX_SHIFT = 22
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Add(Op):
+    """a + sign * b, sign +1 or -1."""
+
+    sign: int = 1
+
+    fuses_clip: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        a, b = shapes
+        if a != b:
+            raise ValueError(f"{a} and {b} differ")
+        return a
+
+    def evaluate(self, *inputs: Array) -> Array:
+        a, b = inputs
+        return a + b if self.sign > 0 else a - b
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        a, b = inputs[0], inputs[1].scale_shift(float(self.sign))
+        (mean_a, variance_a), (mean_b, variance_b) = a.moments(), b.moments()
+        return ChannelStatistics.normal(
+            mean_a + mean_b, np.sqrt(variance_a + variance_b), a.lo + b.lo, a.hi + b.hi
+        )
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        a, b = site.inputs
+        y = site.output
+        factors = (a.qtype.scale / y.qtype.scale, self.sign * b.qtype.scale / y.qtype.scale)
+        # The largest shift that keeps both multipliers in 16 bits.
+        largest = max(abs(factor) for factor in factors)
+        shift = min(MAX_SHIFT, 15 - math.frexp(largest)[1])
+        if round(largest * 2.0**shift) >= MULTIPLIER_LIMIT:
+            shift -= 1
+        if shift < 1:
+            raise ProgramError(f"{site.name}: an input's scale is over 2**14 times the output's")
+        multipliers = tuple(int(math.floor(factor * 2.0**shift + 0.5)) for factor in factors)
+        offset = (
+            (y.qtype.zero_point << shift)
+            - multipliers[0] * a.qtype.zero_point
+            - multipliers[1] * b.qtype.zero_point
+            + (1 << (shift - 1))
+        )
+        lo, hi = site.integer_bounds()
+        channels = y.shape[-1]
+        return (
+            QAdd(
+                name=site.name,
+                inputs=site.input_names,
+                output=y.name,
+                multipliers=(multipliers[0], multipliers[1]),
+                offset=offset,
+                shift=shift,
+                lo=np.broadcast_to(lo, (channels,)).copy(),
+                hi=np.broadcast_to(hi, (channels,)).copy(),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QAdd(QOp):
+    """clamp((a * multipliers[0] + b * multipliers[1] + offset) >> shift, lo, hi).
+
+    16-bit multipliers and one 32-bit offset that holds all zero points and the rounding half: on
+    Armv7E-M one SMLAD an element. lo, hi int64 [C].
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    multipliers: tuple[int, int]
+    offset: int
+    shift: int
+    lo: Array
+    hi: Array
+
+    def evaluate(self, *inputs: Array) -> Array:
+        a, b = (x.astype(np.int64) for x in inputs)
+        acc = a * self.multipliers[0] + b * self.multipliers[1] + self.offset
+        return np.clip(acc >> self.shift, self.lo, self.hi)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        a, b = inputs
+        if not a.shape == b.shape == output.shape:
+            raise ProgramError(f"{self.name}: {a.shape} + {b.shape} -> {output.shape}")
+        if any(abs(m) >= MULTIPLIER_LIMIT for m in self.multipliers):
+            raise ProgramError(f"{self.name}: a multiplier does not fit 16 bits")
+        worst = abs(self.offset) + sum(
+            abs(m) * -x.qtype.dtype.minimum for m, x in zip(self.multipliers, inputs, strict=True)
+        )
+        if worst > INT32_MAX:
+            raise ProgramError(f"{self.name}: the sum can reach {worst}, beyond 32 bits")

@@ -1,0 +1,198 @@
+"""2-D convolution: plain, grouped and depthwise; a fully connected layer is one over a single pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType, Requantize
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.ops.windows import NO_PADS, Pads, convolve, pad_image, window_output
+from dfqgen.statistics.channel import ChannelStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conv2D(Op):
+    """Convolution of x [N,H,W,Cin] with weight [Cout,kh,kw,Cin/groups] and bias [Cout], zero padding."""
+
+    weight: Array
+    bias: Array
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: Pads = NO_PADS
+    groups: int = 1
+
+    fuses_clip: ClassVar[bool] = True
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.weight.shape[0])
+
+    @property
+    def in_channels(self) -> int:
+        return int(self.weight.shape[3]) * self.groups
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return int(self.weight.shape[1]), int(self.weight.shape[2])
+
+    @property
+    def depthwise(self) -> bool:
+        """One filter for each input channel."""
+        return self.groups > 1 and self.groups == self.in_channels == self.out_channels
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        n, h, w, channels = shapes[0]
+        if channels != self.in_channels:
+            raise ValueError(f"{channels} channels meet a weight for {self.in_channels}")
+        height, width = window_output((h, w), self.kernel, self.stride, self.dilation, self.pads)
+        return n, height, width, self.out_channels
+
+    def evaluate(self, *inputs: Array) -> Array:
+        padded = pad_image(inputs[0], self.pads, 0.0)
+        weight = self.weight.astype(padded.dtype, copy=False)
+        return convolve(padded, weight, self.stride, self.dilation, self.groups) + self.bias.astype(
+            padded.dtype, copy=False
+        )
+
+    def window_sum(self, per_channel: Array) -> Array:
+        """What the layer adds to each output channel [Cout] when input channel c is per_channel[c] everywhere."""
+        return grouped_sum(self.weight.sum(axis=(1, 2), dtype=np.float64), per_channel, self.groups)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        mean, variance = inputs[0].moments()
+        weight = self.weight.astype(np.float64)
+        out_mean = self.window_sum(mean) + self.bias
+        out_variance = grouped_sum((weight**2).sum(axis=(1, 2)), variance, self.groups)
+        lo, hi = _interval(weight, self.groups, inputs[0].lo, inputs[0].hi, self.pads != NO_PADS)
+        return ChannelStatistics.normal(out_mean, np.sqrt(out_variance), lo + self.bias, hi + self.bias)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        x, y = site.inputs[0], site.output
+        # A scale under this would push the bias beyond 30 bits (a channel of almost zero weights).
+        smallest_scale = np.abs(self.bias.astype(np.float64)) / (x.qtype.scale * (1 << 29))
+        weight = site.quantize_weight(self.weight, smallest_scale)
+        accumulator_scale = weight.scale * x.qtype.scale
+        # sum w (q - zp) + b/s = sum w q + (b/s - zp sum w): the input zero point goes into the bias.
+        zero_point_part = x.qtype.zero_point * weight.values.astype(np.int64).sum(axis=(1, 2, 3))
+        bias = np.floor(self.bias.astype(np.float64) / accumulator_scale + 0.5) - zero_point_part
+        lo, hi = site.integer_bounds()
+        return (
+            QConv2D(
+                name=site.name,
+                inputs=site.input_names,
+                output=y.name,
+                weight=weight.values,
+                weight_type=weight.dtype,
+                bias=bias.astype(np.int32),
+                stride=self.stride,
+                dilation=self.dilation,
+                pads=self.pads,
+                pad_value=x.qtype.zero_point,
+                groups=self.groups,
+                requantize=Requantize.from_scale(
+                    np.broadcast_to(accumulator_scale / y.qtype.scale, bias.shape), y.qtype.zero_point, lo, hi
+                ),
+            ),
+        )
+
+
+def grouped_sum(weight: Array, per_channel: Array, groups: int) -> Array:
+    """weight [Cout, Cin/groups] applied to one value per input channel [Cin] -> [Cout]."""
+    out_channels, group_in = weight.shape
+    blocks = weight.reshape(groups, out_channels // groups, group_in)
+    return np.einsum("goi,gi->go", blocks, per_channel.reshape(groups, group_in)).reshape(out_channels)
+
+
+def _interval(weight: Array, groups: int, lo: Array, hi: Array, padded: bool) -> tuple[Array, Array]:
+    """Smallest and largest sum over a window whose inputs lie in [lo, hi] (or are a padding zero)."""
+    if padded:
+        lo, hi = np.minimum(lo, 0.0), np.maximum(hi, 0.0)
+    positive = np.maximum(weight, 0.0).sum(axis=(1, 2))
+    negative = np.minimum(weight, 0.0).sum(axis=(1, 2))
+    # A channel of unbounded input makes every output it reaches unbounded, except through a zero weight.
+    big = 1e150
+    lo, hi = np.clip(lo, -big, big), np.clip(hi, -big, big)
+    low = grouped_sum(positive, lo, groups) + grouped_sum(negative, hi, groups)
+    high = grouped_sum(positive, hi, groups) + grouped_sum(negative, lo, groups)
+    unbounded = 1e140
+    return np.where(low < -unbounded, -np.inf, low), np.where(high > unbounded, np.inf, high)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QConv2D(QOp):
+    """requantize(bias + sum weight * x) over x [N,H,W,Cin] padded with pad_value.
+
+    weight [Cout,kh,kw,Cin/groups] int8 carrier with values of weight_type; bias [Cout] int32 with the
+    input zero point folded in, so that the sum runs over raw integers.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    weight: Array
+    weight_type: IntType
+    bias: Array
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pads: Pads
+    pad_value: int
+    groups: int
+    requantize: Requantize
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.weight.shape[0])
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return int(self.weight.shape[1]), int(self.weight.shape[2])
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1 and self.weight.shape[3] == 1 and self.groups == self.out_channels
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = pad_image(inputs[0].astype(np.float64), self.pads, self.pad_value)
+        acc = convolve(x, self.weight.astype(np.float64), self.stride, self.dilation, self.groups)
+        return self.requantize.apply(acc.astype(np.int64) + self.bias)
+
+    def largest_accumulator(self, x: QTensor) -> Array:
+        """Upper bound [Cout] of |any partial sum|, over all inputs of x's type and any order of adding."""
+        largest_input = max(-x.qtype.dtype.minimum, x.qtype.dtype.maximum)
+        weights = np.abs(self.weight.astype(np.int64)).sum(axis=(1, 2, 3))
+        return np.abs(self.bias.astype(np.int64)) + largest_input * weights
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        height, width = window_output(x.shape[1:3], self.kernel, self.stride, self.dilation, self.pads)
+        expected = (x.shape[0], height, width, self.out_channels)
+        if output.shape != expected or x.shape[3] != self.weight.shape[3] * self.groups:
+            raise ProgramError(f"{self.name}: {x.shape} -> {output.shape} is not {expected}")
+        if self.weight.min() < self.weight_type.minimum or self.weight.max() > self.weight_type.maximum:
+            raise ProgramError(f"{self.name}: a weight lies outside {self.weight_type}")
+        check_accumulator(self.name, self.largest_accumulator(x), self.requantize)
+
+    def macs(self, output: QTensor) -> int:
+        return output.elements * int(np.prod(self.weight.shape[1:]))
+
+    @property
+    def weight_bytes(self) -> int:
+        packed = (self.weight.size * self.weight_type.bits + 7) // 8
+        return packed + self.bias.nbytes + 4 * self.out_channels
+
+
+def check_accumulator(name: str, largest: Array, requantize: Requantize) -> None:
+    """Raise ProgramError unless |acc| << pre_shift fits int32 for every channel."""
+    worst = int(np.max(largest)) << requantize.pre_shift
+    if worst > INT32_MAX:
+        channel = int(np.argmax(largest))
+        raise ProgramError(
+            f"{name}: the accumulator of channel {channel} can reach {worst}, beyond 32 bits; "
+            "the weights or the bias are too large for these scales"
+        )

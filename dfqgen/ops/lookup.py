@@ -1,0 +1,108 @@
+"""Element-wise functions of one tensor: a clip, or a 256-entry table of anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import expit
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.statistics.channel import ChannelStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip(Op):
+    """min(max(x, lo), hi) with lo, hi [1] or [C]: ReLU is (0, inf), ReLU6 (0, 6).
+
+    Equalization gives every channel its own upper bound (`hi` [C]).
+    """
+
+    lo: Array
+    hi: Array
+
+    @classmethod
+    def of(cls, lo: float, hi: float) -> Clip:
+        return cls(np.array([lo], np.float64), np.array([hi], np.float64))
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0]
+        return np.clip(x, self.lo.astype(x.dtype), self.hi.astype(x.dtype))
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        return inputs[0].clip(self.lo, self.hi)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        if self.lo.size > 1 or self.hi.size > 1:
+            raise ProgramError(f"{site.name}: a clip per channel must follow a layer that can absorb it")
+        return (lookup(site, self.evaluate),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QLookup(QOp):
+    """table[x + 128], x int8; table int8 [256]."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    table: Array
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return self.table[inputs[0].astype(np.int64) + 128]
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        if x.shape != output.shape or x.qtype.dtype is not IntType.INT8 or self.table.shape != (256,):
+            raise ProgramError(f"{self.name}: a table maps int8 tensors of one shape")
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.table.nbytes
+
+
+def lookup(site: Site, function: Callable[[Array], Array]) -> QLookup:
+    """The table of a real function between the site's input and output types, its clip included."""
+    q = np.arange(-128, 128, dtype=np.int8)
+    real = function(site.inputs[0].qtype.dequantize(q).astype(np.float64))
+    real = np.clip(real, float(np.max(site.clip[0])), float(np.min(site.clip[1])))
+    return QLookup(site.name, site.input_names, site.output.name, site.output.qtype.quantize(real))
+
+
+
+# Each function of (x, parameter); the parameter is the operator's alpha where it has one.
+FUNCTIONS: Mapping[str, Callable[[Array, float], Array]] = {
+    "sigmoid": lambda x, _: expit(x),
+    "tanh": lambda x, _: np.tanh(x),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Elementwise(Op):
+    """A named function of each element (see FUNCTIONS), with its one parameter."""
+
+    function: str
+    parameter: float = 0.0
+
+    fuses_clip: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return FUNCTIONS[self.function](inputs[0], self.parameter).astype(inputs[0].dtype)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        """Moments by quadrature over the normal; bounds are the function's extremes over the input's."""
+        return inputs[0].transform(lambda x: FUNCTIONS[self.function](x, self.parameter))
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        return (lookup(site, lambda x: FUNCTIONS[self.function](x, self.parameter)),)

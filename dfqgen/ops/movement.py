@@ -1,0 +1,152 @@
+"""Operators that only move elements: the integers of the output are integers of the input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.statistics.channel import ChannelStatistics, move
+
+
+def _require_same_type(op: QOp, x: QTensor, output: QTensor, shape: Shape) -> None:
+    if output.shape != shape or x.qtype != output.qtype:
+        raise ProgramError(f"{op.name}: {x} -> {output} is not a move to {shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reshape(Op):
+    """The same elements in the same order under another shape (of one sample; shape[0] is 1)."""
+
+    shape: Shape
+
+    keeps_type: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        if np.prod(shapes[0]) != np.prod(self.shape):
+            raise ValueError(f"{shapes[0]} has not the elements of {self.shape}")
+        return self.shape
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return inputs[0].reshape(inputs[0].shape[0], *self.shape[1:])
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        return move(inputs[0], shapes[0], self.evaluate)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        return (QReshape(site.name, site.input_names, site.output.name, self.shape),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QReshape(QOp):
+    """Another name for the same bytes; costs nothing in C."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    shape: Shape
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return inputs[0].reshape(inputs[0].shape[0], *self.shape[1:])
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        if inputs[0].elements != output.elements:
+            raise ProgramError(f"{self.name}: {inputs[0].shape} cannot be {output.shape}")
+        _require_same_type(self, inputs[0], output, self.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transpose(Op):
+    """Axes in another order; axis 0 (the batch) stays."""
+
+    permutation: tuple[int, ...]
+
+    keeps_type: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        if sorted(self.permutation) != list(range(len(shapes[0]))):
+            raise ValueError(f"{self.permutation} does not order {len(shapes[0])} axes")
+        return tuple(shapes[0][axis] for axis in self.permutation)
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return inputs[0].transpose(self.permutation)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        return move(inputs[0], shapes[0], self.evaluate)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        return (QTranspose(site.name, site.input_names, site.output.name, self.permutation),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QTranspose(QOp):
+    """Axes in another order."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    permutation: tuple[int, ...]
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return inputs[0].transpose(self.permutation)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        shape = tuple(inputs[0].shape[axis] for axis in self.permutation)
+        _require_same_type(self, inputs[0], output, shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pad(Op):
+    """A constant border: `before`, `after` elements on each axis (none on axis 0)."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: float = 0.0
+
+    keeps_type: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        if not len(shapes[0]) == len(self.before) == len(self.after):
+            raise ValueError(f"padding of {len(self.before)} axes on {shapes[0]}")
+        return tuple(b + n + a for b, n, a in zip(self.before, shapes[0], self.after, strict=True))
+
+    def evaluate(self, *inputs: Array) -> Array:
+        border = tuple(zip(self.before, self.after, strict=True))
+        return np.pad(inputs[0], border, constant_values=self.value)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        x = inputs[0]
+        if self.before[-1] or self.after[-1]:
+            return move(inputs[0], shapes[0], self.evaluate)
+        return ChannelStatistics(
+            x.mean, x.std, np.minimum(x.lo, self.value), np.maximum(x.hi, self.value)
+        )
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        value = int(site.output.qtype.quantize(np.array(self.value)))
+        return (QPad(site.name, site.input_names, site.output.name, self.before, self.after, value),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QPad(QOp):
+    """A constant border of the integer `value`."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: int
+
+    def evaluate(self, *inputs: Array) -> Array:
+        border = tuple(zip(self.before, self.after, strict=True))
+        return np.pad(inputs[0], border, constant_values=self.value)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        shape = tuple(b + n + a for b, n, a in zip(self.before, inputs[0].shape, self.after, strict=True))
+        _require_same_type(self, inputs[0], output, shape)

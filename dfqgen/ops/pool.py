@@ -1,0 +1,206 @@
+"""Average and maximum over windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.qtype import Requantize
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.ops.windows import NO_PADS, Pads, pad_image, taps, window_output
+from dfqgen.statistics.channel import ChannelStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AveragePool(Op):
+    """Mean over each window of x [N,H,W,C]; `count_include_pad` counts the zero border as elements."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    pads: Pads = NO_PADS
+    count_include_pad: bool = False
+
+    fuses_clip: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        n, h, w, c = shapes[0]
+        return (n, *window_output((h, w), self.kernel, self.stride, (1, 1), self.pads), c)
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0]
+        counts = self.counts(x.shape[1:3])[:, :, None]
+        return (window_sums(x, self.kernel, self.stride, self.pads, 0.0) / counts).astype(x.dtype)
+
+    def counts(self, image: Shape) -> Array:
+        """Elements averaged at each output position, int64 [OH,OW]."""
+        if self.count_include_pad:
+            height, width = window_output((image[0], image[1]), self.kernel, self.stride, (1, 1), self.pads)
+            return np.full((height, width), self.kernel[0] * self.kernel[1])
+        return window_counts((image[0], image[1]), self.kernel, self.stride, self.pads)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        """The mean stays; the variance shrinks by an unknown amount (pixels are correlated): kept as a bound."""
+        x = inputs[0]
+        if self.count_include_pad and self.pads != NO_PADS:
+            return ChannelStatistics.normal(x.mean, x.std, np.minimum(x.lo, 0), np.maximum(x.hi, 0))
+        return x
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        x, y = site.inputs[0], site.output
+        lo, hi = site.integer_bounds()
+        counts = self.counts(x.shape[1:3])
+        distinct = np.unique(counts)
+        requantize = Requantize.from_scale(
+            x.qtype.scale / y.qtype.scale / distinct.astype(np.float64), y.qtype.zero_point, 0, 0
+        )
+        channels = y.shape[-1]
+        return (
+            QAveragePool(
+                name=site.name,
+                inputs=site.input_names,
+                output=y.name,
+                kernel=self.kernel,
+                stride=self.stride,
+                pads=self.pads,
+                input_zero_point=x.qtype.zero_point,
+                multiplier=requantize.multiplier[np.searchsorted(distinct, counts)],
+                pre_shift=requantize.pre_shift,
+                zero_point=y.qtype.zero_point,
+                lo=np.broadcast_to(lo, (channels,)).copy(),
+                hi=np.broadcast_to(hi, (channels,)).copy(),
+            ),
+        )
+
+
+def window_sums(
+    x: Array, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads, border: float
+) -> Array:
+    """Sum over each window [N,OH,OW,C] of x with a constant border."""
+    rows = taps(pad_image(x, pads, border), kernel, stride, (1, 1))
+    return np.sum([view for row in rows for view in row], axis=0)
+
+
+def window_counts(
+    image: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], pads: Pads
+) -> Array:
+    """Number of real (not padding) elements under each window, int64 [OH,OW]."""
+    ones = np.ones((1, *image, 1), np.int64)
+    return window_sums(ones, kernel, stride, pads, 0)[0, :, :, 0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QAveragePool(QOp):
+    """clamp(zero_point + ((acc << pre_shift) * multiplier[oh, ow] + 2**31 >> 32), lo, hi).
+
+    acc is the sum of x - input_zero_point over the real elements of the window; multiplier int64
+    [OH,OW] holds scale / count, so that borders may average fewer elements. lo, hi int64 [C].
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pads: Pads
+    input_zero_point: int
+    multiplier: Array
+    pre_shift: int
+    zero_point: int
+    lo: Array
+    hi: Array
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0].astype(np.int64) - self.input_zero_point
+        acc = window_sums(x, self.kernel, self.stride, self.pads, 0)
+        product = (acc << self.pre_shift) * self.multiplier[:, :, None] + (1 << 31)
+        return np.clip(self.zero_point + (product >> 32), self.lo, self.hi)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        size = window_output((x.shape[1], x.shape[2]), self.kernel, self.stride, (1, 1), self.pads)
+        if output.shape != (x.shape[0], *size, x.shape[3]) or self.multiplier.shape != size:
+            raise ProgramError(f"{self.name}: {x.shape} -> {output.shape} is not {size}")
+        worst = (self.kernel[0] * self.kernel[1] << x.qtype.dtype.bits) << self.pre_shift
+        if worst > INT32_MAX:
+            raise ProgramError(f"{self.name}: the sum over the window can reach {worst}, beyond 32 bits")
+
+    @property
+    def weight_bytes(self) -> int:
+        return 4 * int(np.unique(self.multiplier).size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaxPool(Op):
+    """Largest element of each window of x [N,H,W,C]; padding never wins."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: Pads = NO_PADS
+
+    keeps_type: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        n, h, w, c = shapes[0]
+        return (n, *window_output((h, w), self.kernel, self.stride, self.dilation, self.pads), c)
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return window_maximum(inputs[0], self.kernel, self.stride, self.dilation, self.pads, -np.inf)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        """Upper tail as before; the true mean is higher by up to the expected maximum of the window."""
+        return inputs[0]
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        return (
+            QMaxPool(
+                site.name,
+                site.input_names,
+                site.output.name,
+                self.kernel,
+                self.stride,
+                self.dilation,
+                self.pads,
+            ),
+        )
+
+
+def window_maximum(
+    x: Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pads: Pads,
+    border: float,
+) -> Array:
+    """Maximum over each window [N,OH,OW,C]; `border` must not exceed any element."""
+    rows = taps(pad_image(x, pads, border), kernel, stride, dilation)
+    return np.max([view for row in rows for view in row], axis=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QMaxPool(QOp):
+    """Largest integer of each window; input and output have one type."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pads: Pads
+
+    def evaluate(self, *inputs: Array) -> Array:
+        smallest = np.iinfo(inputs[0].dtype).min
+        return window_maximum(inputs[0], self.kernel, self.stride, self.dilation, self.pads, smallest)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        size = window_output((x.shape[1], x.shape[2]), self.kernel, self.stride, self.dilation, self.pads)
+        if output.shape != (x.shape[0], *size, x.shape[3]) or x.qtype != output.qtype:
+            raise ProgramError(f"{self.name}: {x} -> {output}")

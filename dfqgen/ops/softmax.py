@@ -1,0 +1,79 @@
+"""Softmax over one axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.statistics.channel import ChannelStatistics
+
+# Probabilities use all of int8: 0 is -128, 255/256 is 127.
+PROBABILITY = QType(IntType.INT8, 1.0 / 256.0, -128)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Softmax(Op):
+    """exp(x) / sum(exp(x)) over `axis` (counted from the front)."""
+
+    axis: int
+
+    def output_type(self) -> QType:
+        return PROBABILITY
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0]
+        e = np.exp(x - x.max(axis=self.axis, keepdims=True))
+        return e / e.sum(axis=self.axis, keepdims=True)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        """A probability: mean 1/n, spread at most that of a fair indicator."""
+        n = shapes[0][self.axis]
+        mean = np.full(inputs[0].channels, 1.0 / n)
+        return ChannelStatistics.normal(mean, np.sqrt(mean * (1.0 - mean)), 0.0, 1.0)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        x = site.inputs[0]
+        n = x.shape[self.axis]
+        # 8 more bits are needed for the numerator, and the sum of n entries must stay in 31 bits.
+        bits = min(22, 30 - math.ceil(math.log2(max(n, 2))))
+        table = np.floor(np.exp(-x.qtype.scale * np.arange(256.0)) * 2.0**bits + 0.5).astype(np.int32)
+        return (QSoftmax(site.name, site.input_names, site.output.name, self.axis, table),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QSoftmax(QOp):
+    """min(255, (256 e + sum // 2) // sum) - 128 with e = table[max - x]; table int32 [256] falls from 2**bits."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    axis: int
+    table: Array
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0].astype(np.int64)
+        e = self.table.astype(np.int64)[x.max(axis=self.axis, keepdims=True) - x]
+        total = e.sum(axis=self.axis, keepdims=True)
+        return np.minimum(255, (256 * e + total // 2) // total) - 128
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        if x.shape != output.shape or output.qtype != PROBABILITY or x.qtype.dtype is not IntType.INT8:
+            raise ProgramError(f"{self.name}: {x} -> {output} is not an int8 softmax")
+        largest = int(self.table[0])
+        if 256 * largest + (largest * x.shape[self.axis]) // 2 >= 1 << 32:
+            raise ProgramError(f"{self.name}: the sum of {x.shape[self.axis]} exponentials overflows")
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.table.nbytes

@@ -1,0 +1,103 @@
+"""Sliding windows over channels-last tensors, shared by convolution and pooling."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Pads(NamedTuple):
+    """Rows and columns added around an image; never negative."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+NO_PADS = Pads(0, 0, 0, 0)
+
+
+def output_size(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
+    """Output positions along one axis (ONNX Conv, ceil_mode 0)."""
+    reach = dilation * (kernel - 1) + 1
+    return (size + before + after - reach) // stride + 1
+
+
+def window_output(
+    image: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pads: Pads,
+) -> tuple[int, int]:
+    """Output height and width; ValueError when the window does not fit."""
+    height = output_size(image[0], kernel[0], stride[0], dilation[0], pads.top, pads.bottom)
+    width = output_size(image[1], kernel[1], stride[1], dilation[1], pads.left, pads.right)
+    if height < 1 or width < 1:
+        raise ValueError(f"a {kernel[0]}x{kernel[1]} window does not fit a {image[0]}x{image[1]} image")
+    return height, width
+
+
+def pad_image(x: Array, pads: Pads, value: float) -> Array:
+    """x [N,H,W,C] with a constant border."""
+    if pads == NO_PADS:
+        return x
+    border = ((0, 0), (pads.top, pads.bottom), (pads.left, pads.right), (0, 0))
+    return np.pad(x, border, constant_values=value)
+
+
+def taps(
+    x: Array, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> list[list[Array]]:
+    """Views [N,OH,OW,C] of padded x, one a kernel position: taps[i][j] is what weight (i, j) meets."""
+    height = output_size(x.shape[1], kernel[0], stride[0], dilation[0], 0, 0)
+    width = output_size(x.shape[2], kernel[1], stride[1], dilation[1], 0, 0)
+    return [
+        [
+            x[
+                :,
+                i * dilation[0] : i * dilation[0] + (height - 1) * stride[0] + 1 : stride[0],
+                j * dilation[1] : j * dilation[1] + (width - 1) * stride[1] + 1 : stride[1],
+            ]
+            for j in range(kernel[1])
+        ]
+        for i in range(kernel[0])
+    ]
+
+
+def convolve(
+    x: Array, weight: Array, stride: tuple[int, int], dilation: tuple[int, int], groups: int
+) -> Array:
+    """Convolution without padding or bias: x [N,H,W,Cin], weight [Cout,kh,kw,Cin/groups] -> [N,OH,OW,Cout].
+
+    Integers in float64 come out exact while |accumulator| < 2**53.
+    """
+    out_channels, kh, kw, group_in = weight.shape
+    views = taps(x, (kh, kw), stride, dilation)
+    if groups == 1:
+        columns = np.concatenate([views[i][j] for i in range(kh) for j in range(kw)], axis=-1)
+        return columns @ weight.reshape(out_channels, -1).T
+    if group_in == 1 and groups == out_channels:
+        first = views[0][0]
+        result = np.zeros(first.shape, x.dtype)
+        for i in range(kh):
+            for j in range(kw):
+                result += views[i][j] * weight[:, i, j, 0]
+        return result
+    per_group = out_channels // groups
+    parts = [
+        convolve(
+            x[..., g * group_in : (g + 1) * group_in],
+            weight[g * per_group : (g + 1) * per_group],
+            stride,
+            dilation,
+            1,
+        )
+        for g in range(groups)
+    ]
+    return np.concatenate(parts, axis=-1)

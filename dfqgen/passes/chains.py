@@ -1,0 +1,77 @@
+"""Chains convolution -> channel-wise, scale-equivariant operators -> convolution, on which DFQ works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfqgen.graph.ir import Graph, Node
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Clip
+from dfqgen.ops.movement import Pad, Reshape
+from dfqgen.ops.pool import AveragePool, MaxPool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
+    """Two convolutions and what lies between; each tensor between them has one consumer.
+
+    `first`, `second` and `between` are output tensor names of nodes, so that a chain stays valid while
+    a pass exchanges operators.
+    """
+
+    first: str
+    between: tuple[str, ...]
+    second: str
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The tensors that carry the shared channels, in order."""
+        return (self.first, *self.between)
+
+
+def _keeps_channels(node: Node, graph: Graph) -> bool:
+    """Whether node(s * x) = s * node(x) for per-channel s > 0, up to its own per-channel parameters."""
+    match node.op:
+        case Clip():
+            # Its bounds become per channel, which only a requantization can apply.
+            return graph.producers[node.inputs[0]].op.fuses_clip
+        case AveragePool() | MaxPool():
+            return True
+        case Pad(value=value, before=before, after=after):
+            return value == 0.0 and not before[-1] and not after[-1]
+        case Reshape():
+            return graph.shapes[node.inputs[0]][-1] == graph.shapes[node.output][-1]
+        case _:
+            return False
+
+
+def find_chains(graph: Graph) -> Iterator[Chain]:
+    """All chains of the graph, in order of their first convolution."""
+    for node in graph.nodes:
+        if not isinstance(node.op, Conv2D):
+            continue
+        between: list[str] = []
+        reader = graph.sole_consumer(node.output)
+        while reader is not None and len(reader.inputs) == 1 and _keeps_channels(reader, graph):
+            between.append(reader.output)
+            reader = graph.sole_consumer(reader.output)
+        if reader is not None and isinstance(reader.op, Conv2D):
+            yield Chain(node.output, tuple(between), reader.output)
+
+
+def input_channel_ranges(conv: Conv2D) -> np.ndarray:
+    """max |W| over everything that multiplies each input channel [Cin]."""
+    largest = np.abs(conv.weight).max(axis=(1, 2))  # [Cout, Cin/groups]
+    per_group = largest.reshape(conv.groups, -1, largest.shape[1]).max(axis=1)
+    return per_group.reshape(-1)
+
+
+def scale_input_channels(conv: Conv2D, scale: np.ndarray) -> np.ndarray:
+    """The weight with input channel c multiplied by scale[c]."""
+    group_in = conv.weight.shape[3]
+    per_group = np.asarray(scale).reshape(conv.groups, group_in)
+    per_output = np.repeat(per_group, conv.out_channels // conv.groups, axis=0)
+    return conv.weight * per_output[:, None, None, :]

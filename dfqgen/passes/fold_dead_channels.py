@@ -1,0 +1,59 @@
+"""Channels that are constant go into the next layer's bias."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from dfqgen.graph.ir import Graph, Op
+from dfqgen.ops.conv import Conv2D
+from dfqgen.passes.chains import find_chains, scale_input_channels
+from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.propagate import Statistics, propagate
+
+DEAD_RATIO = 1e-5
+
+
+def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str, ChannelStatistics], int]:
+    """Fold constant channels (standard deviation ~0) into the next convolution's bias.
+
+    MobileNets trained with weight decay have them: running variance ~0, folded weights ~1e-12, and next
+    layers' weights for them that nothing ever trained down, which ruin ranges and equalization. The
+    constant goes through the activation into the bias and both layers' weights of the channel become 0.
+    Same function but at zero-padded borders. Returns the graph, the statistics and how many were folded.
+    """
+    statistics = dict(known)
+    folded = 0
+    for chain in find_chains(graph):
+        first, second = graph.producers[chain.first], graph.producers[chain.second]
+        assert isinstance(first.op, Conv2D) and isinstance(second.op, Conv2D)
+        everywhere = propagate(graph, statistics)
+        std = everywhere[chain.first].std
+        dead = std <= DEAD_RATIO * std.max(initial=0.0)
+        # Nothing to do where both sides are zero already.
+        reaching = np.abs(second.op.weight).max(axis=(1, 2)).reshape(second.op.groups, -1, second.op.weight.shape[3])
+        dead &= (reaching.max(axis=1).reshape(-1) > 0) | (np.abs(first.op.weight).max(axis=(1, 2, 3)) > 0)
+        if not dead.any() or dead.all():
+            continue
+        constant = np.where(dead, everywhere[second.inputs[0]].moments()[0], 0.0)
+        alive = np.where(dead, 0.0, 1.0)
+        ops: dict[str, Op] = {
+            chain.first: replace(
+                first.op,
+                weight=first.op.weight * alive[:, None, None, None],
+                bias=np.where(dead, 0.0, first.op.bias),
+            ),
+            chain.second: replace(
+                second.op,
+                weight=scale_input_channels(second.op, alive),
+                bias=second.op.bias + second.op.window_sum(constant),
+            ),
+        }
+        graph = graph.replace_ops(ops)
+        before = everywhere[chain.first]
+        statistics[chain.first] = ChannelStatistics(
+            before.mean * alive, before.std * alive, before.lo, before.hi
+        )
+        folded += int(dead.sum())
+    return graph, statistics, folded

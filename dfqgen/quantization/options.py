@@ -1,0 +1,66 @@
+"""What a user may choose about quantization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dfqgen.statistics.channel import ChannelStatistics
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeOptions:
+    """Every switch of the data-free methods; the defaults are what measured best (docs/accuracy.md).
+
+    `equalize`: "auto" equalizes when weights are per tensor, where it decides; "keep" holds ReLU6 as a
+    clip per channel, "replace" turns ReLU6 into ReLU first (the paper's choice, changes the function).
+    """
+
+    weights: Literal["per-channel", "per-tensor"] = "per-channel"
+    scales: Literal["multiplier", "power-of-two"] = "multiplier"
+    fold_dead: bool = True
+    equalize: bool | None = None
+    relu6: Literal["keep", "replace"] = "keep"
+    absorb_bias: bool = False
+    correct_bias: bool = True
+    range_method: Literal["sigma", "mse"] = "sigma"
+    n_sigma: float = 6.0
+    rounding: Literal["nearest", "squant"] = "nearest"
+
+    @property
+    def power_of_two(self) -> bool:
+        return self.scales == "power-of-two"
+
+    @property
+    def equalizes(self) -> bool:
+        return self.weights == "per-tensor" if self.equalize is None else self.equalize
+
+
+@dataclass(frozen=True, slots=True)
+class InputMeaning:
+    """What the float network's input means: it sees (raw - mean) / std, per channel, raw in [lo, hi].
+
+    Without data nobody else can know it. `raw` is what the user has, such as 0..255 for images.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    lo: float = 0.0
+    hi: float = 255.0
+
+    def normalize(self, raw: Array) -> Array:
+        """Raw values (channels last) as the float network sees them, float32."""
+        scaled = (raw.astype(np.float64) - np.asarray(self.mean)) / np.asarray(self.std)
+        return scaled.astype(np.float32)
+
+    def statistics(self, channels: int) -> ChannelStatistics:
+        """Centred in the range, with a deviation of a quarter of it (natural images are close to that)."""
+        mean = np.broadcast_to(np.asarray(self.mean, np.float64), (channels,))
+        std = np.broadcast_to(np.asarray(self.std, np.float64), (channels,))
+        lo, hi = (self.lo - mean) / std, (self.hi - mean) / std
+        return ChannelStatistics.normal((lo + hi) / 2, (hi - lo) / 4, lo, hi)

@@ -1,0 +1,117 @@
+"""The data-free passes in their order: a float graph ready to be quantized, and its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dfqgen.graph.ir import Array, Graph
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Clip
+from dfqgen.passes.absorb_high_bias import absorb_high_bias
+from dfqgen.passes.correct_bias import correct_bias
+from dfqgen.passes.equalize import equalize
+from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
+from dfqgen.passes.fold_dead_channels import fold_dead_channels
+from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.quantization.weights import quantize_weight
+from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.from_data import measure
+from dfqgen.statistics.propagate import propagate
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the report: a step and what it did."""
+
+    step: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A float graph with the function of the model, statistics of all its tensors, and what was done.
+
+    `unbiased` is the graph before bias correction: the float reference that inner tensors are compared
+    with (correction makes the float graph wrong on purpose, to make the integers right).
+    """
+
+    graph: Graph
+    unbiased: Graph
+    statistics: Mapping[str, ChannelStatistics]
+    notes: tuple[Note, ...]
+
+
+def prepare(
+    graph: Graph,
+    meanings: Mapping[str, InputMeaning],
+    options: QuantizeOptions,
+    samples: Mapping[str, Array] | None = None,
+) -> Prepared:
+    """Fold, equalize, absorb and correct a float graph (Nagel et al. 2019), as `options` say.
+
+    `meanings` says per input port name what the input means. `samples` ([N, ...] by input tensor, in our axes and
+    normalised) replaces the statistics by measured ones: level 2, or synthetic samples.
+    """
+    notes: list[Note] = []
+    known: dict[str, ChannelStatistics] = {
+        port.tensor: meanings[port.name].statistics(port.shape[-1]) for port in graph.inputs
+    }
+    before = len(graph.nodes)
+    graph, folded = fold_batch_norm(graph)
+    known |= folded
+    notes.append(Note("fold batch normalization", f"{before - len(graph.nodes)} folded"))
+    graph, alone = batch_norm_to_conv(graph)
+    known |= alone
+    if options.fold_dead:
+        graph, known, dead = fold_dead_channels(graph, known)
+        notes.append(Note("fold dead channels", f"{dead} constant channels moved into biases"))
+    if options.equalizes:
+        if options.relu6 == "replace":
+            graph = replace_relu6(graph)
+            notes.append(Note("ReLU6 to ReLU", "the network's function changes"))
+        spread = weight_spread(graph)
+        graph, known = equalize(graph, known)
+        notes.append(Note("cross-layer equalization", f"channel range spread {spread:.1f}x -> {weight_spread(graph):.1f}x"))
+    if options.absorb_bias:
+        graph, known = absorb_high_bias(graph, known)
+        notes.append(Note("high-bias absorption", "done"))
+    statistics = measure(graph, samples) if samples is not None else propagate(graph, known)
+    unbiased = graph
+    if options.correct_bias:
+        graph = correct_bias(graph, {t: s.moments()[0] for t, s in statistics.items()}, weight_rounder(options))
+        notes.append(Note("bias correction", "empirical" if samples is not None else "analytic"))
+    return Prepared(graph, unbiased, statistics, tuple(notes))
+
+
+def weight_rounder(options: QuantizeOptions) -> Callable[[str, Conv2D], Array]:
+    """W -> its quantized value, as the quantizer will see it."""
+
+    def rounded(_: str, conv: Conv2D) -> Array:
+        q = quantize_weight(conv.weight, options, np.zeros(conv.out_channels))
+        return q.values * q.scale[:, None, None, None]
+
+    return rounded
+
+
+def replace_relu6(graph: Graph) -> Graph:
+    """Every clip at [0, b] becomes a ReLU (Nagel et al. 2019, 5.1.1). Changes the function."""
+    relu = Clip.of(0.0, np.inf)
+    return graph.with_nodes(
+        replace(node, op=relu) if isinstance(node.op, Clip) and np.all(node.op.lo == 0.0) else node
+        for node in graph.nodes
+    )
+
+
+def weight_spread(graph: Graph) -> float:
+    """Geometric mean over convolutions of (largest / median range of an output channel)."""
+    spreads = []
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2D):
+            ranges = np.abs(node.op.weight).max(axis=(1, 2, 3))
+            alive = ranges[ranges > 0]
+            if alive.size:
+                spreads.append(np.log(alive.max() / np.median(alive)))
+    return float(np.exp(np.mean(spreads))) if spreads else 1.0

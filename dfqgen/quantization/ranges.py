@@ -1,0 +1,91 @@
+"""From statistics to scales."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from dfqgen.fixedpoint.qtype import Array, IntType, QType
+from dfqgen.statistics.channel import ChannelStatistics
+
+# Below this a range carries no information; it avoids scales of zero.
+SMALLEST_RANGE = 1e-6
+
+
+def sigma_range(statistics: ChannelStatistics, n_sigma: float) -> tuple[float, float]:
+    """The widest channel's mean -+ n sigma within its bounds (Nagel et al. 2019, section 5)."""
+    lo, hi = statistics.interval(n_sigma)
+    return float(lo.min()), float(hi.max())
+
+
+def mse_range(statistics: ChannelStatistics, dtype: IntType, n_sigma: float) -> tuple[float, float]:
+    """The range that minimises the expected squared error of rounding and clipping over all channels.
+
+    Candidates shrink both ends of the n-sigma range; the error is integrated over each channel's
+    clipped normal by quadrature.
+    """
+    lo, hi = sigma_range(statistics, n_sigma)
+    quantiles = (np.arange(512) + 0.5) / 512
+    tails = np.concatenate([[1e-7, 1e-6, 1e-5, 1e-4, 5e-4], quantiles, 1 - np.array([5e-4, 1e-4, 1e-5, 1e-6, 1e-7])])
+    weights = np.gradient(np.concatenate([[0.0], tails, [1.0]]))[1:-1]
+    from scipy.special import ndtri
+
+    samples = np.clip(
+        statistics.mean + statistics.std * ndtri(tails)[:, None], statistics.lo, statistics.hi
+    )
+    best, best_error = (lo, hi), np.inf
+    levels = 2**dtype.bits - 1
+    for low in np.linspace(0.3, 1.0, 15) if lo < 0 else [1.0]:
+        for high in np.linspace(0.3, 1.0, 15) if hi > 0 else [1.0]:
+            a, b = min(lo * low, 0.0), max(hi * high, 0.0)
+            step = (b - a) / levels
+            beyond = np.maximum(a - samples, 0.0) + np.maximum(samples - b, 0.0)
+            error = float(np.mean(weights @ beyond**2)) + step**2 / 12
+            if error < best_error:
+                best, best_error = (a, b), error
+    return best
+
+
+def activation_type(
+    lo: float, hi: float, *, power_of_two: bool = False, dtype: IntType = IntType.INT8
+) -> QType:
+    """The type that covers [lo, hi] and zero.
+
+    With `power_of_two` the scale is 2**-n and the zero point 0, or the smallest integer for a tensor
+    that is never negative: it is folded into biases all the same, and doubles the resolution after a ReLU.
+    """
+    lo, hi = min(lo, 0.0), max(hi, 0.0)
+    if hi - lo < SMALLEST_RANGE:
+        hi = lo + SMALLEST_RANGE
+    if power_of_two:
+        if lo == 0.0:
+            scale = 2.0 ** math.ceil(math.log2(hi / (dtype.maximum - dtype.minimum)))
+            return QType(dtype, scale, dtype.minimum)
+        largest = max(hi / dtype.maximum, lo / dtype.minimum)
+        return QType(dtype, 2.0 ** math.ceil(math.log2(largest)))
+    scale = (hi - lo) / (dtype.maximum - dtype.minimum)
+    zero_point = round(dtype.minimum - lo / scale)
+    # Cover both ends after rounding the zero point, so that the ends are representable.
+    scale = max(
+        hi / (dtype.maximum - zero_point) if dtype.maximum > zero_point else 0.0,
+        lo / (dtype.minimum - zero_point) if zero_point > dtype.minimum else 0.0,
+    )
+    return QType(dtype, scale, zero_point)
+
+
+def choose_range(
+    statistics: ChannelStatistics, method: Literal["sigma", "mse"], n_sigma: float, dtype: IntType
+) -> tuple[float, float]:
+    """The real range to represent, by the named method."""
+    if method == "mse":
+        return mse_range(statistics, dtype, n_sigma)
+    return sigma_range(statistics, n_sigma)
+
+
+def weight_scale(largest: Array, dtype: IntType, *, power_of_two: bool) -> Array:
+    """Symmetric scale for weights up to `largest`; zero channels get scale 1."""
+    largest = np.asarray(largest, np.float64)
+    scale = np.where(largest > 0, largest, float(dtype.maximum)) / dtype.maximum
+    return np.exp2(np.ceil(np.log2(scale))) if power_of_two else scale

@@ -1,0 +1,60 @@
+"""Statistics measured on samples: the user's own (level 2), or synthetic ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfqgen.graph.ir import Array, Graph, Node
+from dfqgen.statistics.channel import ChannelStatistics
+
+
+class _Accumulator:
+    """Per-channel sums over all but the last axis, exact enough for millions of elements."""
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.sum = np.zeros(channels)
+        self.squares = np.zeros(channels)
+        self.lo = np.full(channels, np.inf)
+        self.hi = np.full(channels, -np.inf)
+
+    def add(self, x: npt.NDArray[Any]) -> None:
+        rows = x.reshape(-1, x.shape[-1]).astype(np.float64)
+        self.count += rows.shape[0]
+        self.sum += rows.sum(axis=0)
+        self.squares += (rows**2).sum(axis=0)
+        self.lo = np.minimum(self.lo, rows.min(axis=0))
+        self.hi = np.maximum(self.hi, rows.max(axis=0))
+
+    def statistics(self) -> ChannelStatistics:
+        mean = self.sum / self.count
+        variance = np.maximum(self.squares / self.count - mean**2, 0.0)
+        return ChannelStatistics.normal(mean, np.sqrt(variance), self.lo, self.hi)
+
+
+def measure(graph: Graph, inputs: Mapping[str, Array], batch: int = 8) -> dict[str, ChannelStatistics]:
+    """Mean, deviation, smallest and largest value of every channel of every tensor on samples.
+
+    `inputs` holds [N, ...] arrays by input tensor, in our axes and in the float network's units.
+    """
+    accumulators: dict[str, _Accumulator] = {}
+
+    def add(tensor: str, value: Array) -> None:
+        if tensor not in accumulators:
+            accumulators[tensor] = _Accumulator(value.shape[-1])
+        accumulators[tensor].add(value)
+
+    def watch(node: Node, arguments: tuple[Array, ...], output: Array) -> None:
+        add(node.output, output)
+
+    samples = len(next(iter(inputs.values())))
+    for start in range(0, samples, batch):
+        chunk = {name: value[start : start + batch] for name, value in inputs.items()}
+        for name, value in chunk.items():
+            add(name, value)
+        graph.evaluate(chunk, watch)
+    return {name: accumulator.statistics() for name, accumulator in accumulators.items()}
