@@ -54,7 +54,7 @@ class Add(Op):
             shift -= 1
         if shift < 1:
             raise ProgramError(f"{site.name}: an input's scale is over 2**14 times the output's")
-        multipliers = tuple(int(math.floor(factor * 2.0**shift + 0.5)) for factor in factors)
+        multipliers = tuple(math.floor(factor * 2.0**shift + 0.5) for factor in factors)
         offset = (
             (y.qtype.zero_point << shift)
             - multipliers[0] * a.qtype.zero_point

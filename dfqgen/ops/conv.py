@@ -170,7 +170,7 @@ class QConv2D(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        height, width = window_output(x.shape[1:3], self.kernel, self.stride, self.dilation, self.pads)
+        height, width = window_output((x.shape[1], x.shape[2]), self.kernel, self.stride, self.dilation, self.pads)
         expected = (x.shape[0], height, width, self.out_channels)
         if output.shape != expected or x.shape[3] != self.weight.shape[3] * self.groups:
             raise ProgramError(f"{self.name}: {x.shape} -> {output.shape} is not {expected}")

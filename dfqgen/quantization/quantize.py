@@ -13,7 +13,7 @@ from dfqgen.graph.site import QuantizedWeight, Site
 from dfqgen.ops.lookup import Clip
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.prepare import Prepared
-from dfqgen.quantization.ranges import activation_type, choose_range
+from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
 from dfqgen.quantization.weights import quantize_weight
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -88,9 +88,8 @@ def activation_types(
     """The integer type of every tensor that exists in the program."""
     types: dict[str, QType] = {}
     for port in graph.inputs:
-        bounds = statistics[port.tensor]
-        lo, hi = bounds.interval(options.n_sigma)
-        types[port.tensor] = activation_type(float(lo.min()), float(hi.max()), power_of_two=options.power_of_two)
+        lo, hi = sigma_range(statistics[port.tensor], options.n_sigma)
+        types[port.tensor] = activation_type(lo, hi, power_of_two=options.power_of_two)
     for node in graph.nodes:
         if node.output in clips:
             continue  # never exists: its clip's output does

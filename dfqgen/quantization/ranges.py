@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import numpy as np
+from scipy.special import ndtri
 
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.statistics.channel import ChannelStatistics
@@ -28,10 +29,9 @@ def mse_range(statistics: ChannelStatistics, dtype: IntType, n_sigma: float) -> 
     """
     lo, hi = sigma_range(statistics, n_sigma)
     quantiles = (np.arange(512) + 0.5) / 512
-    tails = np.concatenate([[1e-7, 1e-6, 1e-5, 1e-4, 5e-4], quantiles, 1 - np.array([5e-4, 1e-4, 1e-5, 1e-6, 1e-7])])
+    tail = np.array([1e-7, 1e-6, 1e-5, 1e-4, 5e-4])
+    tails = np.concatenate([tail, quantiles, 1 - tail[::-1]])
     weights = np.gradient(np.concatenate([[0.0], tails, [1.0]]))[1:-1]
-    from scipy.special import ndtri
-
     samples = np.clip(
         statistics.mean + statistics.std * ndtri(tails)[:, None], statistics.lo, statistics.hi
     )

@@ -1,0 +1,168 @@
+"""The data-free passes keep the function they claim to keep, and improve what they claim to improve."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dfqgen.graph.ir import Graph, Node, Port
+from dfqgen.ops.add import Add
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Clip
+from dfqgen.ops.pool import AveragePool
+from dfqgen.passes.absorb_high_bias import absorb_high_bias
+from dfqgen.passes.chains import find_chains
+from dfqgen.passes.correct_bias import correct_bias
+from dfqgen.passes.equalize import equalize
+from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
+from dfqgen.passes.fold_dead_channels import fold_dead_channels
+from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.from_data import measure
+from tests.builders import batch_norm, chain, conv, relu, relu6, run
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def images(rng: np.random.Generator, graph: Graph, count: int = 4) -> np.ndarray:
+    return rng.normal(0, 1, (count, *graph.inputs[0].shape[1:]))
+
+
+def test_folding_batch_norm_keeps_the_function_and_its_statistics(rng: np.random.Generator) -> None:
+    norm = batch_norm(rng, 5)
+    graph = chain([conv(rng, 5, 3), norm, relu()])
+    folded, statistics = fold_batch_norm(graph)
+    x = images(rng, graph)
+    np.testing.assert_allclose(run(folded, x), run(graph, x), atol=1e-9)
+    assert len(folded.nodes) == 2
+    np.testing.assert_allclose(statistics["t1"].mean, norm.beta)
+    np.testing.assert_allclose(
+        statistics["t1"].std, np.abs(norm.gamma) * np.sqrt(norm.variance / (norm.variance + norm.epsilon))
+    )
+
+
+def test_a_batch_norm_whose_input_is_seen_elsewhere_is_not_folded(rng: np.random.Generator) -> None:
+    graph = chain([conv(rng, 3, 3), batch_norm(rng, 3)])
+    both = Graph(
+        "net",
+        graph.inputs,
+        graph.outputs,
+        (*graph.nodes, Node("sum", Add(), ("t0", "t1"), "t2")),
+    )
+    both = replace(both, outputs=(Port("y", "t2", both.shapes["t2"]),))
+    folded, statistics = fold_batch_norm(both)
+    assert len(folded.nodes) == 3 and not statistics
+    alone, _ = batch_norm_to_conv(folded)
+    x = images(rng, graph)
+    np.testing.assert_allclose(run(alone, x), run(both, x), atol=1e-9)
+
+
+@pytest.mark.parametrize("activation", [relu(), relu6(), Clip.of(-1.0, 2.0)])
+def test_equalize_keeps_the_function_through_activation_and_depthwise(
+    rng: np.random.Generator, activation: Clip
+) -> None:
+    graph = chain(
+        [
+            conv(rng, 8, 3, spread=2.0),
+            activation,
+            conv(rng, 8, 8, groups=8, spread=2.0),
+            activation,
+            AveragePool((2, 2), (2, 2)),
+            conv(rng, 6, 8, 1, pad=0),
+        ]
+    )
+    equal, _ = equalize(graph, {})
+    x = images(rng, graph)
+    np.testing.assert_allclose(run(equal, x), run(graph, x), atol=1e-8)
+    for first, second in ((0, 2), (2, 5)):
+        r1 = np.abs(equal.nodes[first].op.weight).max(axis=(1, 2, 3))
+        w2 = np.abs(equal.nodes[second].op.weight).max(axis=(1, 2))
+        r2 = w2[:, 0] if second == 2 else w2.max(axis=0)
+        np.testing.assert_allclose(r1, r2, rtol=1e-2)
+
+
+def test_equalize_scales_known_statistics_with_the_channels(rng: np.random.Generator) -> None:
+    graph = chain([conv(rng, 8, 3, spread=2.0), relu(), conv(rng, 6, 8)])
+    known = {"t0": ChannelStatistics.normal(np.arange(8.0), np.ones(8))}
+    equal, after = equalize(graph, known)
+    factor = equal.nodes[0].op.bias / graph.nodes[0].op.bias
+    np.testing.assert_allclose(after["t0"].mean, np.arange(8.0) * factor)
+    np.testing.assert_allclose(after["t0"].std, factor)
+
+
+def test_chains_do_not_cross_a_tensor_with_two_readers(rng: np.random.Generator) -> None:
+    graph = chain([conv(rng, 3, 3), relu(), conv(rng, 3, 3)])
+    residual = Graph(
+        "net", graph.inputs, graph.outputs, (*graph.nodes, Node("sum", Add(), ("t1", "t2"), "t3"))
+    )
+    residual = replace(residual, outputs=(Port("y", "t3", residual.shapes["t3"]),))
+    assert [c.first for c in find_chains(graph)] == ["t0"]
+    assert list(find_chains(residual)) == []
+
+
+def test_absorbing_a_high_bias_keeps_the_function_where_the_relu_never_clips(rng: np.random.Generator) -> None:
+    first = conv(rng, 4, 3, 1, pad=0)
+    first = replace(first, bias=np.array([30.0, 40.0, 50.0, 60.0]))
+    graph = chain([first, relu(), conv(rng, 5, 4, pad=0)])
+    known = {"t0": ChannelStatistics.normal(first.bias, np.ones(4)), "x": ChannelStatistics.normal(np.zeros(3), 1.0)}
+    absorbed, after = absorb_high_bias(graph, known)
+    x = images(rng, graph)
+    np.testing.assert_allclose(run(absorbed, x), run(graph, x), atol=1e-9)
+    np.testing.assert_allclose(after["t0"].mean, 3.0)
+    np.testing.assert_allclose(absorbed.nodes[0].op.bias, 3.0)
+
+
+def test_dead_channels_go_into_the_next_bias(rng: np.random.Generator) -> None:
+    first = conv(rng, 4, 3, 1, pad=0)
+    weight = first.weight.copy()
+    weight[1] = 1e-12
+    first = replace(first, weight=weight, bias=np.array([0.1, 2.0, -0.2, 0.3]))
+    second = conv(rng, 4, 4, 3, groups=4, pad=0)
+    second = replace(second, weight=second.weight * np.array([1, 200, 1, 1]).reshape(4, 1, 1, 1))
+    graph = chain([first, relu6(), second])
+    known = {
+        "x": ChannelStatistics.normal(np.zeros(3), 1.0),
+        "t0": ChannelStatistics.normal(first.bias, np.array([1.0, 0.0, 1.0, 1.0])),
+    }
+    folded, _, count = fold_dead_channels(graph, known)
+    x = images(rng, graph)
+    assert count == 1
+    np.testing.assert_allclose(run(folded, x), run(graph, x), atol=1e-6)
+    assert not folded.nodes[0].op.weight[1].any() and not folded.nodes[2].op.weight[1].any()
+
+
+def test_bias_correction_restores_the_output_means(rng: np.random.Generator) -> None:
+    graph = chain([conv(rng, 16, 3, pad=0), relu(), conv(rng, 8, 16, pad=0)])
+    x = images(rng, graph, 64) + 0.5
+
+    def coarse(_: str, op: Conv2D) -> np.ndarray:
+        return np.floor(op.weight / 0.05 + 0.3) * 0.05  # a biased rounding on purpose
+
+    def with_coarse_weights(g: Graph) -> Graph:
+        return g.replace_ops(
+            {n.output: replace(n.op, weight=coarse("", n.op)) for n in g.nodes if isinstance(n.op, Conv2D)}
+        )
+
+    means = {t: s.moments()[0] for t, s in measure(graph, {"x": x}).items()}
+    corrected = correct_bias(graph, means, coarse)
+    target = run(graph, x).mean(axis=(0, 1, 2))
+    # The corrected graph carries float weights; only with the coarse ones has it the right means.
+    plain = run(with_coarse_weights(graph), x).mean(axis=(0, 1, 2))
+    restored = run(with_coarse_weights(corrected), x).mean(axis=(0, 1, 2))
+    assert np.abs(restored - target).max() < 0.35 * np.abs(plain - target).max()
+
+
+def test_bias_correction_is_exact_for_one_layer(rng: np.random.Generator) -> None:
+    graph = chain([conv(rng, 16, 3, pad=0)])
+    def coarse(_: str, op: Conv2D) -> np.ndarray:
+        return np.floor(op.weight / 0.1 + 0.3) * 0.1
+
+    uniform = np.broadcast_to(np.full(3, 0.5), (1, 8, 8, 3))
+    corrected = correct_bias(graph, {"x": np.full(3, 0.5)}, coarse).nodes[0].op
+    assert isinstance(corrected, Conv2D)
+    rounded = replace(corrected, weight=coarse("", corrected))
+    np.testing.assert_allclose(rounded.evaluate(uniform), graph.nodes[0].op.evaluate(uniform), atol=1e-12)
