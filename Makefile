@@ -1,0 +1,29 @@
+# make setup   .venv with everything, and the compilers and the emulator (apt-get, when it may)
+# make demo    build the bundled network for a Cortex-M and measure its accuracy
+# make test    lint, types, tests
+
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+
+DIGITS := examples/digits
+
+.PHONY: setup demo test lint clean
+
+setup:
+	@PYTHON=$(PYTHON) scripts/setup.sh
+
+demo: setup
+	$(BIN)/dfqgen build $(DIGITS)/digits.onnx --target cortex-m --input-std 16 --input-range 0,16 \
+	    --data $(DIGITS)/digits_test.npz --output out/digits --force
+	$(BIN)/dfqgen run out/digits --on cortex-m4
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -n $(WORKERS) -p no:cacheprovider
+
+clean:
+	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
