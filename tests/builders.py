@@ -13,9 +13,7 @@ from dfqgen.ops.windows import Pads
 
 def chain(ops: list[Op], shape: tuple[int, ...] = (1, 8, 8, 3)) -> Graph:
     """ops applied one after the other to one input `x`; tensors are t0, t1, ..."""
-    nodes = [
-        Node(f"layer{i}", op, ("x" if i == 0 else f"t{i - 1}",), f"t{i}") for i, op in enumerate(ops)
-    ]
+    nodes = [Node(f"layer{i}", op, ("x" if i == 0 else f"t{i - 1}",), f"t{i}") for i, op in enumerate(ops)]
     last = nodes[-1].output
     graph = Graph("net", (Port("x", "x", shape),), (Port("y", last, ()),), tuple(nodes))
     return Graph("net", graph.inputs, (Port("y", last, graph.shapes[last]),), tuple(nodes))

@@ -48,7 +48,7 @@ class Op(ABC):
 
     @abstractmethod
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
-        """Statistics of the output from those of the inputs, which have these shapes and are taken as independent."""
+        """Statistics of the output from those of the inputs (of these shapes, taken as independent)."""
 
     @abstractmethod
     def lower(self, site: Site) -> tuple[QOp, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,23 +22,24 @@ class QuantizedWeight:
     scale: Array
     dtype: IntType = IntType.INT8
 
+    def dequantize(self) -> Array:
+        """The reals these integers stand for, float64."""
+        return self.values * self.scale.reshape((-1,) + (1,) * (self.values.ndim - 1))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
     """One node about to become integer operators.
 
     `clip` is the fused activation in real units: (lo, hi), each [channels] or [1], infinite where it
-    does not clip. `quantize_weight` turns the float weight [Cout, ...] of this
-    node into integers, given the smallest scale allowed for each output channel [Cout].
-    `power_of_two` asks for multipliers that are powers of two.
+    does not clip. `weight` is the node's weight as integers, None for operators without one.
     """
 
     name: str
     inputs: tuple[QTensor, ...]
     output: QTensor
     clip: tuple[Array, Array]
-    quantize_weight: Callable[[Array, Array], QuantizedWeight]
-    power_of_two: bool = False
+    weight: QuantizedWeight | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ class Conv2D(Op):
         )
 
     def window_sum(self, per_channel: Array) -> Array:
-        """What the layer adds to each output channel [Cout] when input channel c is per_channel[c] everywhere."""
+        """The output [Cout], bias aside, where input channel c is per_channel[c] everywhere."""
         return grouped_sum(self.weight.sum(axis=(1, 2), dtype=np.float64), per_channel, self.groups)
 
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
@@ -74,9 +74,8 @@ class Conv2D(Op):
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         x, y = site.inputs[0], site.output
-        # A scale under this would push the bias beyond 30 bits (a channel of almost zero weights).
-        smallest_scale = np.abs(self.bias.astype(np.float64)) / (x.qtype.scale * (1 << 29))
-        weight = site.quantize_weight(self.weight, smallest_scale)
+        weight = site.weight
+        assert weight is not None, "a convolution is lowered with its quantized weight"
         accumulator_scale = weight.scale * x.qtype.scale
         # sum w (q - zp) + b/s = sum w q + (b/s - zp sum w): the input zero point goes into the bias.
         zero_point_part = x.qtype.zero_point * weight.values.astype(np.int64).sum(axis=(1, 2, 3))
@@ -170,7 +169,9 @@ class QConv2D(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        height, width = window_output((x.shape[1], x.shape[2]), self.kernel, self.stride, self.dilation, self.pads)
+        height, width = window_output(
+            (x.shape[1], x.shape[2]), self.kernel, self.stride, self.dilation, self.pads
+        )
         expected = (x.shape[0], height, width, self.out_channels)
         if output.shape != expected or x.shape[3] != self.weight.shape[3] * self.groups:
             raise ProgramError(f"{self.name}: {x.shape} -> {output.shape} is not {expected}")

@@ -77,7 +77,6 @@ def lookup(site: Site, function: Callable[[Array], Array]) -> QLookup:
     return QLookup(site.name, site.input_names, site.output.name, site.output.qtype.quantize(real))
 
 
-
 # Each function of (x, parameter); the parameter is the operator's alpha where it has one.
 FUNCTIONS: Mapping[str, Callable[[Array, float], Array]] = {
     "sigmoid": lambda x, _: expit(x),

@@ -123,9 +123,7 @@ class Pad(Op):
         x = inputs[0]
         if self.before[-1] or self.after[-1]:
             return move(inputs[0], shapes[0], self.evaluate)
-        return ChannelStatistics(
-            x.mean, x.std, np.minimum(x.lo, self.value), np.maximum(x.hi, self.value)
-        )
+        return ChannelStatistics(x.mean, x.std, np.minimum(x.lo, self.value), np.maximum(x.hi, self.value))
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         value = int(site.output.qtype.quantize(np.array(self.value)))

@@ -35,7 +35,7 @@ class BatchNorm(Op):
 
     @property
     def output_std(self) -> Array:
-        """True standard deviation of the output: |gamma| sqrt(v / (v + epsilon)), 0 for a constant channel."""
+        """True deviation of the output: |gamma| sqrt(v / (v + epsilon)), 0 for a constant channel."""
         variance = np.maximum(self.variance.astype(np.float64), 0.0)
         return np.abs(self.gamma.astype(np.float64)) * np.sqrt(variance / (variance + self.epsilon))
 

@@ -44,7 +44,7 @@ class AveragePool(Op):
         return window_counts((image[0], image[1]), self.kernel, self.stride, self.pads)
 
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
-        """The mean stays; the variance shrinks by an unknown amount (pixels are correlated): kept as a bound."""
+        """The mean stays; the variance shrinks by an unknown amount (pixels correlate): kept as a bound."""
         x = inputs[0]
         if self.count_include_pad and self.pads != NO_PADS:
             return ChannelStatistics.normal(x.mean, x.std, np.minimum(x.lo, 0), np.maximum(x.hi, 0))

@@ -52,7 +52,7 @@ class Softmax(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QSoftmax(QOp):
-    """min(255, (256 e + sum // 2) // sum) - 128 with e = table[max - x]; table int32 [256] falls from 2**bits."""
+    """min(255, (256 e + sum // 2) // sum) - 128, e = table[max - x]; table int32 [256] falls from 2**bits."""
 
     name: str
     inputs: tuple[str, ...]

@@ -26,7 +26,8 @@ def absorb_high_bias(
     statistics = dict(known)
     for chain in find_chains(graph):
         first, second = graph.producers[chain.first].op, graph.producers[chain.second].op
-        assert isinstance(first, Conv2D) and isinstance(second, Conv2D)
+        assert isinstance(first, Conv2D)
+        assert isinstance(second, Conv2D)
         between = [graph.producers[name].op for name in chain.between]
         if not (len(between) == 1 and isinstance(between[0], Clip)):
             continue

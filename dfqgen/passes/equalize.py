@@ -34,7 +34,8 @@ def equalize(
         for chain in chains:
             first = ops.get(chain.first, graph.producers[chain.first].op)
             second = ops.get(chain.second, graph.producers[chain.second].op)
-            assert isinstance(first, Conv2D) and isinstance(second, Conv2D)
+            assert isinstance(first, Conv2D)
+            assert isinstance(second, Conv2D)
             scale = _equalizing_scale(first, second)
             largest_change = max(largest_change, float(np.abs(np.log(scale)).max()))
             ops[chain.first] = replace(
@@ -60,7 +61,7 @@ def _equalizing_scale(first: Conv2D, second: Conv2D) -> Array:
 
 
 def rescale_clip(clip: Clip, factor: Array) -> Clip:
-    """The clip after its input's channels were multiplied by `factor`; bounds at 0 and infinity stay shared."""
+    """The clip after its input's channels were multiplied by `factor`; bounds 0 and infinity stay shared."""
 
     def bound(values: Array) -> Array:
         if values.size == 1 and (values[0] == 0.0 or np.isinf(values[0])):

@@ -49,7 +49,7 @@ def fold_batch_norm(graph: Graph) -> tuple[Graph, dict[str, ChannelStatistics]]:
 
 
 def batch_norm_to_conv(graph: Graph) -> tuple[Graph, dict[str, ChannelStatistics]]:
-    """Normalizations standing alone become depthwise 1x1 convolutions, with their statistics kept. Same function."""
+    """Normalizations standing alone become depthwise 1x1 convolutions; statistics are kept. Same function."""
     statistics: dict[str, ChannelStatistics] = {}
     nodes: list[Node] = []
     for node in graph.nodes:

@@ -27,12 +27,15 @@ def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str
     folded = 0
     for chain in find_chains(graph):
         first, second = graph.producers[chain.first], graph.producers[chain.second]
-        assert isinstance(first.op, Conv2D) and isinstance(second.op, Conv2D)
+        assert isinstance(first.op, Conv2D)
+        assert isinstance(second.op, Conv2D)
         everywhere = propagate(graph, statistics)
         std = everywhere[chain.first].std
         dead = std <= DEAD_RATIO * std.max(initial=0.0)
         # Nothing to do where both sides are zero already.
-        reaching = np.abs(second.op.weight).max(axis=(1, 2)).reshape(second.op.groups, -1, second.op.weight.shape[3])
+        reaching = (
+            np.abs(second.op.weight).max(axis=(1, 2)).reshape(second.op.groups, -1, second.op.weight.shape[3])
+        )
         dead &= (reaching.max(axis=1).reshape(-1) > 0) | (np.abs(first.op.weight).max(axis=(1, 2, 3)) > 0)
         if not dead.any() or dead.all():
             continue

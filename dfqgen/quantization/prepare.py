@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,12 +11,10 @@ from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
 from dfqgen.passes.absorb_high_bias import absorb_high_bias
-from dfqgen.passes.correct_bias import correct_bias
 from dfqgen.passes.equalize import equalize
 from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
 from dfqgen.passes.fold_dead_channels import fold_dead_channels
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.weights import quantize_weight
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
 from dfqgen.statistics.propagate import propagate
@@ -34,14 +32,14 @@ class Note:
 class Prepared:
     """A float graph with the function of the model, statistics of all its tensors, and what was done.
 
-    `unbiased` is the graph before bias correction: the float reference that inner tensors are compared
-    with (correction makes the float graph wrong on purpose, to make the integers right).
+    Inner tensors of the program are compared with this graph's: equalization changed the model's own.
+    `measured` tells that the statistics come from samples.
     """
 
     graph: Graph
-    unbiased: Graph
     statistics: Mapping[str, ChannelStatistics]
     notes: tuple[Note, ...]
+    measured: bool = False
 
 
 def prepare(
@@ -50,10 +48,10 @@ def prepare(
     options: QuantizeOptions,
     samples: Mapping[str, Array] | None = None,
 ) -> Prepared:
-    """Fold, equalize, absorb and correct a float graph (Nagel et al. 2019), as `options` say.
+    """Fold, equalize and absorb (Nagel et al. 2019), as `options` say; the weights are still float.
 
-    `meanings` says per input port name what the input means. `samples` ([N, ...] by input tensor, in our axes and
-    normalised) replaces the statistics by measured ones: level 2, or synthetic samples.
+    `meanings` says by port name what each input means. `samples` ([N, ...] by input tensor, in our axes
+    and normalised) replaces the statistics by measured ones: level 2, or synthetic samples.
     """
     notes: list[Note] = []
     known: dict[str, ChannelStatistics] = {
@@ -74,26 +72,17 @@ def prepare(
             notes.append(Note("ReLU6 to ReLU", "the network's function changes"))
         spread = weight_spread(graph)
         graph, known = equalize(graph, known)
-        notes.append(Note("cross-layer equalization", f"channel range spread {spread:.1f}x -> {weight_spread(graph):.1f}x"))
+        notes.append(
+            Note(
+                "cross-layer equalization",
+                f"channel range spread {spread:.1f}x -> {weight_spread(graph):.1f}x",
+            )
+        )
     if options.absorb_bias:
         graph, known = absorb_high_bias(graph, known)
         notes.append(Note("high-bias absorption", "done"))
     statistics = measure(graph, samples) if samples is not None else propagate(graph, known)
-    unbiased = graph
-    if options.correct_bias:
-        graph = correct_bias(graph, {t: s.moments()[0] for t, s in statistics.items()}, weight_rounder(options))
-        notes.append(Note("bias correction", "empirical" if samples is not None else "analytic"))
-    return Prepared(graph, unbiased, statistics, tuple(notes))
-
-
-def weight_rounder(options: QuantizeOptions) -> Callable[[str, Conv2D], Array]:
-    """W -> its quantized value, as the quantizer will see it."""
-
-    def rounded(_: str, conv: Conv2D) -> Array:
-        q = quantize_weight(conv.weight, options, np.zeros(conv.out_channels))
-        return q.values * q.scale[:, None, None, None]
-
-    return rounded
+    return Prepared(graph, statistics, tuple(notes), measured=samples is not None)
 
 
 def replace_relu6(graph: Graph) -> Graph:

@@ -9,12 +9,13 @@ import numpy as np
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.graph.ir import Graph, Node
-from dfqgen.graph.site import QuantizedWeight, Site
+from dfqgen.graph.site import Site
 from dfqgen.ops.lookup import Clip
+from dfqgen.passes.correct_bias import correct_bias
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.prepare import Prepared
 from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
-from dfqgen.quantization.weights import quantize_weight
+from dfqgen.quantization.weights import quantize_weights
 from dfqgen.statistics.channel import ChannelStatistics
 
 UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
@@ -22,15 +23,14 @@ UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
 
 def quantize_graph(prepared: Prepared, options: QuantizeOptions) -> Program:
     """Lower every node to integers. The program is verified (no accumulator can overflow)."""
-    graph = prepared.graph
+    graph, statistics = prepared.graph, prepared.statistics
     clips = fused_clips(graph)
-    types = activation_types(graph, prepared.statistics, clips, options)
-    tensors = {
-        name: QTensor(name, graph.shapes[name], qtype) for name, qtype in types.items()
-    }
-
-    def rounder(weight: Array, smallest_scale: Array) -> QuantizedWeight:
-        return quantize_weight(weight, options, smallest_scale)
+    types = activation_types(graph, statistics, clips, options)
+    weights = quantize_weights(graph, types, options)
+    if options.correct_bias:
+        means = {name: channels.moments()[0] for name, channels in statistics.items()}
+        graph = correct_bias(graph, means, {name: weight.dequantize() for name, weight in weights.items()})
+    tensors = {name: QTensor(name, graph.shapes[name], qtype) for name, qtype in types.items()}
 
     ops: list[QOp] = []
     absorbed = {clip.output for clip in clips.values()}
@@ -43,8 +43,7 @@ def quantize_graph(prepared: Prepared, options: QuantizeOptions) -> Program:
             inputs=tuple(tensors[name] for name in node.inputs),
             output=tensors[clip.output if clip else node.output],
             clip=_bounds(clip),
-            quantize_weight=rounder,
-            power_of_two=options.power_of_two,
+            weight=weights.get(node.output),
         )
         ops.extend(node.op.lower(site))
     program = Program(

@@ -32,9 +32,7 @@ def mse_range(statistics: ChannelStatistics, dtype: IntType, n_sigma: float) -> 
     tail = np.array([1e-7, 1e-6, 1e-5, 1e-4, 5e-4])
     tails = np.concatenate([tail, quantiles, 1 - tail[::-1]])
     weights = np.gradient(np.concatenate([[0.0], tails, [1.0]]))[1:-1]
-    samples = np.clip(
-        statistics.mean + statistics.std * ndtri(tails)[:, None], statistics.lo, statistics.hi
-    )
+    samples = np.clip(statistics.mean + statistics.std * ndtri(tails)[:, None], statistics.lo, statistics.hi)
     best, best_error = (lo, hi), np.inf
     levels = 2**dtype.bits - 1
     for low in np.linspace(0.3, 1.0, 15) if lo < 0 else [1.0]:

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.fixedpoint.qtype import Array, IntType, QType
+from dfqgen.graph.ir import Graph
 from dfqgen.graph.site import QuantizedWeight
+from dfqgen.ops.conv import Conv2D
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.ranges import weight_scale
+
+# A bias of at most 29 bits leaves the accumulator room for the products.
+LARGEST_BIAS = 1 << 29
+
+
+def quantize_weights(
+    graph: Graph, types: Mapping[str, QType], options: QuantizeOptions
+) -> dict[str, QuantizedWeight]:
+    """The integer weight of every convolution, by output tensor; `types` are the activations'."""
+    weights: dict[str, QuantizedWeight] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2D):
+            input_scale = types[node.inputs[0]].scale
+            smallest_scale = np.abs(node.op.bias.astype(np.float64)) / (input_scale * LARGEST_BIAS)
+            weights[node.output] = quantize_weight(node.op.weight, options, smallest_scale)
+    return weights
 
 
 def quantize_weight(
@@ -41,7 +61,9 @@ def _best_power_of_two(
         q = np.clip(np.floor(weight / candidate.reshape(shape) + 0.5), -dtype.maximum, dtype.maximum)
         squares = (q * candidate.reshape(shape) - weight) ** 2
         per_channel: Array = squares.reshape(weight.shape[0], -1).sum(axis=1)
-        return np.full_like(per_channel, per_channel.sum()) if options.weights == "per-tensor" else per_channel
+        return (
+            np.full_like(per_channel, per_channel.sum()) if options.weights == "per-tensor" else per_channel
+        )
 
     half = scale / 2
     better = (error(half) < error(scale)) & (half >= smallest_scale)
@@ -79,6 +101,4 @@ def squant_round(real: Array) -> Array:
         for kernel in np.argsort(-gains, kind="stable")[:count]:
             if gains[kernel] > 0:
                 rounded[channel, kernel, candidates[kernel]] -= way
-    return np.moveaxis(
-        rounded.reshape(out_channels, real.shape[3], real.shape[1], real.shape[2]), 1, 3
-    )
+    return np.moveaxis(rounded.reshape(out_channels, real.shape[3], real.shape[1], real.shape[2]), 1, 3)

@@ -101,9 +101,7 @@ def mixture(mean: Array, std: Array, lo: Array, hi: Array) -> ChannelStatistics:
     axes = tuple(range(mean.ndim - 1))
     centre = mean.mean(axis=axes)
     variance = (std**2 + mean**2).mean(axis=axes) - centre**2
-    return ChannelStatistics(
-        centre, np.sqrt(np.maximum(variance, 0.0)), lo.min(axis=axes), hi.max(axis=axes)
-    )
+    return ChannelStatistics(centre, np.sqrt(np.maximum(variance, 0.0)), lo.min(axis=axes), hi.max(axis=axes))
 
 
 def move(

@@ -1,4 +1,4 @@
-"""Statistics of every activation of a graph: known where batch normalization left them, propagated elsewhere."""
+"""Statistics of every activation: as batch normalization left them, propagated where there is none."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def test_a_batch_norm_whose_input_is_seen_elsewhere_is_not_folded(rng: np.random
     )
     both = replace(both, outputs=(Port("y", "t2", both.shapes["t2"]),))
     folded, statistics = fold_batch_norm(both)
-    assert len(folded.nodes) == 3 and not statistics
+    assert len(folded.nodes) == 3
+    assert not statistics
     alone, _ = batch_norm_to_conv(folded)
     x = images(rng, graph)
     np.testing.assert_allclose(run(alone, x), run(both, x), atol=1e-9)
@@ -104,11 +105,16 @@ def test_chains_do_not_cross_a_tensor_with_two_readers(rng: np.random.Generator)
     assert list(find_chains(residual)) == []
 
 
-def test_absorbing_a_high_bias_keeps_the_function_where_the_relu_never_clips(rng: np.random.Generator) -> None:
+def test_absorbing_a_high_bias_keeps_the_function_where_the_relu_never_clips(
+    rng: np.random.Generator,
+) -> None:
     first = conv(rng, 4, 3, 1, pad=0)
     first = replace(first, bias=np.array([30.0, 40.0, 50.0, 60.0]))
     graph = chain([first, relu(), conv(rng, 5, 4, pad=0)])
-    known = {"t0": ChannelStatistics.normal(first.bias, np.ones(4)), "x": ChannelStatistics.normal(np.zeros(3), 1.0)}
+    known = {
+        "t0": ChannelStatistics.normal(first.bias, np.ones(4)),
+        "x": ChannelStatistics.normal(np.zeros(3), 1.0),
+    }
     absorbed, after = absorb_high_bias(graph, known)
     x = images(rng, graph)
     np.testing.assert_allclose(run(absorbed, x), run(graph, x), atol=1e-9)
@@ -132,23 +138,26 @@ def test_dead_channels_go_into_the_next_bias(rng: np.random.Generator) -> None:
     x = images(rng, graph)
     assert count == 1
     np.testing.assert_allclose(run(folded, x), run(graph, x), atol=1e-6)
-    assert not folded.nodes[0].op.weight[1].any() and not folded.nodes[2].op.weight[1].any()
+    assert not folded.nodes[0].op.weight[1].any()
+    assert not folded.nodes[2].op.weight[1].any()
 
 
 def test_bias_correction_restores_the_output_means(rng: np.random.Generator) -> None:
     graph = chain([conv(rng, 16, 3, pad=0), relu(), conv(rng, 8, 16, pad=0)])
     x = images(rng, graph, 64) + 0.5
 
-    def coarse(_: str, op: Conv2D) -> np.ndarray:
+    def coarse(op: Conv2D) -> np.ndarray:
         return np.floor(op.weight / 0.05 + 0.3) * 0.05  # a biased rounding on purpose
 
     def with_coarse_weights(g: Graph) -> Graph:
         return g.replace_ops(
-            {n.output: replace(n.op, weight=coarse("", n.op)) for n in g.nodes if isinstance(n.op, Conv2D)}
+            {n.output: replace(n.op, weight=coarse(n.op)) for n in g.nodes if isinstance(n.op, Conv2D)}
         )
 
     means = {t: s.moments()[0] for t, s in measure(graph, {"x": x}).items()}
-    corrected = correct_bias(graph, means, coarse)
+    corrected = correct_bias(
+        graph, means, {n.output: coarse(n.op) for n in graph.nodes if isinstance(n.op, Conv2D)}
+    )
     target = run(graph, x).mean(axis=(0, 1, 2))
     # The corrected graph carries float weights; only with the coarse ones has it the right means.
     plain = run(with_coarse_weights(graph), x).mean(axis=(0, 1, 2))
@@ -158,11 +167,11 @@ def test_bias_correction_restores_the_output_means(rng: np.random.Generator) -> 
 
 def test_bias_correction_is_exact_for_one_layer(rng: np.random.Generator) -> None:
     graph = chain([conv(rng, 16, 3, pad=0)])
-    def coarse(_: str, op: Conv2D) -> np.ndarray:
-        return np.floor(op.weight / 0.1 + 0.3) * 0.1
-
-    uniform = np.broadcast_to(np.full(3, 0.5), (1, 8, 8, 3))
-    corrected = correct_bias(graph, {"x": np.full(3, 0.5)}, coarse).nodes[0].op
+    layer = graph.nodes[0].op
+    assert isinstance(layer, Conv2D)
+    coarse = np.floor(layer.weight / 0.1 + 0.3) * 0.1
+    corrected = correct_bias(graph, {"x": np.full(3, 0.5)}, {"t0": coarse}).nodes[0].op
     assert isinstance(corrected, Conv2D)
-    rounded = replace(corrected, weight=coarse("", corrected))
-    np.testing.assert_allclose(rounded.evaluate(uniform), graph.nodes[0].op.evaluate(uniform), atol=1e-12)
+    uniform = np.full((1, 8, 8, 3), 0.5)
+    rounded = replace(corrected, weight=coarse)
+    np.testing.assert_allclose(rounded.evaluate(uniform), layer.evaluate(uniform), atol=1e-12)

@@ -1,0 +1,47 @@
+"""Scaling and shifting by constants: an Add, Sub, Mul or Div whose other side is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import QOp
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.ops.lookup import lookup
+from dfqgen.statistics.channel import ChannelStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine(Op):
+    """scale * x + shift with scale, shift float64 [1] or, on the last axis, [C].
+
+    Most fold into a layer beside them. The frontend turns those per channel that are left into
+    depthwise convolutions; only one for the whole tensor is lowered, to a table.
+    """
+
+    scale: Array
+    shift: Array
+
+    @property
+    def per_channel(self) -> bool:
+        return self.scale.size > 1 or self.shift.size > 1
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        for parameter in (self.scale, self.shift):
+            if parameter.shape not in ((1,), (shapes[0][-1],)):
+                raise ValueError(f"{shapes[0][-1]} channels meet {parameter.size} parameters")
+        return shapes[0]
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return (inputs[0] * self.scale + self.shift).astype(inputs[0].dtype)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        return inputs[0].scale_shift(self.scale, self.shift)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        if self.per_channel:
+            raise ProgramError(f"{site.name}: scaling per channel must be folded before lowering")
+        return (lookup(site, self.evaluate),)
