@@ -12,7 +12,7 @@ from dfqgen.plan.arena import Placement, place
 from dfqgen.plan.kernels import choose_kernels
 from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_name
 from dfqgen.plan.schedule import best_order, peak_bytes
-from dfqgen.plan.workload import ALIGNMENT_BYTES, Workload, needs_code
+from dfqgen.plan.workload import ALIGNMENT_BYTES, Workload, buffers_of, needs_code
 from dfqgen.targets import Target
 
 
@@ -70,9 +70,7 @@ def check_plan(program: Program, plan: Plan) -> None:
 
     Knows nothing of how the plan was made. Raises ProgramError, which means a bug in dfqgen.
     """
-    root = {port.tensor: port.tensor for port in program.inputs}
-    for op in program.ops:
-        root[op.output] = op.output if needs_code(op) else root[op.inputs[0]]
+    root = buffers_of(program)
     for tensor, buffer in root.items():
         if plan.offsets[tensor] != plan.offsets[buffer]:
             raise ProgramError(f"reshape {tensor!r} is not where {buffer!r} is")

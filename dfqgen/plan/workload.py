@@ -54,13 +54,11 @@ class Workload:
     @classmethod
     def of(cls, program: Program, kernels: Sequence[Kernel[Any] | None]) -> Workload:
         """The workload of `program` with one kernel an operator; None where no code runs (`needs_code`)."""
-        buffer_of = {port.tensor: port.tensor for port in program.inputs}
+        buffer_of = buffers_of(program)
         works: list[Work] = []
         for op, kernel in zip(program.ops, kernels, strict=True):
             if kernel is None:
-                buffer_of[op.output] = buffer_of[op.inputs[0]]
                 continue
-            buffer_of[op.output] = op.output
             inputs, output = program.tensors_of(op)
             works.append(
                 Work(
@@ -81,6 +79,14 @@ class Workload:
             inputs=tuple(dict.fromkeys(buffer_of[port.tensor] for port in program.inputs)),
             outputs=frozenset(buffer_of[port.tensor] for port in program.outputs),
         )
+
+
+def buffers_of(program: Program) -> dict[str, str]:
+    """The buffer of every tensor: itself, or what it is a reshape of."""
+    buffers = {port.tensor: port.tensor for port in program.inputs}
+    for op in program.ops:
+        buffers[op.output] = op.output if needs_code(op) else buffers[op.inputs[0]]
+    return buffers
 
 
 def needs_code(op: QOp) -> bool:

@@ -1,0 +1,116 @@
+"""Whether a network fits its target, and if not, which layers are to blame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dfqgen.errors import BudgetExceeded, UserError
+from dfqgen.fixedpoint.program import Program
+from dfqgen.kernels.base import Plan
+from dfqgen.plan.lifetimes import Lifetime
+from dfqgen.plan.workload import buffers_of
+from dfqgen.targets import Target
+
+WORST_LAYERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """Flash of a layer's constants, and RAM in use while it runs (buffers of other layers included)."""
+
+    name: str
+    title: str
+    flash_bytes: int
+    ram_bytes: int
+
+
+def layer_costs(program: Program, plan: Plan) -> list[LayerCost]:
+    """What each step of a plan costs; RAM is the part of the arena that holds data at that step."""
+    alive = _alive(program, plan)
+    costs = []
+    for position, step in enumerate(plan.steps):
+        code = step.code
+        ranges = [
+            (plan.offsets[life.buffer], life.size_bytes)
+            for life in alive
+            if life.first <= position <= life.last
+        ]
+        ranges.append((step.scratch_offset, step.scratch_bytes))
+        flash = sum(array.size_bytes for array in code.arrays)
+        costs.append(LayerCost(step.op.name, code.title, flash, _union_bytes(ranges)))
+    return costs
+
+
+def check_budget(
+    flash_bytes: int,
+    ram_bytes: int,
+    target: Target,
+    layers: Sequence[LayerCost],
+    *,
+    flash_limit_bytes: int | None = None,
+    ram_limit_bytes: int | None = None,
+) -> None:
+    """Raise BudgetExceeded when code and constants, or the arena, are larger than the target's memory.
+
+    The limits override the target's own; a target without a budget (the host) takes anything.
+    """
+    flash_limit = target.flash_bytes if flash_limit_bytes is None else flash_limit_bytes
+    ram_limit = target.ram_bytes if ram_limit_bytes is None else ram_limit_bytes
+    complaints = []
+    if flash_limit is not None and flash_bytes > flash_limit:
+        worst = sorted(layers, key=lambda layer: -layer.flash_bytes)[:WORST_LAYERS]
+        complaints += [
+            _overrun("flash", flash_bytes, flash_limit),
+            *(f"  {layer.name}: {layer.flash_bytes:,} bytes ({layer.title})" for layer in worst),
+        ]
+    if ram_limit is not None and ram_bytes > ram_limit:
+        worst = sorted(layers, key=lambda layer: -layer.ram_bytes)[:WORST_LAYERS]
+        complaints += [
+            _overrun("RAM", ram_bytes, ram_limit),
+            *(f"  {layer.name}: {layer.ram_bytes:,} bytes in use ({layer.title})" for layer in worst),
+        ]
+    if complaints:
+        raise BudgetExceeded(
+            "\n".join([f"the network does not fit {target.name} ({target.description})", *complaints]),
+            "If your part has more, say so with --flash and --ram, for example --flash 4M --ram 1M.",
+        )
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "300000", "64K" or "2M" (powers of 1024; an optional B or iB is ignored)."""
+    match = re.fullmatch(r"\s*(\d+)\s*([kKmM]?)(?:i?[bB])?\s*", text)
+    if match is None:
+        raise UserError(f"{text!r} is not a size in bytes", "Write it like 300000, 64K or 2M.")
+    return int(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[match[2].lower()]
+
+
+def _overrun(memory: str, needed_bytes: int, limit_bytes: int) -> str:
+    over = needed_bytes - limit_bytes
+    return (
+        f"{memory}: {needed_bytes:,} bytes needed, {limit_bytes:,} available, {over:,} too many;"
+        " the layers that take most:"
+    )
+
+
+def _alive(program: Program, plan: Plan) -> list[Lifetime]:
+    buffer_of = buffers_of(program)
+    first = {buffer_of[port.tensor]: -1 for port in program.inputs}
+    last = dict(first)
+    for position, step in enumerate(plan.steps):
+        last.update((buffer_of[tensor.name], position) for tensor in step.inputs)
+        first[step.output.name] = last[step.output.name] = position
+    last.update((buffer_of[port.tensor], len(plan.steps)) for port in program.outputs)
+    return [
+        Lifetime(buffer, program.tensors[buffer].size_bytes, first[buffer], last[buffer]) for buffer in first
+    ]
+
+
+def _union_bytes(ranges: Sequence[tuple[int, int]]) -> int:
+    """Bytes covered by (offset, size) ranges."""
+    covered = end = 0
+    for offset, size in sorted(ranges):
+        covered += max(0, offset + size - max(end, offset))
+        end = max(end, offset + size)
+    return covered
