@@ -1,0 +1,47 @@
+"""ONNX file to float Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dfqgen.errors import UnsupportedModel, UserError
+from dfqgen.frontend.fold import fold_constants
+from dfqgen.frontend.importers import import_model, supported_operators
+from dfqgen.frontend.layout import sink, to_channels_last
+from dfqgen.frontend.lower_affine import affine_to_conv
+from dfqgen.frontend.read import cut_outputs, fixed_input_shapes, read_model
+from dfqgen.graph.ir import Graph, Shape
+from dfqgen.graph.rewrite import simplify, tidy_names
+
+__all__ = ["load", "supported_operators"]
+
+
+def load(
+    path: str | Path,
+    *,
+    input_shapes: Mapping[str, Shape] | None = None,
+    io_layout: str = "nhwc",
+    outputs: Sequence[str] | None = None,
+) -> Graph:
+    """Read an ONNX file into a float Graph, channels last, BatchNorm still visible.
+
+    `input_shapes` fixes dynamic inputs (in the model's axes, batch 1). `io_layout` "nhwc" lets the ports
+    take and give channels last, "nchw" keeps the model's axes there. `outputs` cuts the graph at these
+    tensors of the model.
+
+    Raises ModelFileError for a bad file, UserError for inputs that must be fixed or names that do not
+    exist, UnsupportedModel with every node that cannot be compiled.
+    """
+    if io_layout not in ("nhwc", "nchw"):
+        raise UserError(f"io_layout {io_layout!r} is neither 'nhwc' nor 'nchw'")
+    model = read_model(path)
+    if outputs is not None:
+        cut_outputs(model, outputs)
+    shapes = fixed_input_shapes(model, input_shapes)
+    graph = import_model(fold_constants(model, shapes))
+    graph = simplify(to_channels_last(graph, io_layout))
+    graph = simplify(sink(affine_to_conv(graph)))
+    if not graph.nodes:
+        raise UnsupportedModel("nothing is left to compute: the outputs are the inputs")
+    return tidy_names(graph)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp
 from dfqgen.graph.ir import Array, Op, Shape

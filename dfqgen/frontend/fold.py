@@ -1,0 +1,230 @@
+"""Constant folding and shape inference in one walk over the ONNX graph.
+
+Exporters write padding and reshapes as subgraphs of Shape, Gather, Concat and the like. With the input
+shape fixed they are constants. Shapes come from ONNX's own inference, node by node, so that each node sees
+what was folded before it; values come from ONNX's reference implementation. Operators on activations, such
+as BatchNormalization, are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from dfqgen.errors import ModelFileError
+from dfqgen.frontend.read import opset_version
+from dfqgen.graph.ir import Array, Shape
+
+# A folded tensor is a shape, a mask or a weight at most; beyond this it is a mistake or an attack.
+LARGEST_FOLDED_ELEMENTS = 1 << 24
+# Constants that shape inference may want to read: shapes, axes, scales.
+LARGEST_SHAPE_ELEMENTS = 1024
+
+# fmt: off
+FOLDABLE = frozenset((
+    "Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant",
+    "ConstantOfShape", "Cos", "CumSum", "Div", "Dropout", "Equal", "Erf", "Exp", "Expand", "EyeLike",
+    "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity",
+    "Less", "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pad", "Pow",
+    "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu",
+    "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice",
+    "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where",
+    "Xor",
+))
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedModel:
+    """What is left to import: nodes on activations, in order, and the constants they read.
+
+    `shapes` and `dtypes` (ONNX element types) hold every activation whose shape ONNX could infer.
+    """
+
+    name: str
+    opset: int
+    inputs: Mapping[str, Shape]
+    outputs: tuple[str, ...]
+    nodes: tuple[onnx.NodeProto, ...]
+    constants: Mapping[str, Array]
+    shapes: Mapping[str, Shape]
+    dtypes: Mapping[str, int]
+
+
+def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> FoldedModel:
+    """Fold every subgraph that does not depend on the values of the inputs, and infer shapes.
+
+    Raises ModelFileError for an initializer whose data does not fit its shape.
+    """
+    live = _live_nodes(model.graph)
+    walk = _Walk(model, live, input_shapes)
+    nodes = tuple(node for node in live if not walk.fold(node))
+    outputs = tuple(value.name for value in model.graph.output)
+    kept = _needed(nodes, outputs)
+    return FoldedModel(
+        name=model.graph.name,
+        opset=walk.opset,
+        inputs={name: s for name, s in input_shapes.items() if any(name in n.input for n in kept)},
+        outputs=outputs,
+        nodes=kept,
+        constants=walk.constants,
+        shapes=walk.shapes,
+        dtypes=walk.dtypes,
+    )
+
+
+def _live_nodes(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, ...]:
+    return _needed(tuple(graph.node), tuple(value.name for value in graph.output))
+
+
+def _needed(nodes: tuple[onnx.NodeProto, ...], outputs: tuple[str, ...]) -> tuple[onnx.NodeProto, ...]:
+    """The nodes some output depends on."""
+    needed = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(name for name in node.output if name):
+            kept.append(node)
+            needed.update(node.input)
+            for attribute in node.attribute:  # a nested graph may read anything around it
+                for nested in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                    needed.update(name for inner in nested.node for name in inner.input)
+    return tuple(reversed(kept))
+
+
+class _Walk:
+    """Types and constants seen so far."""
+
+    def __init__(
+        self, model: onnx.ModelProto, live: tuple[onnx.NodeProto, ...], input_shapes: Mapping[str, Shape]
+    ) -> None:
+        self.opset = opset_version(model)
+        self.ir_version = model.ir_version
+        self.opset_imports = [helper.make_opsetid("", self.opset)]
+        self.constants: dict[str, Array] = {}
+        self.shapes: dict[str, Shape] = dict(input_shapes)
+        self.dtypes: dict[str, int] = dict.fromkeys(input_shapes, onnx.TensorProto.FLOAT)
+        self._types: dict[str, onnx.TypeProto] = {
+            name: helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, shape)
+            for name, shape in input_shapes.items()
+        }
+        self._data: dict[str, onnx.TensorProto] = {}
+        read = {name for node in live for name in node.input}
+        for tensor in model.graph.initializer:
+            if tensor.name in read:
+                self._add_constant(tensor.name, _to_array(tensor))
+
+    def fold(self, node: onnx.NodeProto) -> bool:
+        """Infer the node's output types; compute it when it is constant. True when it is gone."""
+        types = self._infer(node)
+        values = self._evaluate(node, types)
+        if values is not None:
+            for name, value in zip(node.output, values, strict=False):
+                self._add_constant(name, value)
+            return True
+        for name, type_proto in types.items():
+            self._types[name] = type_proto
+            self.dtypes[name] = type_proto.tensor_type.elem_type
+            shape = _shape_of(type_proto)
+            if shape is not None:
+                self.shapes[name] = shape
+        return False
+
+    def _add_constant(self, name: str, value: Array) -> None:
+        self.constants[name] = value
+        tensor_dtype = helper.np_dtype_to_tensor_dtype(value.dtype)
+        self._types[name] = helper.make_tensor_type_proto(tensor_dtype, value.shape)
+        if value.size <= LARGEST_SHAPE_ELEMENTS:
+            self._data[name] = numpy_helper.from_array(value, name)
+
+    def _infer(self, node: onnx.NodeProto) -> Mapping[str, onnx.TypeProto]:
+        if not _standard(node) or not onnx.defs.has(node.op_type, self.opset):
+            return {}
+        inputs = [name for name in node.input if name]
+        if any(name not in self._types for name in inputs):
+            return {}
+        schema = onnx.defs.get_schema(node.op_type, self.opset)
+        try:
+            types = onnx.shape_inference.infer_node_outputs(
+                schema,
+                node,
+                {name: self._types[name] for name in inputs},
+                {name: self._data[name] for name in inputs if name in self._data},
+                opset_imports=self.opset_imports,
+                ir_version=self.ir_version,
+            )
+        except (onnx.shape_inference.InferenceError, RuntimeError, KeyError):
+            return {}  # the importer of the operator says what is wrong
+        return {name: t for name, t in types.items() if name and t.HasField("tensor_type")}
+
+    def _evaluate(self, node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]) -> list[Array] | None:
+        """Values of the node's outputs when they are constant, small enough, and can be computed."""
+        if not _standard(node) or node.op_type not in FOLDABLE:
+            return None
+        if node.op_type in ("Shape", "Size") and node.input[0] in self.shapes:
+            if self._too_large(node, types):
+                return None
+            # Only the shape matters: a view of one zero stands in for the activation.
+            stand_in = np.broadcast_to(np.float32(0.0), self.shapes[node.input[0]])
+            return self._run(node, {node.input[0]: stand_in})
+        if any(name and name not in self.constants for name in node.input) or self._too_large(node, types):
+            return None
+        return self._run(node, {name: self.constants[name] for name in node.input if name})
+
+    def _too_large(self, node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]) -> bool:
+        """True unless every output is known to stay small, before anything is computed."""
+        if node.op_type == "NonZero":  # its shape depends on values, but it is bounded by its input
+            size = self.constants[node.input[0]].size if node.input[0] in self.constants else 0
+            return size > LARGEST_SHAPE_ELEMENTS
+        for name in filter(None, node.output):
+            shape = _shape_of(types[name]) if name in types else None
+            if shape is None or int(np.prod(shape, dtype=object)) > LARGEST_FOLDED_ELEMENTS:
+                return True
+        return False
+
+    def _run(self, node: onnx.NodeProto, feeds: Mapping[str, Array]) -> list[Array] | None:
+        outputs = [name for name in node.output if name]
+        graph = helper.make_graph(
+            [node],
+            "fold",
+            [onnx.ValueInfoProto(name=name) for name in feeds],
+            [onnx.ValueInfoProto(name=name) for name in outputs],
+        )
+        model = helper.make_model(graph, opset_imports=self.opset_imports)
+        try:
+            results = ReferenceEvaluator(model).run(outputs, dict(feeds))
+        except Exception:  # whatever the reference raises, the node simply stays
+            return None
+        values = [np.asarray(value) for value in results]
+        if len(values) != len(node.output) or any(value.dtype == object for value in values):
+            return None
+        return values
+
+
+def _standard(node: onnx.NodeProto) -> bool:
+    nested = any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute)
+    return node.domain in ("", "ai.onnx") and not nested
+
+
+def _shape_of(type_proto: onnx.TypeProto) -> Shape | None:
+    tensor = type_proto.tensor_type
+    if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
+        return None
+    return tuple(int(d.dim_value) for d in tensor.shape.dim)
+
+
+def _to_array(tensor: onnx.TensorProto) -> Array:
+    try:
+        value: Any = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError) as error:
+        raise ModelFileError(
+            f"the data of initializer {tensor.name!r} does not fit its type and shape {list(tensor.dims)}: "
+            f"{str(error).splitlines()[0]}",
+            "The file is damaged; export the model again.",
+        ) from None
+    return np.asarray(value)

@@ -1,0 +1,92 @@
+"""Conv, Gemm and MatMul: all become Conv2D."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.windows import Window, read_window
+from dfqgen.graph.ir import Array
+from dfqgen.ops.conv import Conv2D
+
+
+@importer("Conv")
+def conv(node: OnnxNode) -> str:
+    """[N,C,H,W] or [N,C,L]; weight [Cout,C/groups,kh,kw] or [Cout,C/groups,k]."""
+    weight = node.weight(1)
+    rank = len(node.shape())
+    if weight.ndim != rank:
+        raise Refused(f"its weight has {weight.ndim} axes, its input {rank}")
+    image = node.to_image(node.tensor())
+    if rank == 3:
+        weight = weight[:, :, None, :]
+    bias = node.weight(2, "bias") if node.has_input(2) else np.zeros(weight.shape[0], np.float32)
+    groups = node.integer("group", 1)
+    if groups < 1 or weight.shape[0] % groups or bias.shape != weight.shape[:1]:
+        raise Refused(f"weight {weight.shape}, bias {bias.shape} and {groups} groups do not fit together")
+    height, width = node.shape_of(image)[1:3]
+    window: Window = read_window(node, (height, width), (weight.shape[2], weight.shape[3]))
+    op = Conv2D(
+        weight=np.ascontiguousarray(weight.transpose(0, 2, 3, 1)),
+        bias=bias,
+        stride=window.stride,
+        dilation=window.dilation,
+        pads=window.pads,
+        groups=groups,
+    )
+    return node.from_image(node.emit(op, image), rank)
+
+
+@importer("Gemm")
+def gemm(node: OnnxNode) -> str:
+    """alpha * x [M,K] @ B [K,N] + beta * C."""
+    if node.integer("transA", 0):
+        raise Refused("transA on an activation is not supported; export the layer as Linear or Dense")
+    weight = node.weight(1) * np.float32(node.number("alpha", 1.0))
+    weight = weight if node.integer("transB", 0) else weight.T
+    bias = np.zeros(weight.shape[0], np.float32)
+    if node.has_input(2):
+        addend = node.weight(2, "bias") * np.float32(node.number("beta", 1.0))
+        if addend.size not in (1, bias.size) or addend.shape[-1:] not in ((), (1,), bias.shape):
+            raise Refused(f"its bias {addend.shape} does not give one value for each of {bias.size} outputs")
+        bias = bias + addend.ravel()
+    return fully_connected(node, node.tensor(), weight, bias)
+
+
+@importer("MatMul")
+def matmul(node: OnnxNode) -> str:
+    """x [..., K] @ constant [K, N], or constant [M, K] @ x [..., K, N]."""
+    if node.is_constant(0):
+        left = _matrix(node.weight(0))
+        rank = len(node.shape(1))
+        if rank < 3:
+            raise Refused("a constant times an activation needs one with a batch axis")
+        swap = (*range(rank - 2), rank - 1, rank - 2)
+        columns = node.transpose(node.tensor(1), swap)
+        return node.transpose(fully_connected(node, columns, left), swap)
+    constant = node.weight(1)
+    if constant.ndim == 1:
+        result = fully_connected(node, node.tensor(), constant[None, :])
+        return node.reshape(result, node.shape_of(result)[:-1])
+    return fully_connected(node, node.tensor(), _matrix(constant).T)
+
+
+def _matrix(constant: Array) -> Array:
+    """A constant of two axes; more are allowed in front when they are 1."""
+    if constant.ndim < 2 or any(n != 1 for n in constant.shape[:-2]):
+        raise Refused(f"its constant has shape {list(constant.shape)}; one matrix is supported")
+    return constant.reshape(constant.shape[-2:])
+
+
+def fully_connected(node: OnnxNode, x: str, weight: Array, bias: Array | None = None) -> str:
+    """x [1,...,K] with weight [N,K] and bias [N] -> [1,...,N], as a 1x1 convolution over a row."""
+    shape = node.shape_of(x)
+    if len(shape) < 2 or shape[-1] != weight.shape[1]:
+        raise Refused(f"an input of shape {list(shape)} meets a weight for {weight.shape[1]} features")
+    pixels = int(np.prod(shape[1:-1]))
+    row = node.reshape(x, (1, 1, pixels, shape[-1]))
+    op = Conv2D(
+        weight=np.ascontiguousarray(weight[:, None, None, :], np.float32),
+        bias=np.zeros(weight.shape[0], np.float32) if bias is None else bias,
+    )
+    return node.reshape(node.emit(op, row), (*shape[:-1], weight.shape[0]))

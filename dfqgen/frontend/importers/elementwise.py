@@ -1,0 +1,141 @@
+"""Operators on each element: normalization, activations, arithmetic, softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.graph.ir import Array
+from dfqgen.ops.add import Add
+from dfqgen.ops.affine import Affine
+from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.norm import BatchNorm
+from dfqgen.ops.softmax import Softmax
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@importer("BatchNormalization")
+def batch_normalization(node: OnnxNode) -> str:
+    """On axis 1 of any rank from 2."""
+    node.needs_single_output()
+    if node.integer("training_mode", 0) or not node.integer("spatial", 1):
+        raise Refused("is in training mode or not spatial; export the model for inference (model.eval())")
+    scale, bias, mean, variance = (
+        node.weight(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), start=1)
+    )
+    epsilon = node.number("epsilon", 1e-5)
+    if np.any(variance + epsilon <= 0):
+        raise Refused("holds a negative variance; the file is damaged")
+    if len(node.shape()) < 2:
+        raise Refused("needs a channel axis")
+    x = node.to_channels_last(node.tensor())
+    return node.to_channels_first(node.emit(BatchNorm(scale, bias, mean, variance, epsilon), x))
+
+
+@importer("Relu")
+def relu(node: OnnxNode) -> str:
+    return node.emit(Clip.of(0.0, np.inf), node.tensor())
+
+
+@importer("Clip")
+def clip_attributes(node: OnnxNode) -> str:
+    return _clip(node, node.number("min", -np.inf), node.number("max", np.inf))
+
+
+@importer("Clip", since=11)
+def clip_inputs(node: OnnxNode) -> str:
+    ends = []
+    for index, default in ((1, -np.inf), (2, np.inf)):
+        bound = node.constant(index, "bound") if node.has_input(index) else np.float32(default)
+        if bound.size != 1:
+            raise Refused(f"its bound has {bound.size} values; one is expected")
+        ends.append(float(bound.reshape(())))
+    return _clip(node, *ends)
+
+
+def _clip(node: OnnxNode, lo: float, hi: float) -> str:
+    if np.isnan(lo) or np.isnan(hi):
+        raise Refused("clips at NaN; the file is damaged")
+    # The largest float stands for "no bound" in many files. ONNX gives hi when the bounds cross.
+    lo = -np.inf if lo <= -FLOAT32_MAX else min(lo, hi)
+    hi = np.inf if hi >= FLOAT32_MAX else hi
+    return node.emit(Clip.of(lo, hi), node.tensor())
+
+
+@importer("Sigmoid", "Tanh")
+def function(node: OnnxNode) -> str:
+    return node.emit(Elementwise(node.op_type.lower()), node.tensor())
+
+
+@importer("Add", "Sub", "Mul", "Div")
+def arithmetic(node: OnnxNode) -> str:
+    """Two activations of one shape (Add, Sub), or one with a constant (a scalar or one value a channel)."""
+    kind = node.op_type
+    if node.is_constant(0) or node.is_constant(1):
+        return _with_constant(node, 0 if node.is_constant(0) else 1)
+    if kind not in ("Add", "Sub"):
+        raise Refused("of two activations is not supported")
+    if node.shape(0) != node.shape(1):
+        raise Refused(
+            f"shapes {list(node.shape(0))} and {list(node.shape(1))} differ; equal ones are supported"
+        )
+    return node.emit(Add(1 if kind == "Add" else -1), node.tensor(0), node.tensor(1))
+
+
+def _with_constant(node: OnnxNode, constant_index: int) -> str:
+    value = node.weight(constant_index, "constant").astype(np.float64)
+    x = node.tensor(1 - constant_index)
+    one, zero = np.ones_like(value), np.zeros_like(value)
+    if node.op_type == "Add":
+        scale, shift = one, value
+    elif node.op_type == "Sub":
+        scale, shift = (one, -value) if constant_index == 1 else (-one, value)
+    elif node.op_type == "Mul":
+        scale, shift = value, zero
+    elif constant_index == 1:
+        if not np.all(value):
+            raise Refused("divides by a constant zero")
+        scale, shift = 1.0 / value, zero
+    else:
+        raise Refused("divides a constant by an activation")
+    return affine(node, x, scale, shift)
+
+
+def affine(node: OnnxNode, x: str, scale: Array, shift: Array) -> str:
+    """scale * x + shift; the constants have one shape, broadcast to x, and vary along one axis at most."""
+    shape = node.shape_of(x)
+    if np.broadcast_shapes(shape, scale.shape) != shape:
+        raise Refused(f"a constant of shape {list(scale.shape)} would enlarge an activation {list(shape)}")
+    rank = len(shape)
+    varying = [rank - scale.ndim + axis for axis, n in enumerate(scale.shape) if n > 1]
+    if len(varying) > 1:
+        raise Refused(
+            f"its constant of shape {list(scale.shape)} varies along {len(varying)} axes; "
+            "a scalar or one value for each channel is supported"
+        )
+    op = Affine(scale.ravel(), shift.ravel())
+    if not varying:
+        return node.emit(op, x)
+    to_last = (*(a for a in range(rank) if a != varying[0]), varying[0])
+    back = tuple(int(a) for a in np.argsort(to_last))
+    return node.transpose(node.emit(op, node.transpose(x, to_last)), back)
+
+
+@importer("Softmax")
+def softmax_of_matrix(node: OnnxNode) -> str:
+    """Before opset 13: over all axes from `axis` on, as if they were one."""
+    shape = node.shape()
+    axis = node.axis(node.integer("axis", 1), len(shape))
+    if axis == 0:
+        raise Refused("runs over the batch axis")
+    flat = node.reshape(node.tensor(), (1, int(np.prod(shape[1:axis])), int(np.prod(shape[axis:]))))
+    return node.reshape(node.emit(Softmax(2), flat), shape)
+
+
+@importer("Softmax", since=13)
+def softmax(node: OnnxNode) -> str:
+    axis = node.axis(node.integer("axis", -1), len(node.shape()))
+    if axis == 0:
+        raise Refused("runs over the batch axis")
+    return node.emit(Softmax(axis), node.tensor())

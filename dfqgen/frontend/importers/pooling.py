@@ -1,0 +1,85 @@
+"""Pools over windows, over the whole image, and means over axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.windows import read_window
+from dfqgen.graph.ir import Op
+from dfqgen.ops.movement import Pad
+from dfqgen.ops.pool import AveragePool, MaxPool
+from dfqgen.ops.windows import NO_PADS, Pads
+
+
+def _sum(a: Pads, b: Pads) -> Pads:
+    return Pads(*(x + y for x, y in zip(a, b, strict=True)))
+
+
+@importer("AveragePool")
+def average_pool(node: OnnxNode) -> str:
+    rank = len(node.shape())
+    image = node.to_image(node.tensor())
+    height, width = node.shape_of(image)[1:3]
+    window = read_window(node, (height, width))
+    if window.dilation != (1, 1):
+        raise Refused("dilations are not supported")
+    pads, counted = window.pads, bool(node.integer("count_include_pad", 0))
+    if counted and pads != NO_PADS and window.extra != NO_PADS:
+        # The stated border counts, what ceil_mode adds does not: make the border real first.
+        border = Pad((0, pads.top, pads.left, 0), (0, pads.bottom, pads.right, 0))
+        image, pads, counted = node.emit(border, image), NO_PADS, False
+    pads = _sum(pads, window.extra)
+    counted = counted and window.pads != NO_PADS
+    pool = AveragePool(window.kernel, window.stride, pads, counted)
+    return node.from_image(node.emit(pool, image), rank)
+
+
+@importer("MaxPool")
+def max_pool(node: OnnxNode) -> str:
+    node.needs_single_output()
+    rank = len(node.shape())
+    image = node.to_image(node.tensor())
+    height, width = node.shape_of(image)[1:3]
+    window = read_window(node, (height, width))
+    pool = MaxPool(window.kernel, window.stride, window.dilation, _sum(window.pads, window.extra))
+    return node.from_image(node.emit(pool, image), rank)
+
+
+@importer("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(node: OnnxNode) -> str:
+    axes = tuple(range(2, len(node.shape())))
+    return _reduce(node, axes, keep_axes=True, maximum=node.op_type == "GlobalMaxPool")
+
+
+@importer("ReduceMean", "ReduceMax")
+def reduce(node: OnnxNode) -> str:
+    rank = len(node.shape())
+    stated = node.optional_integers(1, "axes")
+    if not stated and node.integer("noop_with_empty_axes", 0):
+        return node.tensor()
+    axes = {node.axis(a, rank) for a in stated} if stated else set(range(rank))
+    keep_axes = bool(node.integer("keepdims", 1))
+    if 0 in axes and not keep_axes:
+        raise Refused("reduces the batch axis away; reduce the other axes only")
+    reduced = tuple(sorted(axes - {0}))
+    if not reduced:
+        return node.tensor()
+    return _reduce(node, reduced, keep_axes, maximum=node.op_type == "ReduceMax")
+
+
+def _reduce(node: OnnxNode, axes: tuple[int, ...], keep_axes: bool, maximum: bool) -> str:
+    """Mean or maximum over `axes` (never the batch), as a pool whose window is the whole image."""
+    shape = node.shape()
+    kept = tuple(axis for axis in range(1, len(shape)) if axis not in axes)
+    x = node.transpose(node.tensor(), (0, *axes, *kept))
+    if len(axes) == 2:
+        height, width = (shape[axis] for axis in axes)
+    else:
+        height, width = 1, int(np.prod([shape[axis] for axis in axes]))
+    channels = int(np.prod([shape[axis] for axis in kept]))
+    image = node.reshape(x, (1, height, width, channels))
+    kernel = (height, width)
+    op: Op = MaxPool(kernel) if maximum else AveragePool(kernel)
+    result = tuple(1 if axis in axes else n for axis, n in enumerate(shape) if keep_axes or axis not in axes)
+    return node.reshape(node.emit(op, image), result)

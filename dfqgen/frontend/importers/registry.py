@@ -1,0 +1,223 @@
+"""How an ONNX node becomes operators of ours: the registry, and what an importer sees of its node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+
+from dfqgen.frontend.fold import FoldedModel
+from dfqgen.frontend.read import node_label
+from dfqgen.graph.ir import Array, Node, Op, Shape
+from dfqgen.graph.rewrite import fresh_name
+from dfqgen.ops.movement import Reshape, Transpose
+
+
+class Refused(Exception):
+    """This node cannot be imported; the text says why and what to do."""
+
+
+# Gives the tensor of the node's first output (in ONNX's axis order), or one for each output.
+Importer = Callable[["OnnxNode"], "str | tuple[str, ...]"]
+
+_IMPORTERS: dict[str, dict[int, Importer]] = {}
+
+
+def importer(*operators: str, since: int = 1) -> Callable[[Importer], Importer]:
+    """Register a function for ONNX operators, from this opset version of the model on."""
+
+    def register(function: Importer) -> Importer:
+        for operator in operators:
+            _IMPORTERS.setdefault(operator, {})[since] = function
+        return function
+
+    return register
+
+
+def find_importer(operator: str, opset: int) -> Importer | None:
+    """The importer for the newest version of the operator that is not newer than `opset`."""
+    versions = _IMPORTERS.get(operator, {})
+    usable = [since for since in versions if since <= opset]
+    return versions[max(usable)] if usable else None
+
+
+def supported_operators() -> tuple[str, ...]:
+    """Names of all ONNX operators with an importer."""
+    return tuple(sorted(_IMPORTERS))
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """The transpose that moves axis 1 to the end."""
+    return (0, *range(2, rank), 1)
+
+
+def channels_first(rank: int) -> tuple[int, ...]:
+    """The transpose that moves the last axis to place 1."""
+    return (0, rank - 1, *range(1, rank - 1))
+
+
+@dataclass
+class Builder:
+    """The graph under construction. `tensors` maps ONNX's names to ours, in ONNX's axis order."""
+
+    model: FoldedModel
+    nodes: list[Node] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    tensors: dict[str, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+
+    def add_input(self, name: str, shape: Shape) -> str:
+        """A tensor that comes from outside."""
+        tensor = fresh_name(name, self.names)
+        self.shapes[tensor] = shape
+        self.tensors[name] = tensor
+        return tensor
+
+    def emit(self, op: Op, inputs: Sequence[str], node_name: str, output_hint: str) -> str:
+        """Append a node; gives its output tensor. ValueError when the shapes do not fit."""
+        shape = op.infer_shape(*(self.shapes[name] for name in inputs))
+        output = fresh_name(output_hint, self.names)
+        self.nodes.append(Node(node_name, op, tuple(inputs), output))
+        self.shapes[output] = shape
+        return output
+
+
+class OnnxNode:
+    """One ONNX node while it is imported: its attributes, constants and tensors, and ways to emit ours."""
+
+    def __init__(self, proto: onnx.NodeProto, builder: Builder) -> None:
+        self.proto = proto
+        self.op_type = proto.op_type
+        self.opset = builder.model.opset
+        self.builder = builder
+        self.attributes: Mapping[str, Any] = {
+            a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute
+        }
+        self.name = proto.name or f"{proto.op_type}:{node_label(proto)}"
+        self.output = node_label(onnx.NodeProto(output=proto.output))
+
+    # --- attributes ---
+
+    def integer(self, name: str, default: int) -> int:
+        return int(self.attributes.get(name, default))
+
+    def number(self, name: str, default: float) -> float:
+        return float(self.attributes.get(name, default))
+
+    def text(self, name: str, default: str) -> str:
+        value = self.attributes.get(name, default)
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+    def integers(self, name: str) -> tuple[int, ...] | None:
+        """A list attribute, None when it is absent."""
+        value = self.attributes.get(name)
+        return None if value is None else tuple(int(v) for v in value)
+
+    # --- inputs ---
+
+    def has_input(self, index: int) -> bool:
+        return index < len(self.proto.input) and bool(self.proto.input[index])
+
+    def is_constant(self, index: int) -> bool:
+        return self.has_input(index) and self.proto.input[index] in self.builder.model.constants
+
+    def tensor(self, index: int = 0) -> str:
+        """Our tensor of an activation input, in ONNX's axis order."""
+        name = self.proto.input[index] if self.has_input(index) else ""
+        if name not in self.builder.tensors:
+            raise Refused(f"input {index} must be an activation, not a constant")
+        return self.builder.tensors[name]
+
+    def shape(self, index: int = 0) -> Shape:
+        return self.builder.shapes[self.tensor(index)]
+
+    def constant(self, index: int, what: str) -> Array:
+        """A constant input; Refused when it is computed from the network's input."""
+        if not self.is_constant(index):
+            raise Refused(f"its {what} must be a constant, but depends on the network's input")
+        return self.builder.model.constants[self.proto.input[index]]
+
+    def weight(self, index: int, what: str = "weight") -> Array:
+        """A constant float32 parameter, checked for NaN and infinity."""
+        value = self.constant(index, what)
+        label = f"{what} {self.proto.input[index]!r}"
+        if value.dtype != np.float32:
+            raise Refused(f"{label} is {value.dtype}, not float32; export the model in float32")
+        bad = value.size - int(np.count_nonzero(np.isfinite(value)))
+        if bad:
+            raise Refused(
+                f"{label} holds {bad} NaN or infinite values of {value.size}; the training or the file went wrong"
+            )
+        return value
+
+    def optional_integers(self, index: int, attribute: str) -> tuple[int, ...] | None:
+        """A list that older opsets give as an attribute and newer ones as a constant input."""
+        if self.has_input(index):
+            return tuple(int(v) for v in self.constant(index, attribute).ravel())
+        return self.integers(attribute)
+
+    def axis(self, value: int, rank: int) -> int:
+        """An axis counted from the front; Refused when there is no such axis."""
+        if not -rank <= value < rank:
+            raise Refused(f"axis {value} does not exist in a tensor of {rank} axes")
+        return value % rank
+
+    def needs_single_output(self) -> None:
+        """Refuse the node when something reads a second output of it."""
+        extra = set(filter(None, self.proto.output[1:]))
+        model = self.builder.model
+        read = {name for node in model.nodes for name in node.input}.union(model.outputs)
+        for name in sorted(extra & read):
+            raise Refused(f"its output {name!r} is used; only the first output is supported")
+
+    # --- emitting ---
+
+    def emit(self, op: Op, *inputs: str) -> str:
+        """Append one of our operators; gives its output tensor."""
+        return self.builder.emit(op, inputs, self.name, self.output)
+
+    def shape_of(self, tensor: str) -> Shape:
+        return self.builder.shapes[tensor]
+
+    def transpose(self, tensor: str, permutation: tuple[int, ...]) -> str:
+        if permutation == tuple(range(len(permutation))):
+            return tensor
+        return self.emit(Transpose(permutation), tensor)
+
+    def reshape(self, tensor: str, shape: Shape) -> str:
+        """Reshape one sample; the batch must stay the first axis."""
+        if self.shape_of(tensor) == shape:
+            return tensor
+        if not shape or shape[0] != 1:
+            raise Refused(
+                f"gives shape {list(shape)}: the first axis must stay the batch of 1; "
+                "export the model with the batch axis kept"
+            )
+        return self.emit(Reshape(shape), tensor)
+
+    def to_channels_last(self, tensor: str) -> str:
+        """[N,C,...] -> [N,...,C]."""
+        return self.transpose(tensor, channels_last(len(self.shape_of(tensor))))
+
+    def to_channels_first(self, tensor: str) -> str:
+        """[N,...,C] -> [N,C,...]."""
+        return self.transpose(tensor, channels_first(len(self.shape_of(tensor))))
+
+    def to_image(self, tensor: str) -> str:
+        """[N,C,H,W] or [N,C,L] -> [N,H,W,C], H = 1 for a sequence."""
+        rank = len(self.shape_of(tensor))
+        if rank not in (3, 4):
+            raise Refused(f"works on {rank - 2} spatial axes; 1 and 2 are supported")
+        last = self.to_channels_last(tensor)
+        n, *space, c = self.shape_of(last)
+        return self.reshape(last, (n, *([1] * (4 - rank)), *space, c))
+
+    def from_image(self, tensor: str, rank: int) -> str:
+        """[N,H,W,C] -> [N,C,H,W], or [N,C,L] when `rank` is 3."""
+        if rank == 3:
+            n, _, w, c = self.shape_of(tensor)
+            tensor = self.reshape(tensor, (n, w, c))
+        return self.to_channels_first(tensor)

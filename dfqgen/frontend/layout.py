@@ -1,0 +1,294 @@
+"""From ONNX's channels-first axes to channels-last, by moving transposes until they cancel.
+
+The importers put a Transpose before and after every operator that wants channels last. Here they sink
+towards the outputs, through whatever does not care, and meet others there. To teach a new operator to let
+transposes through, add one line to SINK_TRANSPOSE; reshapes, to SINK_RESHAPE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dfqgen.graph.ir import Array, Graph, Node, Op, Port, Shape
+from dfqgen.graph.rewrite import MERGE, Result, Scope, rewrite, transpose_to_reshape
+from dfqgen.ops.add import Add
+from dfqgen.ops.affine import Affine
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.movement import Pad, Reshape, Transpose
+from dfqgen.ops.norm import BatchNorm
+from dfqgen.ops.softmax import Softmax
+
+Permutation = tuple[int, ...]
+
+# op, p -> the operator op' with op(transpose(x, p)) == transpose(op'(x), p), None when there is none.
+TransposeRule = Callable[[Any, Permutation], Op | None]
+# op, shape before the reshape, shape after it -> op' with op(reshape(x)) == reshape(op'(x)).
+ReshapeRule = Callable[[Any, Shape, Shape], Op | None]
+
+
+def _same(op: Op, _: Permutation) -> Op:
+    return op
+
+
+def _if_last_axis_stays(op: Op, permutation: Permutation) -> Op | None:
+    return op if permutation[-1] == len(permutation) - 1 else None
+
+
+def _per_channel(op: Clip | Affine) -> bool:
+    return max(value.size for value in _parameters(op)) > 1
+
+
+def _parameters(op: Clip | Affine) -> tuple[Array, Array]:
+    return (op.lo, op.hi) if isinstance(op, Clip) else (op.scale, op.shift)
+
+
+def _if_last_axis_stays_or_scalar(op: Clip | Affine, permutation: Permutation) -> Op | None:
+    return _if_last_axis_stays(op, permutation) if _per_channel(op) else op
+
+
+def _pad_elsewhere(op: Pad, permutation: Permutation) -> Op:
+    inverse = np.argsort(permutation)
+    return Pad(tuple(op.before[a] for a in inverse), tuple(op.after[a] for a in inverse), op.value)
+
+
+SINK_TRANSPOSE: Mapping[type[Op], TransposeRule] = {
+    Add: _same,
+    Elementwise: _same,
+    Clip: _if_last_axis_stays_or_scalar,
+    Affine: _if_last_axis_stays_or_scalar,
+    BatchNorm: _if_last_axis_stays,
+    Softmax: lambda op, permutation: Softmax(permutation[op.axis]),
+    Pad: _pad_elsewhere,
+}
+
+
+def _if_channels_stay(op: Op, before: Shape, after: Shape) -> Op | None:
+    return op if before[-1] == after[-1] else None
+
+
+def _if_channels_stay_or_scalar(op: Clip | Affine, before: Shape, after: Shape) -> Op | None:
+    return _if_channels_stay(op, before, after) if _per_channel(op) else op
+
+
+def _softmax_on_same_last_axis(op: Softmax, before: Shape, after: Shape) -> Op | None:
+    return Softmax(len(before) - 1) if op.axis == len(after) - 1 and before[-1] == after[-1] else None
+
+
+SINK_RESHAPE: Mapping[type[Op], ReshapeRule] = {
+    Add: lambda op, before, after: op,
+    Elementwise: lambda op, before, after: op,
+    Clip: _if_channels_stay_or_scalar,
+    Affine: _if_channels_stay_or_scalar,
+    BatchNorm: _if_channels_stay,
+    Softmax: _softmax_on_same_last_axis,
+}
+
+
+def sink_transpose(node: Node, scope: Scope) -> Result:
+    """op(transpose(x)) becomes transpose(op'(x)), when all inputs are transposed alike."""
+    rule = SINK_TRANSPOSE.get(type(node.op))
+    sources = [scope.producer(name, Transpose) for name in node.inputs]
+    permutations = {s.op.permutation for s in sources if s is not None and isinstance(s.op, Transpose)}
+    if rule is None or None in sources or len(permutations) != 1:
+        return None
+    permutation = permutations.pop()
+    op = rule(node.op, permutation)
+    if op is None:
+        return None
+    inner = scope.fresh(node.output)
+    inputs = tuple(s.inputs[0] for s in sources if s is not None)
+    back = Node(node.name, Transpose(permutation), (inner,), node.output)
+    return [replace(node, op=op, inputs=inputs, output=inner), back]
+
+
+def sink_reshape(node: Node, scope: Scope) -> Result:
+    """op(reshape(x)) becomes reshape(op'(x)), when all inputs are reshaped from one shape."""
+    rule = SINK_RESHAPE.get(type(node.op))
+    sources = [scope.producer(name, Reshape) for name in node.inputs]
+    befores = {scope.shapes[s.inputs[0]] for s in sources if s is not None}
+    if rule is None or None in sources or len(befores) != 1:
+        return None
+    before, after = befores.pop(), scope.shapes[node.inputs[0]]
+    op = rule(node.op, before, after)
+    if op is None:
+        return None
+    inner = scope.fresh(node.output)
+    inputs = tuple(s.inputs[0] for s in sources if s is not None)
+    back = Node(node.name, Reshape(after), (inner,), node.output)
+    return [replace(node, op=op, inputs=inputs, output=inner), back]
+
+
+def sink_transpose_through_reshape(node: Node, scope: Scope) -> Result:
+    """reshape(transpose(x)) becomes transpose'(reshape'(x)) when the reshape splits or joins whole axes.
+
+    Such as [1,H,W,C] -> [1,C,H,W] -> [1,C,H*W]: the same as -> [1,H*W,C] -> [1,C,H*W].
+    """
+    source = scope.producer(node.inputs[0], Transpose)
+    if not isinstance(node.op, Reshape) or source is None or not isinstance(source.op, Transpose):
+        return None
+    permutation = source.op.permutation
+    groups = matching_axes(scope.shapes[source.output], node.op.shape)
+    if groups is None:
+        return None
+    # Each group of transposed axes must be consecutive axes of x, in order.
+    starts = []
+    for before, _ in groups:
+        origin = [permutation[axis] for axis in before]
+        if origin != list(range(origin[0], origin[0] + len(origin))):
+            return None
+        starts.append(origin[0])
+    order = sorted(range(len(groups)), key=lambda g: starts[g])
+    shape = tuple(node.op.shape[axis] for g in order for axis in groups[g][1])
+    place: dict[int, int] = {}
+    for g in order:
+        for axis in groups[g][1]:
+            place[axis] = len(place)
+    after = tuple(place[axis] for axis in range(len(node.op.shape)))
+    if after[0] != 0:
+        return None
+    inner = scope.fresh(node.output)
+    return [
+        replace(node, op=Reshape(shape), inputs=source.inputs, output=inner),
+        Node(node.name, Transpose(after), (inner,), node.output),
+    ]
+
+
+def matching_axes(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | None:
+    """Split both shapes into the most groups of axes with equal products, in order.
+
+    [1,6,4] and [1,2,3,4] -> [([0],[0]), ([1],[1,2]), ([2],[3])]. None when axes of size 1 leave a group
+    empty on one side.
+    """
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(before) and j < len(after):
+        left, right = [i], [j]
+        product_left, product_right = before[i], after[j]
+        i, j = i + 1, j + 1
+        while product_left != product_right:
+            if product_left < product_right:
+                if i == len(before):
+                    return None
+                product_left *= before[i]
+                left.append(i)
+                i += 1
+            else:
+                if j == len(after):
+                    return None
+                product_right *= after[j]
+                right.append(j)
+                j += 1
+        groups.append((left, right))
+    if not groups:
+        return None
+    # Axes of size 1 left over belong to the last group.
+    groups[-1][0].extend(range(i, len(before)))
+    groups[-1][1].extend(range(j, len(after)))
+    return groups
+
+
+def permute_fully_connected(node: Node, scope: Scope) -> Result:
+    """A flattened transpose in front of a fully connected layer is an order of its weight's columns."""
+    op = node.op
+    reshape = scope.producer(node.inputs[0], Reshape)
+    source = scope.producer(reshape.inputs[0], Transpose) if reshape is not None else None
+    if not isinstance(op, Conv2D) or source is None or not isinstance(source.op, Transpose):
+        return None
+    shape = scope.shapes[source.output]
+    features = int(np.prod(shape))
+    if op.weight.shape[1:] != (1, 1, features) or scope.shapes[node.inputs[0]] != (1, 1, 1, features):
+        return None
+    flat = scope.fresh(node.inputs[0])
+    columns = _order_before(shape, source.op.permutation)
+    return [
+        Node(node.name, Reshape((1, 1, 1, features)), source.inputs, flat),
+        replace(node, op=replace(op, weight=np.ascontiguousarray(op.weight[..., columns])), inputs=(flat,)),
+    ]
+
+
+def _order_before(shape: Shape, permutation: Permutation) -> Array:
+    """For each element before the transpose, flattened, its place in the flattened result of this shape."""
+    return np.arange(np.prod(shape)).reshape(shape).transpose(np.argsort(permutation)).ravel()
+
+
+SINKING = (
+    *MERGE,
+    permute_fully_connected,
+    sink_transpose,
+    sink_reshape,
+    sink_transpose_through_reshape,
+)
+
+
+def sink(graph: Graph) -> Graph:
+    """Move transposes and reshapes towards the outputs and cancel them; ports stay as they are.
+
+    Transposes that move no data become reshapes only after the others had the chance to meet them.
+    """
+    return rewrite(rewrite(graph, *SINKING), *SINKING, transpose_to_reshape)
+
+
+def to_channels_last(graph: Graph, io_layout: str = "nhwc") -> Graph:
+    """The graph with as few transposes as the rules find.
+
+    With io_layout "nhwc" inputs and outputs change their axes where that saves transposes (Port.permutation
+    says how); with "nchw" they keep the model's axes, and the transposes at the ends stay.
+    """
+    graph = sink(graph)
+    if io_layout != "nhwc":
+        return graph
+    for index, port in enumerate(graph.inputs):
+        if len(port.shape) < 3:
+            continue
+        candidate = _channels_last_outputs(sink(_channels_last_input(graph, index)))
+        if _cost(candidate) < _cost(_channels_last_outputs(graph)):
+            graph = sink(_channels_last_input(graph, index))
+    return _channels_last_outputs(graph)
+
+
+def _cost(graph: Graph) -> tuple[int, int]:
+    """Elements that transposes move, then nodes."""
+    moved = sum(
+        int(np.prod(graph.shapes[node.output])) for node in graph.nodes if isinstance(node.op, Transpose)
+    )
+    return moved, len(graph.nodes)
+
+
+def _last(rank: int) -> Permutation:
+    return (0, *range(2, rank), 1)
+
+
+def _channels_last_input(graph: Graph, index: int) -> Graph:
+    """The graph taking this input channels last, and transposing it back for everything inside."""
+    port = graph.inputs[index]
+    permutation = _last(len(port.shape))
+    tensor = f"{port.tensor}#1"
+    new = Port(port.name, tensor, tuple(port.shape[axis] for axis in permutation), permutation)
+    inverse = Transpose(tuple(int(a) for a in np.argsort(permutation)))
+    back = Node(f"{port.name}/layout", inverse, (tensor,), port.tensor)
+    return replace(
+        graph,
+        inputs=(*graph.inputs[:index], new, *graph.inputs[index + 1 :]),
+        nodes=(back, *graph.nodes),
+    )
+
+
+def _channels_last_outputs(graph: Graph) -> Graph:
+    """The graph whose outputs are the tensors in front of final transposes from channels last."""
+
+    def absorbed(port: Port) -> Port:
+        node = graph.producers.get(port.tensor)
+        if node is None or not isinstance(node.op, Transpose):
+            return port
+        inverse = tuple(int(a) for a in np.argsort(node.op.permutation))
+        if inverse != _last(len(port.shape)):
+            return port
+        source = node.inputs[0]
+        return Port(port.name, source, graph.shapes[source], inverse)
+
+    return replace(graph, outputs=tuple(absorbed(port) for port in graph.outputs)).without_dead_nodes()

@@ -1,0 +1,307 @@
+"""Reading an ONNX file from an untrusted source: parse, bring in external data, check the structure.
+
+Everything a user can get wrong about the file itself ends in a ModelFileError or UserError here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from dfqgen.errors import ModelFileError, UserError
+from dfqgen.graph.ir import Shape
+
+OLDEST_OPSET = 7
+LARGEST_FILE_BYTES = (1 << 31) - 1
+LARGEST_TENSOR_ELEMENTS = 1 << 31
+
+_RE_EXPORT = "Export the model again, and check that the file was copied as a whole."
+
+
+def read_model(path: str | Path) -> onnx.ModelProto:
+    """The model of an ONNX file, external data loaded, local functions inlined, each node checked.
+
+    Raises ModelFileError when the file is not a sound ONNX model of opset 7 or later.
+    """
+    path = Path(path)
+    model = _parse(path)
+    try:
+        _load_external_data(model, path)
+        _check_header(model, path)
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        _check_graph(model, path)
+    except UnicodeDecodeError as error:
+        message = f"{path} is damaged: a name in it is not text ({error.reason})"
+        raise ModelFileError(message, _RE_EXPORT) from None
+    return model
+
+
+def opset_version(model: onnx.ModelProto) -> int:
+    """Version of the standard operator set the model is written for."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise ModelFileError(f"{path} is a folder", "Give the .onnx file itself.")
+        if size > LARGEST_FILE_BYTES:
+            raise ModelFileError(f"{path} has {size} bytes; an ONNX file has less than 2 GiB")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL in the path
+        raise ModelFileError(f"cannot read {str(path)!r}: {error}") from None
+    if not data:
+        raise ModelFileError(f"{path} is empty", _RE_EXPORT)
+    try:
+        return onnx.ModelProto.FromString(data)
+    except DecodeError:
+        # Every ONNX file in practice starts with field 1, the IR version.
+        if data[0] == 0x08 and len(data) > 1 and data[1] < 0x40:
+            raise ModelFileError(f"{path} is a truncated or damaged ONNX file", _RE_EXPORT) from None
+        raise ModelFileError(f"{path} is not an ONNX file", "dfqgen reads ONNX models (.onnx).") from None
+
+
+def _check_header(model: onnx.ModelProto, path: Path) -> None:
+    if not model.HasField("graph") or not model.ir_version:
+        raise ModelFileError(f"{path} is not an ONNX file, or a truncated one: it holds no graph", _RE_EXPORT)
+    version = opset_version(model)
+    newest = onnx.defs.onnx_opset_version()
+    if version == 0:
+        raise ModelFileError(f"{path} does not say which opset it uses", _RE_EXPORT)
+    if version < OLDEST_OPSET:
+        raise ModelFileError(
+            f"{path} uses ONNX opset {version}; dfqgen reads opset {OLDEST_OPSET} and later",
+            "Convert it with onnx.version_converter.convert_version(model, 13), or export it again.",
+        )
+    if version > newest:
+        raise ModelFileError(
+            f"{path} uses ONNX opset {version}; the installed onnx package knows up to {newest}",
+            "Upgrade the onnx package, or export with an older opset.",
+        )
+    if not model.graph.node:
+        raise ModelFileError(f"{path} holds an empty graph: there is nothing to compile")
+
+
+def _check_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Each node fits its operator's schema, and each tensor is given once, before it is read."""
+    graph = model.graph
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version = model.ir_version
+    context.opset_imports = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
+    given = [t.name for t in graph.initializer] + [t.values.name for t in graph.sparse_initializer]
+    known = set(given)
+    inputs = [value.name for value in graph.input]
+    if len(set(given)) != len(given) or len(set(inputs)) != len(inputs):
+        raise ModelFileError(f"{path} is damaged: two inputs or initializers have one name", _RE_EXPORT)
+    known.update(inputs)
+    for node in graph.node:
+        label = f"node {node_label(node)!r} ({node.op_type})"
+        missing = [name for name in node.input if name and name not in known]
+        if missing:
+            raise ModelFileError(
+                f"{path} is damaged: {label} reads {missing[0]!r}, which nothing before it gives", _RE_EXPORT
+            )
+        for name in filter(None, node.output):
+            if name in known:
+                raise ModelFileError(f"{path} is damaged: {name!r} is given again by {label}", _RE_EXPORT)
+            known.add(name)
+        nested = any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute)
+        if not nested and onnx.defs.has(node.op_type, node.domain):
+            try:
+                onnx.checker.check_node(node, context)
+            except onnx.checker.ValidationError as error:
+                reason = str(error).strip().splitlines()[0]
+                raise ModelFileError(f"{path} is not valid ONNX: {label}: {reason}") from None
+    if not graph.output:
+        raise ModelFileError(f"{path} is damaged: the graph has no output", _RE_EXPORT)
+    for value in graph.output:
+        if value.name not in known:
+            raise ModelFileError(f"{path} is damaged: nothing gives the output {value.name!r}", _RE_EXPORT)
+
+
+def node_label(node: onnx.NodeProto) -> str:
+    """What a user can look for in a viewer: the node's name, or its first output when it has none."""
+    return str(node.name or next((name for name in node.output if name), "?"))
+
+
+# --- external data ---
+
+
+def _all_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g"):
+                yield from _all_tensors(attribute.g)
+            for nested in attribute.graphs:
+                yield from _all_tensors(nested)
+
+
+def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
+    """Replace references to other files by their bytes; those files must lie in the model's folder."""
+    folder = path.parent.resolve()
+    for tensor in _all_tensors(model.graph):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        file = _inside(folder, location, tensor.name)
+        try:
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
+            with file.open("rb") as stream:
+                stream.seek(offset)
+                data = stream.read(length)
+        except (OSError, ValueError) as error:
+            raise ModelFileError(
+                f"cannot read the external data of tensor {tensor.name!r} from {location!r}: {error}"
+            ) from None
+        if 0 <= length != len(data):
+            raise ModelFileError(
+                f"external data file {location!r} is truncated: tensor {tensor.name!r} needs {length} bytes "
+                f"at {offset}, {len(data)} are there",
+                _RE_EXPORT,
+            )
+        tensor.raw_data = data
+        del tensor.external_data[:]
+        tensor.data_location = onnx.TensorProto.DEFAULT
+
+
+def _inside(folder: Path, location: str, tensor: str) -> Path:
+    """The file at `location`, which must be a plain path inside `folder`, links followed."""
+    parts = location.replace("\\", "/").split("/")
+    escapes = not location or "\0" in location or location[0] in "/\\" or ":" in parts[0] or ".." in parts
+    file = folder if escapes else (folder / location).resolve()
+    if escapes or not file.is_relative_to(folder):
+        raise ModelFileError(
+            f"the external data of tensor {tensor!r} lies outside the model's folder: {location!r}",
+            "For safety only files beside the model are read; move the data there and save the model again.",
+        )
+    if not file.is_file():
+        raise ModelFileError(
+            f"the external data file {location!r} of tensor {tensor!r} is missing",
+            "Copy it beside the model.",
+        )
+    return file
+
+
+# --- inputs and outputs ---
+
+
+def cut_outputs(model: onnx.ModelProto, outputs: Iterable[str]) -> None:
+    """Make these tensors the outputs of the graph, in place.
+
+    Raises UserError for a name the graph does not give.
+    """
+    graph = model.graph
+    available = [name for node in graph.node for name in node.output if name]
+    values = {value.name: value for value in (*graph.value_info, *graph.output)}
+    chosen = list(dict.fromkeys(outputs))
+    if not chosen:
+        raise UserError("no outputs were named to cut the graph at")
+    for name in chosen:
+        if name not in available:
+            close = difflib.get_close_matches(name, available, n=3)
+            raise UserError(
+                f"the model has no tensor {name!r} to use as an output",
+                f"Similar names: {', '.join(close)}" if close else "",
+            )
+    kept = [values.get(name, onnx.ValueInfoProto(name=name)) for name in chosen]
+    del graph.output[:]
+    graph.output.extend(kept)
+
+
+def fixed_input_shapes(
+    model: onnx.ModelProto, input_shapes: Mapping[str, Shape] | None = None
+) -> dict[str, Shape]:
+    """Shape of each graph input (initializers left out): the file's, `input_shapes` where given, batch 1.
+
+    Raises UserError for an input that stays dynamic, that is not float32, or whose batch is not 1.
+    """
+    overrides = dict(input_shapes or {})
+    initializers = {t.name for t in model.graph.initializer}
+    shapes: dict[str, Shape] = {}
+    dynamic: list[str] = []
+    for value in model.graph.input:
+        if value.name in initializers:
+            continue
+        _check_input_type(value)
+        stated = _stated_shape(value)
+        override = overrides.pop(value.name, None)
+        if override is not None:
+            stated = _overridden(value.name, stated, tuple(override))
+        elif stated and (stated[0] is None or stated[0] <= 0):
+            stated = (1, *stated[1:])
+        if stated is None or any(n is None for n in stated):
+            text = "?" if stated is None else "x".join("?" if n is None else str(n) for n in stated)
+            dynamic.append(f"{value.name}:{text}")
+            continue
+        shapes[value.name] = _checked(value.name, tuple(n for n in stated if n is not None))
+    if overrides:
+        names = ", ".join(value.name for value in model.graph.input if value.name not in initializers)
+        raise UserError(f"the model has no input {next(iter(overrides))!r}", f"Its inputs: {names}")
+    if dynamic:
+        raise UserError(
+            f"the model's input shape is dynamic ({', '.join(dynamic)}); generated C has fixed shapes",
+            f"Fix it, for example --input-shape {dynamic[0].split(':')[0]}:1x3x224x224",
+        )
+    return shapes
+
+
+def _check_input_type(value: onnx.ValueInfoProto) -> None:
+    if not value.type.HasField("tensor_type"):
+        raise UserError(f"input {value.name!r} is not a tensor")
+    dtype = value.type.tensor_type.elem_type
+    if dtype == onnx.TensorProto.FLOAT:
+        return
+    known = onnx.TensorProto.DataType.values()
+    name = onnx.TensorProto.DataType.Name(dtype).lower() if dtype in known else f"of unknown type {dtype}"
+    hint = "Export the model in float32."
+    if name in ("uint8", "int8", "int32", "int64"):
+        hint = (
+            "Export the float network without the conversion from integers in front "
+            "(or a float32 model, if this one is quantized already)."
+        )
+    raise UserError(f"input {value.name!r} is {name}; dfqgen takes float32 networks", hint)
+
+
+def _stated_shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    dims = value.type.tensor_type.shape.dim
+    sizes = tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
+    # Some exporters write 0 or -1 for "unknown" on any axis.
+    return tuple(n if n is not None and n > 0 else None for n in sizes)
+
+
+def _overridden(name: str, stated: tuple[int | None, ...] | None, shape: Shape) -> Shape:
+    if stated is not None and len(stated) != len(shape):
+        raise UserError(f"input {name!r} has {len(stated)} axes, the given shape {shape} has {len(shape)}")
+    return shape
+
+
+def _checked(name: str, shape: Shape) -> Shape:
+    elements = 1
+    for n in shape:
+        elements *= n
+    if any(n < 1 for n in shape) or elements > LARGEST_TENSOR_ELEMENTS:
+        raise UserError(f"input {name!r} cannot have shape {'x'.join(map(str, shape))}")
+    if not shape or shape[0] != 1:
+        raise UserError(
+            f"input {name!r} has shape {list(shape)}; the first axis must be a batch of 1",
+            "Give the shape of one sample: --input-shape " + "x".join(["1", *map(str, shape[1:])]),
+        )
+    return shape
