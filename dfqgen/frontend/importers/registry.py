@@ -149,7 +149,7 @@ class OnnxNode:
         bad = value.size - int(np.count_nonzero(np.isfinite(value)))
         if bad:
             raise Refused(
-                f"{label} holds {bad} NaN or infinite values of {value.size}; the training or the file went wrong"
+                f"{label} holds {bad} NaN or infinite values of {value.size}; training or export failed"
             )
         return value
 
