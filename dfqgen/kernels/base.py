@@ -19,7 +19,10 @@ OpT = TypeVar("OpT", bound=QOp)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConstArray:
-    """A `const` array in flash: its role in the layer ("weight"), and its integers as the kernel reads them."""
+    """A `const` array in flash: its role in the layer ("weight"), its integers as the kernel reads them.
+
+    The role is one word: with the layer's name before it, it is the C symbol.
+    """
 
     role: str
     values: Array
@@ -37,10 +40,14 @@ class ConstArray:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One member of a layer's descriptor. A str value that names a ConstArray role becomes its symbol."""
+    """One member of a layer's descriptor; members left out are zero or NULL.
+
+    A str value is the role of one of the layer's ConstArrays and becomes its symbol, a tuple of
+    integers an array, a tuple of fields a nested structure.
+    """
 
     name: str
-    value: int | str | tuple[int, ...]
+    value: int | str | tuple[int, ...] | tuple[Field, ...]
     comment: str = ""
 
 
@@ -91,7 +98,7 @@ class Kernel(ABC, Generic[OpT]):
 
         The kernel writes output byte j only when every input byte below dead(j) has been read for the
         last time; any placement with `input address - output address >= max_j(j + 1 - dead(j))` is then
-        safe. 0 is exactly in place; None means the two must be disjoint.
+        safe. 0 is exactly in place; None means the two must be disjoint. Never negative.
         """
         return None
 
@@ -152,6 +159,10 @@ class Registry:
             if kernel.op is type(op) and kernel.isa in isas and kernel.supports(op, inputs, output)
         ]
         return sorted(able, key=lambda kernel: kernel.cost(op, inputs, output))
+
+
+REGISTRY = Registry()
+"""Every kernel; `dfqgen.kernels` fills it."""
 
 
 def channel_array(role: str, values: Array, dtype: str, comment: str = "") -> ConstArray:

@@ -1,7 +1,8 @@
-/* What every dfqgen kernel shares: types, the inlining seam, requantization.
+/* What every dfqgen kernel shares: types, the inlining seam, requantization, copying.
  *
- * Kernels are `static` functions in headers. With DFQ_OPTIMIZE_SIZE they stay ordinary functions shared
- * by all layers of a network; otherwise they are inlined into each layer, where shapes are constants.
+ * Kernels are `static` functions in headers; the first parameter is the layer's constant descriptor. By
+ * default they are inlined into each layer, where every shape is a constant. With DFQ_OPTIMIZE_SIZE they
+ * stay ordinary functions shared by all layers of a network. DFQ_LAYER marks the function of one layer.
  */
 #ifndef DFQ_COMMON_H
 #define DFQ_COMMON_H
@@ -13,17 +14,24 @@
 #if defined(__GNUC__)
 #define DFQ_UNUSED __attribute__((unused))
 #define DFQ_ALIGNED(bytes) __attribute__((aligned(bytes)))
-#if defined(DFQ_OPTIMIZE_SIZE)
-#define DFQ_KERNEL static DFQ_UNUSED __attribute__((noinline))
-#else
-#define DFQ_KERNEL static inline DFQ_UNUSED __attribute__((always_inline))
-#endif
+#define DFQ_MAY_ALIAS __attribute__((may_alias))
 #define DFQ_INLINE static inline DFQ_UNUSED __attribute__((always_inline))
+#define DFQ_NOINLINE static DFQ_UNUSED __attribute__((noinline))
+#if defined(DFQ_OPTIMIZE_SIZE)
+#define DFQ_KERNEL DFQ_NOINLINE
+#define DFQ_LAYER DFQ_INLINE
+#else
+#define DFQ_KERNEL DFQ_INLINE
+#define DFQ_LAYER DFQ_NOINLINE
+#endif
 #else
 #define DFQ_UNUSED
 #define DFQ_ALIGNED(bytes)
-#define DFQ_KERNEL static
+#define DFQ_MAY_ALIAS
 #define DFQ_INLINE static
+#define DFQ_NOINLINE static
+#define DFQ_KERNEL static
+#define DFQ_LAYER static
 #endif
 
 /* Shift right rounding towards minus infinity; `>>` of a negative value is implementation-defined in C99,
@@ -44,20 +52,76 @@ DFQ_INLINE int32_t dfq_clamp(int32_t value, int32_t lo, int32_t hi)
     return value < lo ? lo : value > hi ? hi : value;
 }
 
-/* clamp(zero_point + (((acc << pre_shift) * multiplier + 2^31) >> 32), lo, hi); the compiler has proved
- * that acc << pre_shift and the sum with zero_point stay within 32 bits. */
-DFQ_INLINE int8_t dfq_requantize(int32_t acc, int32_t pre_shift, int32_t multiplier, int32_t zero_point,
-                                 int32_t lo, int32_t hi)
+DFQ_INLINE int32_t dfq_min(int32_t a, int32_t b)
 {
-    const int32_t scaled = dfq_multiply_round(acc * (int32_t)((uint32_t)1 << pre_shift), multiplier);
-    return (int8_t)dfq_clamp(scaled + zero_point, lo, hi);
+    return a < b ? a : b;
 }
 
-/* The same for a multiplier of 2^(32 - shift), 1 <= shift: no long multiplication. */
-DFQ_INLINE int8_t dfq_requantize_shift(int32_t acc, int32_t shift, int32_t zero_point, int32_t lo, int32_t hi)
+DFQ_INLINE int32_t dfq_max(int32_t a, int32_t b)
 {
-    const int32_t half = (int32_t)((uint32_t)1 << (shift - 1));
-    return (int8_t)dfq_clamp(dfq_shift_right(acc + half, shift) + zero_point, lo, hi);
+    return a > b ? a : b;
+}
+
+/* How int32 accumulators become int8. A NULL table means one value for all channels, in the field below.
+ *
+ * Multiplier form (shift = 0 and no shifts):
+ *     clamp(zero_point + (((acc << pre_shift) * multiplier + 2^31) >> 32), lo, hi)
+ * Shift form, for scales that are powers of two; needs no long multiplication. The rounding half and the
+ * zero point are already in the bias:
+ *     clamp(acc >> shift, lo, hi)
+ * The compiler has proved that no step leaves 32 bits.
+ */
+typedef struct {
+    const int32_t *multipliers;
+    const int8_t *shifts;
+    const int8_t *los;
+    const int8_t *his;
+    int32_t multiplier;
+    int32_t pre_shift;
+    int32_t shift;
+    int32_t zero_point;
+    int32_t lo;
+    int32_t hi;
+} dfq_requantize_t;
+
+DFQ_INLINE int8_t dfq_requantize(const dfq_requantize_t *form, int32_t acc, int32_t channel)
+{
+    const int32_t lo = form->los != NULL ? form->los[channel] : form->lo;
+    const int32_t hi = form->his != NULL ? form->his[channel] : form->hi;
+    if (form->shifts != NULL) {
+        return (int8_t)dfq_clamp(dfq_shift_right(acc, form->shifts[channel]), lo, hi);
+    }
+    if (form->shift != 0) {
+        return (int8_t)dfq_clamp(dfq_shift_right(acc, form->shift), lo, hi);
+    }
+    const int32_t multiplier = form->multipliers != NULL ? form->multipliers[channel] : form->multiplier;
+    const int32_t shifted = acc * (int32_t)((uint32_t)1 << form->pre_shift);
+    /* The zero point rides in the upper word of the rounding constant. */
+    const int64_t offset = (int64_t)form->zero_point * INT64_C(0x100000000) + INT64_C(0x80000000);
+    return (int8_t)dfq_clamp((int32_t)(((int64_t)shifted * multiplier + offset) >> 32), lo, hi);
+}
+
+typedef uint32_t DFQ_MAY_ALIAS dfq_word_t;
+
+/* Copy `count` bytes upwards; `to` may lie below `from` in the same buffer. */
+DFQ_INLINE void dfq_copy(int8_t *to, const int8_t *from, int32_t count)
+{
+    int32_t i = 0;
+    if ((((uintptr_t)to | (uintptr_t)from) & 3u) == 0u) {
+        for (; i + 4 <= count; i += 4) {
+            *(dfq_word_t *)(void *)(to + i) = *(const dfq_word_t *)(const void *)(from + i);
+        }
+    }
+    for (; i < count; i++) {
+        to[i] = from[i];
+    }
+}
+
+DFQ_INLINE void dfq_fill(int8_t *to, int32_t value, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        to[i] = (int8_t)value;
+    }
 }
 
 #endif

@@ -1,0 +1,210 @@
+"""Program, plan and target -> a folder of C."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dfqgen import resources
+from dfqgen.emit.context import NetworkContext, layer_symbols, network_context, number_table
+from dfqgen.emit.render import render
+from dfqgen.errors import UserError
+from dfqgen.fixedpoint.program import Program, QPort
+from dfqgen.fixedpoint.serialize import program_to_json
+from dfqgen.fixedpoint.vectors import GoldenVector, golden_vectors
+from dfqgen.kernels.base import Plan
+from dfqgen.targets import Target
+
+Files = dict[str, bytes]
+
+MANIFEST = "manifest.json"
+PROGRAM = "program.json"
+
+_INCLUDE = re.compile(rb'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+
+
+def emit(
+    program: Program,
+    plan: Plan,
+    target: Target,
+    *,
+    optimize: Literal["speed", "size"] = "speed",
+    golden: Sequence[GoldenVector] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Files:
+    """Every file of the generated folder, by relative path. The same arguments give the same bytes.
+
+    `golden` defaults to two random vectors. `provenance` (JSON values: hash of the model, options)
+    goes into the manifest. Add a report with `with_files`.
+    """
+    net = network_context(program, plan, optimize=optimize)
+    vectors = golden_vectors(program) if golden is None else golden
+    files: Files = {
+        f"{net.name}.h": render("network.h.j2", net=net),
+        f"{net.name}.c": render("network.c.j2", net=net),
+        f"{net.name}_weights.h": render("weights.h.j2", net=net),
+        f"{net.name}_weights.c": render("weights.c.j2", net=net),
+        f"{net.name}.mk": render("network.mk.j2", net=net),
+        "CMakeLists.txt": render("CMakeLists.txt.j2", net=net),
+        PROGRAM: program_to_json(program).encode("utf-8"),
+    }
+    if vectors:
+        tables = [_golden_tables(program, vector) for vector in vectors]
+        files[f"{net.name}_golden.h"] = render("golden.h.j2", net=net, golden=tables)
+        files[f"{net.name}_golden.c"] = render("golden.c.j2", net=net, golden=tables)
+        files[f"{net.name}_selftest.c"] = render("selftest.c.j2", net=net)
+    for header in runtime_headers(net.headers):
+        files[f"runtime_c/{header}"] = (resources.runtime_dir() / header).read_bytes()
+    manifest = _manifest(program, plan, target, net, optimize, provenance or {})
+    return with_files({**files, MANIFEST: _json(manifest)}, {})
+
+
+def with_files(files: Mapping[str, bytes], more: Mapping[str, bytes]) -> Files:
+    """`files` and `more`, with the hash of every one in the manifest."""
+    everything = {**files, **more}
+    manifest = json.loads(everything.pop(MANIFEST))
+    manifest["files"] = {path: hashlib.sha256(everything[path]).hexdigest() for path in sorted(everything)}
+    return {**everything, MANIFEST: _json(manifest)}
+
+
+def runtime_headers(headers: Sequence[str]) -> list[str]:
+    """These headers of runtime_c/ and all they include, as relative paths, sorted."""
+    root = resources.runtime_dir().resolve()
+    found: set[str] = set()
+    waiting = list(headers)
+    while waiting:
+        header = waiting.pop()
+        if header in found:
+            continue
+        found.add(header)
+        for name in _INCLUDE.findall((root / header).read_bytes()):
+            path = (root / header).parent / name.decode("ascii")
+            waiting.append(path.resolve().relative_to(root).as_posix())
+    return sorted(found)
+
+
+def write_folder(files: Mapping[str, bytes], folder: Path, *, force: bool = False) -> None:
+    """Write all files or none: into a temporary folder beside `folder`, which then takes its place.
+
+    An existing folder must be empty, or, with `force`, is replaced. Raises UserError otherwise.
+    """
+    folder = folder.absolute()
+    check_folder(folder, force=force)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"cannot write to {folder.parent}: {error.strerror}") from error
+    try:
+        fresh = staging / "new"
+        for path, content in files.items():
+            target = fresh / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        if folder.exists():
+            os.replace(folder, staging / "old")
+        os.replace(fresh, folder)
+    except OSError as error:
+        old = staging / "old"
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        raise UserError(f"cannot write {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_folder(folder: Path, *, force: bool = False) -> None:
+    """Raise UserError unless `folder` may be written: absent, empty, or to be replaced."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder", "Choose another output folder.")
+    entries = {entry.name for entry in folder.iterdir()}
+    if not entries:
+        return
+    if not force:
+        raise UserError(f"{folder} is not empty", "Choose another output folder, or replace it with --force.")
+    if MANIFEST not in entries:
+        raise UserError(
+            f"{folder} was not written by dfqgen, so --force will not replace it",
+            "Choose another output folder, or empty this one yourself.",
+        )
+
+
+def _golden_tables(program: Program, vector: GoldenVector) -> dict[str, list[str]]:
+    return {
+        "inputs": [number_table(vector.inputs[port.tensor]) for port in program.inputs],
+        "outputs": [number_table(vector.outputs[port.tensor]) for port in program.outputs],
+    }
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _manifest(
+    program: Program,
+    plan: Plan,
+    target: Target,
+    net: NetworkContext,
+    optimize: str,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    layers = []
+    for symbol, step in zip(layer_symbols(plan), plan.steps, strict=True):
+        code = step.code
+        layers.append(
+            {
+                "name": step.op.name,
+                "symbol": symbol,
+                "operator": type(step.op).__name__,
+                "kernel": code.function,
+                "title": code.title,
+                "inputs": list(step.op.inputs),
+                "output": step.op.output,
+                "output_shape": list(step.output.shape),
+                "macs": step.op.macs(step.output),
+                "constant_bytes": sum(array.size_bytes for array in code.arrays),
+                "input_offsets": list(step.input_offsets),
+                "output_offset": step.output_offset,
+                "scratch_offset": step.scratch_offset,
+                "scratch_bytes": step.scratch_bytes,
+            }
+        )
+    return {
+        "dfqgen": importlib.metadata.version("dfqgen"),
+        "network": net.name,
+        "name": program.name,
+        "target": target.name,
+        "optimize": optimize,
+        "provenance": dict(provenance),
+        "arena_bytes": plan.arena_bytes,
+        "arena_lower_bound_bytes": plan.lower_bound_bytes,
+        "constant_bytes": sum(layer["constant_bytes"] for layer in layers),
+        "macs": program.macs,
+        "inputs": [_port(program, plan, port) for port in program.inputs],
+        "outputs": [_port(program, plan, port) for port in program.outputs],
+        "layers": layers,
+    }
+
+
+def _port(program: Program, plan: Plan, port: QPort) -> dict[str, Any]:
+    tensor = program.tensors[port.tensor]
+    return {
+        "name": port.name,
+        "tensor": port.tensor,
+        "shape": list(tensor.shape),
+        "type": str(tensor.qtype.dtype),
+        "scale": tensor.qtype.scale,
+        "zero_point": tensor.qtype.zero_point,
+        "offset": plan.offsets[port.tensor],
+        "size_bytes": tensor.size_bytes,
+    }

@@ -1,0 +1,239 @@
+"""The generated C as a shared library of this machine, and the check that it equals the interpreter."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cffi
+import numpy as np
+
+from dfqgen.emit.package import MANIFEST, PROGRAM
+from dfqgen.errors import UserError, VerificationFailed
+from dfqgen.fixedpoint.program import Program, QOp
+from dfqgen.fixedpoint.qtype import Array
+from dfqgen.fixedpoint.serialize import program_from_json
+from dfqgen.fixedpoint.vectors import verification_inputs
+from dfqgen.verify.toolchain import compile_c
+
+ARENA_ALIGNMENT = 16
+
+# A hook that a build for debugging calls before each layer (and once after the last).
+_PROBE_H = """
+#include <stdint.h>
+extern void (*{name}_probe)(int32_t layer);
+#define {macro}_PROBE(layer) do {{ if ({name}_probe) {name}_probe(layer); }} while (0)
+"""
+_PROBE_C = """
+#include <stdint.h>
+extern void (*{name}_probe)(int32_t layer);
+void (*{name}_probe)(int32_t layer) = 0;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Where a network input or output lies in the arena."""
+
+    tensor: str
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A layer whose C output differs from the interpreter's."""
+
+    layer: str
+    index: int
+    kernel: str
+    wrong: int
+    elements: int
+    first: tuple[int, ...]
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        return (
+            f"layer {self.index} {self.layer!r} ({self.kernel}): {self.wrong} of {self.elements} values "
+            f"differ, the first at {self.first}: {self.found} instead of {self.expected}"
+        )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a generated folder. Raises UserError when this is not one."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except OSError as error:
+        raise UserError(f"{folder} was not written by dfqgen: {MANIFEST}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{folder / MANIFEST} is damaged: {error}") from error
+    needed = ("network", "arena_bytes", "inputs", "outputs", "layers", "files")
+    if not isinstance(manifest, dict) or any(key not in manifest for key in needed):
+        raise UserError(f"{folder / MANIFEST} is damaged: it lacks entries", "Build the network again.")
+    if not str(manifest["network"]).isidentifier():
+        raise UserError(f"{folder / MANIFEST} is damaged: the network has no valid name")
+    return manifest
+
+
+def read_program(folder: Path) -> Program:
+    """The fixed-point program a folder was generated from."""
+    try:
+        text = (folder / PROGRAM).read_bytes()
+    except OSError as error:
+        raise UserError(f"{folder} was not written by dfqgen: {PROGRAM}: {error.strerror}") from error
+    return program_from_json(text)
+
+
+class HostNetwork:
+    """A generated network, compiled for this machine. Threads may share one object.
+
+    `native` uses every instruction of this machine (for speed); without it, the very source that a
+    core without SIMD runs is compiled (for verification). `flags` are added to the compiler's.
+    """
+
+    def __init__(
+        self, folder: Path, *, native: bool = False, flags: Sequence[str] = (), probe: bool = False
+    ) -> None:
+        manifest = read_manifest(folder)
+        self.name = str(manifest["network"])
+        self.layers: list[dict[str, Any]] = manifest["layers"]
+        self.arena_bytes = int(manifest["arena_bytes"])
+        self.inputs = [_port(entry) for entry in manifest["inputs"]]
+        self.outputs = [_port(entry) for entry in manifest["outputs"]]
+        self._ffi = cffi.FFI()
+        self._ffi.cdef(f"void {self.name}_invoke(void *net);")
+        sources = [folder / f"{self.name}.c", folder / f"{self.name}_weights.c"]
+        options = ["-std=c99", "-O2", "-shared", "-fPIC", *(["-march=native"] if native else []), *flags]
+        # The library stays mapped after its file is gone.
+        with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
+            if probe:
+                self._ffi.cdef(f"extern void (*{self.name}_probe)(int32_t layer);")
+                text = {"name": self.name, "macro": self.name.upper()}
+                (Path(scratch) / "probe.h").write_text(_PROBE_H.format(**text))
+                (Path(scratch) / "probe.c").write_text(_PROBE_C.format(**text))
+                sources.append(Path(scratch) / "probe.c")
+                options += ["-include", str(Path(scratch) / "probe.h")]
+            library = Path(scratch) / f"{self.name}.so"
+            compile_c(sources, library, options)
+            self._library: Any = self._ffi.dlopen(str(library))
+        self._local = threading.local()
+
+    def _arena(self) -> Array:
+        """This thread's arena, aligned as the type in net.h is."""
+        arena: Array | None = getattr(self._local, "arena", None)
+        if arena is None:
+            raw = np.zeros(self.arena_bytes + ARENA_ALIGNMENT, np.int8)
+            start = -raw.ctypes.data % ARENA_ALIGNMENT
+            arena = self._local.arena = raw[start : start + self.arena_bytes]
+        return arena
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays [N, ...] by input tensor -> arrays [N, ...] by output tensor, one sample after the other."""
+        arena = self._arena()
+        count = len(inputs[self.inputs[0].tensor])
+        results = {port.tensor: np.empty((count, *port.shape[1:]), np.int8) for port in self.outputs}
+        for sample in range(count):
+            self._run_sample({name: value[sample] for name, value in inputs.items()}, arena)
+            for port in self.outputs:
+                found = arena[port.offset : port.offset + port.size]
+                results[port.tensor][sample] = found.reshape(port.shape[1:])
+        return results
+
+    def _run_sample(self, inputs: Mapping[str, Array], arena: Array) -> None:
+        for port in self.inputs:
+            value = np.asarray(inputs[port.tensor])
+            if value.dtype != np.int8 or value.size != port.size:
+                found = f"{value.dtype}{value.shape}"
+                raise ValueError(f"input {port.tensor!r} takes {port.size} int8 values, not {found}")
+            arena[port.offset : port.offset + port.size] = value.reshape(-1)
+        # cffi lets other threads run meanwhile.
+        getattr(self._library, f"{self.name}_invoke")(self._ffi.cast("void *", arena.ctypes.data))
+
+    def trace(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """The output of every layer for one sample, in order. Needs `probe`; one thread at a time."""
+        arena = self._arena()
+        seen: list[Array] = []
+
+        def before_layer(layer: int) -> None:
+            if layer > 0:
+                done = self.layers[layer - 1]
+                size = int(np.prod(done["output_shape"]))
+                start = int(done["output_offset"])
+                seen.append(arena[start : start + size].reshape(done["output_shape"]).copy())
+
+        callback = self._ffi.callback("void(int32_t)", before_layer)
+        setattr(self._library, f"{self.name}_probe", callback)
+        self._run_sample({name: value[0] for name, value in inputs.items()}, arena)
+        setattr(self._library, f"{self.name}_probe", self._ffi.NULL)
+        return seen
+
+
+def _port(entry: Mapping[str, Any]) -> Port:
+    shape = tuple(int(size) for size in entry["shape"])
+    return Port(str(entry["tensor"]), shape, int(entry["offset"]), int(np.prod(shape)))
+
+
+def first_mismatch(program: Program, folder: Path, inputs: Mapping[str, Array]) -> Mismatch | None:
+    """The first layer of the generated C, in its own order, whose output differs from the interpreter's."""
+    expected: dict[str, Array] = {}
+
+    def keep(op: QOp, output: Array) -> None:
+        expected[op.output] = output
+
+    program.run(inputs, keep)
+    network = HostNetwork(folder, probe=True)
+    for index, (layer, found) in enumerate(zip(network.layers, network.trace(inputs), strict=True)):
+        reference = expected[layer["output"]].reshape(found.shape)
+        wrong = np.argwhere(reference != found)
+        if len(wrong):
+            first = tuple(int(i) for i in wrong[0])
+            return Mismatch(
+                layer=str(layer["name"]),
+                index=index,
+                kernel=str(layer["kernel"]),
+                wrong=len(wrong),
+                elements=found.size,
+                first=first,
+                expected=int(reference[first]),
+                found=int(found[first]),
+            )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """What was compared: names of the inputs, number of output values."""
+
+    inputs: tuple[str, ...]
+    values: int
+
+
+def verify_on_host(
+    program: Program, folder: Path, *, network: HostNetwork | None = None, random: int = 2
+) -> HostReport:
+    """Run the folder's C and the interpreter on random, extreme and structured inputs.
+
+    Raises VerificationFailed that names the first layer that differs.
+    """
+    network = HostNetwork(folder) if network is None else network
+    names: list[str] = []
+    values = 0
+    for name, inputs in verification_inputs(program, random):
+        found = network.run(inputs)
+        for tensor, expected in program.run(inputs).items():
+            if not np.array_equal(expected, found[tensor]):
+                mismatch = first_mismatch(program, folder, inputs)
+                raise VerificationFailed(
+                    f"the C and the integer reference differ on the {name} input: "
+                    f"{mismatch or f'output {tensor!r}, though every layer agrees'}"
+                )
+            values += expected.size
+        names.append(name)
+    return HostReport(tuple(names), values)
