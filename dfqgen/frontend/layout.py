@@ -8,7 +8,7 @@ transposes through, add one line to SINK_TRANSPOSE; reshapes, to SINK_RESHAPE.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -211,6 +211,37 @@ def permute_fully_connected(node: Node, scope: Scope) -> Result:
     ]
 
 
+def permute_flat_parameters(node: Node, scope: Scope) -> Result:
+    """A flattened transpose in front of an operator with a parameter an element is an order of those.
+
+    Such as BatchNorm between Flatten and a fully connected layer: the transpose moves behind it.
+    """
+    op = node.op
+    reshape = scope.producer(node.inputs[0], Reshape)
+    source = scope.producer(reshape.inputs[0], Transpose) if reshape is not None else None
+    if not isinstance(op, BatchNorm | Clip | Affine) or source is None or not isinstance(source.op, Transpose):
+        return None
+    shape, flat_shape = scope.shapes[source.output], scope.shapes[node.inputs[0]]
+    features = int(np.prod(shape))
+    if flat_shape[-1] != features:
+        return None
+    columns = _order_before(shape, source.op.permutation)
+    parameters = {field.name: getattr(op, field.name) for field in fields(op)}
+    permuted = {
+        name: value[columns]
+        for name, value in parameters.items()
+        if isinstance(value, np.ndarray) and value.size == features
+    }
+    flat, inner, image, turned = (scope.fresh(node.output) for _ in range(4))
+    return [
+        Node(node.name, Reshape(flat_shape), source.inputs, flat),
+        replace(node, op=replace(op, **permuted), inputs=(flat,), output=inner),
+        Node(node.name, Reshape(scope.shapes[source.inputs[0]]), (inner,), image),
+        Node(node.name, source.op, (image,), turned),
+        Node(node.name, Reshape(flat_shape), (turned,), node.output),
+    ]
+
+
 def _order_before(shape: Shape, permutation: Permutation) -> Array:
     """For each element before the transpose, flattened, its place in the flattened result of this shape."""
     return np.arange(np.prod(shape)).reshape(shape).transpose(np.argsort(permutation)).ravel()
@@ -219,6 +250,7 @@ def _order_before(shape: Shape, permutation: Permutation) -> Array:
 SINKING = (
     *MERGE,
     permute_fully_connected,
+    permute_flat_parameters,
     sink_transpose,
     sink_reshape,
     sink_transpose_through_reshape,
