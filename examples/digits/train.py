@@ -93,13 +93,21 @@ def to_onnx(net: nn.Module) -> onnx.ModelProto:
             case nn.Conv2d():
                 pad = layer.padding[0]
                 current = add(
-                    "Conv", [current, constant(f"{name}.weight", layer.weight)], name,
-                    kernel_shape=list(layer.kernel_size), strides=list(layer.stride),
-                    pads=[pad] * 4, group=layer.groups,
+                    "Conv",
+                    [current, constant(f"{name}.weight", layer.weight)],
+                    name,
+                    kernel_shape=list(layer.kernel_size),
+                    strides=list(layer.stride),
+                    pads=[pad] * 4,
+                    group=layer.groups,
                 )
             case nn.BatchNorm2d():
-                parameters = {"gamma": layer.weight, "beta": layer.bias,
-                              "mean": layer.running_mean, "var": layer.running_var}
+                parameters = {
+                    "gamma": layer.weight,
+                    "beta": layer.bias,
+                    "mean": layer.running_mean,
+                    "var": layer.running_var,
+                }
                 inputs = [constant(f"{name}.{key}", value) for key, value in parameters.items()]
                 current = add("BatchNormalization", [current, *inputs], name, epsilon=layer.eps)
             case nn.ReLU6():

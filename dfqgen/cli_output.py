@@ -1,0 +1,178 @@
+"""Facts -> tables on the terminal. Text from models is never read as rich markup."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dfqgen.report.html import count_text, decibel_text, percent_text, shape_text, size_text
+
+Facts = Mapping[str, Any]
+
+
+def printable(text: object) -> str:
+    """Text without control characters that a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def status_text(stage: str) -> Text:
+    """A stage of the work for the progress line."""
+    return Text(printable(stage))
+
+
+def print_json(facts: Facts) -> None:
+    """One object on standard output."""
+    json.dump(facts, sys.stdout, indent=2, ensure_ascii=True, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def print_error(message: str, console: Console) -> None:
+    """The one paragraph a user reads when something is wrong."""
+    console.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+
+
+def print_warnings(warnings: Iterable[str], console: Console) -> None:
+    for warning in warnings:
+        console.print(Text.assemble(("warning: ", "bold yellow"), printable(warning)), soft_wrap=True)
+
+
+def _table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    numeric = set(right)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: object) -> None:
+    table.add_row(*(Text(printable(cell)) for cell in cells))
+
+
+def _of_budget(used: int, limit: int | None) -> str:
+    return (
+        size_text(used) if limit is None else f"{size_text(used)} of {size_text(limit)} ({used / limit:.0%})"
+    )
+
+
+def print_build(facts: Facts, console: Console) -> None:
+    """The summary of a build."""
+    sizes, target = facts["sizes"], facts["target"]
+    table = _table("", "")
+    table.show_header = False
+    _row(
+        table,
+        "network",
+        f"{facts['network']}, {count_text(sizes['macs'])} MACs, {len(facts['layers'])} layers",
+    )
+    _row(table, "target", f"{target['name']}: {target['description']}")
+    code = "constants only" if sizes["code_bytes"] is None else f"code {size_text(sizes['code_bytes'])}"
+    _row(table, "flash", f"{_of_budget(sizes['flash_bytes'], target['flash_bytes'])}, {code}")
+    bound = size_text(sizes["arena_lower_bound_bytes"])
+    _row(
+        table, "RAM", f"{_of_budget(sizes['arena_bytes'], target['ram_bytes'])}, arena (lower bound {bound})"
+    )
+    _row(table, "C = reference", facts["verification"]["summary"])
+    console.print(table)
+    print_comparison(facts["comparison"], console)
+    if any("sqnr_db" in layer for layer in facts["layers"]):
+        print_layers(facts["layers"], console)
+
+
+def print_comparison(comparison: Facts, console: Console) -> None:
+    """Integers against the float network."""
+    outputs = comparison["outputs"]
+    if not outputs:
+        return
+    columns = ["output", "samples", "SQNR", "largest error", "top-1 agreement"]
+    labelled = any(output["accuracy"] is not None for output in outputs)
+    columns += ["float accuracy", "C accuracy"] if labelled else []
+    table = _table(
+        *columns, right=columns[1:], title=f"\nAgainst onnxruntime float, on {comparison['source']}"
+    )
+    for output in outputs:
+        cells = [
+            output["name"],
+            output["samples"],
+            decibel_text(output["sqnr_db"]),
+            f"{output['max_error']:.4g}",
+            percent_text(output["top1_agreement"]),
+        ]
+        if labelled:
+            cells += [percent_text(output["float_accuracy"]), percent_text(output["accuracy"])]
+        _row(table, *cells)
+    console.print(table)
+
+
+def print_layers(layers: Iterable[Facts], console: Console) -> None:
+    """Every layer, with its distance from the float network where it was measured."""
+    columns = ("layer", "what", "output", "MACs", "constants", "SQNR", "largest error")
+    table = _table(*columns, right=columns[2:], title="\nLayers")
+    for layer in layers:
+        measured = "sqnr_db" in layer
+        _row(
+            table,
+            layer["layer"],
+            layer["title"],
+            shape_text(layer["output"]["shape"]),
+            count_text(layer["macs"]),
+            f"{layer['weight_bytes']:,}",
+            decibel_text(layer["sqnr_db"]) if measured else "",
+            f"{layer['max_error']:.4g}" if measured else "",
+        )
+    console.print(table)
+
+
+def print_run(facts: Facts, console: Console) -> None:
+    """Instructions of every layer on an emulated board."""
+    columns = ("layer", "MACs", "instructions", "per MAC")
+    table = _table(*columns, right=columns[1:], title=f"On {facts['target']} ({facts['machine']}, QEMU)")
+    for layer in [
+        *facts["layers"],
+        {"layer": "total", "macs": facts["macs"], "instructions": facts["instructions"]},
+    ]:
+        macs, instructions = layer["macs"], layer["instructions"]
+        ratio = f"{instructions / macs:.2f}" if macs else ""
+        _row(table, layer["layer"], count_text(macs) if macs else "", f"{instructions:,}", ratio)
+    console.print(table)
+    flash = f"code {size_text(facts['text_bytes'])}, constants {size_text(facts['rodata_bytes'])}"
+    ram = f"arena {size_text(facts['arena_bytes'])}, stack {size_text(facts['stack_bytes'])}"
+    console.print(Text(f"\nEvery bit equals the reference. Flash: {flash}. RAM: {ram}."), soft_wrap=True)
+
+
+def print_verify(facts: Facts, console: Console) -> None:
+    """The bits, and what was measured where the model was given."""
+    console.print(Text(printable(f"{facts['network']}: {facts['verification']['summary']}")), soft_wrap=True)
+    if facts["comparison"]:
+        print_comparison(facts["comparison"], console)
+    if facts["layers"]:
+        print_layers(facts["layers"], console)
+
+
+def print_inspect(facts: Facts, console: Console) -> None:
+    """The text of the graph or the program, as it is."""
+    console.print(Text(facts["text"]), soft_wrap=True, end="")
+
+
+def print_targets(facts: Facts, console: Console) -> None:
+    """The machines dfqgen knows."""
+    columns = ("target", "flash", "RAM", "scales", "emulator", "description")
+    table = _table(*columns, right=("flash", "RAM"))
+    for target in facts["targets"]:
+        _row(
+            table,
+            target["name"],
+            size_text(target["flash_bytes"]),
+            size_text(target["ram_bytes"]),
+            target["scales"],
+            target["emulator"] or "-",
+            target["description"],
+        )
+    console.print(table)
+    for alias, name in facts["aliases"].items():
+        console.print(Text(f"{alias} is {name}"))

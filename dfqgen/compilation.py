@@ -1,0 +1,121 @@
+"""Model file -> fixed-point program: the front half of every command."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from dfqgen.fixedpoint.program import Program
+from dfqgen.frontend import load
+from dfqgen.graph.ir import Graph, Shape
+from dfqgen.inputs import UNSTATED, meanings_for
+from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.quantization.prepare import Prepared, prepare
+from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.targets import Target, load_target
+
+ScaleMode = Literal["multiplier", "power-of-two"]
+Progress = Callable[[str], None]
+"""Called with what is about to be done."""
+
+
+def silent(stage: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """What decides the fixed-point program and its kernels.
+
+    `meaning` None means that the user did not say; `scales` None takes the target's way.
+    """
+
+    target: str = "host"
+    optimize: Literal["speed", "size"] = "speed"
+    input_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    io_layout: Literal["nhwc", "nchw"] = "nhwc"
+    meaning: InputMeaning | None = None
+    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
+    scales: ScaleMode | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A program, and everything it came from."""
+
+    graph: Graph
+    meanings: Mapping[str, InputMeaning]
+    quantize: QuantizeOptions
+    prepared: Prepared
+    program: Program
+    target: Target
+    warnings: tuple[str, ...]
+
+    def normalize(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Raw inputs by tensor as the float network sees them."""
+        return {
+            port.tensor: self.meanings[port.name].normalize(raw[port.tensor]) for port in self.graph.inputs
+        }
+
+
+def compile_model(model: Path, options: CompileOptions, progress: Progress = silent) -> Compiled:
+    """Read the model, apply the data-free passes, quantize. Raises UserError and its kinds."""
+    target = load_target(options.target)
+    progress("reading the model")
+    graph = load(model, input_shapes=options.input_shapes, io_layout=options.io_layout)
+    meanings = meanings_for(graph, options.meaning)
+    quantize = replace(options.quantize, scales=options.scales or cast(ScaleMode, target.scales))
+    progress("data-free quantization")
+    prepared = prepare(graph, meanings, quantize)
+    program = quantize_graph(prepared, quantize)
+    warnings = () if options.meaning is not None else (UNSTATED_WARNING,)
+    return Compiled(graph, meanings, quantize, prepared, program, target, warnings)
+
+
+UNSTATED_WARNING = (
+    f"nothing says what the network's input means, so values from {UNSTATED.lo:g} to {UNSTATED.hi:g} are "
+    "assumed; state it with --input-mean, --input-std and --input-range, or accuracy may be lost"
+)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def provenance(model: Path, options: CompileOptions, compiled: Compiled) -> dict[str, Any]:
+    """Where a program comes from, as JSON values: enough to make it again. No paths, no times."""
+    meaning, quantize = options.meaning, compiled.quantize
+    return {
+        "model": {"file": model.name, "sha256": file_hash(model)},
+        "input_shapes": {name: list(shape) for name, shape in options.input_shapes.items()},
+        "io_layout": options.io_layout,
+        "input": None if meaning is None else _fields(meaning),
+        "quantize": _fields(quantize),
+    }
+
+
+def options_from_provenance(record: Mapping[str, Any], target: str) -> CompileOptions:
+    """The options that `provenance` recorded."""
+    meaning = record["input"]
+    quantize = QuantizeOptions(**record["quantize"])
+    return CompileOptions(
+        target=target,
+        input_shapes={name: tuple(shape) for name, shape in record["input_shapes"].items()},
+        io_layout=record["io_layout"],
+        meaning=None
+        if meaning is None
+        else InputMeaning(tuple(meaning["mean"]), tuple(meaning["std"]), meaning["lo"], meaning["hi"]),
+        quantize=quantize,
+        scales=quantize.scales,
+    )
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value := getattr(record, name), tuple) else value
+        for name in record.__dataclass_fields__
+    }

@@ -1,0 +1,152 @@
+"""The facts of a build as one dictionary of plain JSON values: for `--json`, report.html and the tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dfqgen.fixedpoint.program import Program, QOp, QTensor
+from dfqgen.kernels.base import Plan
+from dfqgen.plan.lifetimes import lifetimes, scratch_name
+from dfqgen.plan.workload import Workload
+from dfqgen.quantization.prepare import Note
+from dfqgen.targets import Target
+from dfqgen.verify.compare import LayerComparison, OutputComparison
+
+Facts = dict[str, Any]
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    """A number for the report; JSON has no infinity, so an error of exactly zero is None."""
+    return None if value is None or not math.isfinite(value) else round(value, digits)
+
+
+def target_facts(target: Target, flash_bytes: int | None, ram_bytes: int | None) -> Facts:
+    """The target and the budgets in force."""
+    return {
+        "name": target.name,
+        "description": target.description,
+        "core": target.core,
+        "flash_bytes": flash_bytes,
+        "ram_bytes": ram_bytes,
+    }
+
+
+def tensor_facts(tensor: QTensor) -> Facts:
+    """Shape and integer type of an activation."""
+    lo, hi = tensor.qtype.real_range
+    return {
+        "tensor": tensor.name,
+        "shape": list(tensor.shape),
+        "type": str(tensor.qtype.dtype),
+        "scale": tensor.qtype.scale,
+        "zero_point": tensor.qtype.zero_point,
+        "range": [rounded(lo, 6), rounded(hi, 6)],
+    }
+
+
+def port_facts(program: Program) -> Facts:
+    """Inputs and outputs by name, with how their integers map to reals."""
+    ports = {"inputs": program.inputs, "outputs": program.outputs}
+    return {
+        kind: [{"name": port.name} | tensor_facts(program.tensors[port.tensor]) for port in group]
+        for kind, group in ports.items()
+    }
+
+
+def kernel_title(plan: Plan, op: QOp) -> tuple[str, str]:
+    """The C function that computes `op`, and what it is in words; empty where no code runs."""
+    for step in plan.steps:
+        if step.op is op:
+            code = step.code
+            return code.function, code.title
+    return "", "no code"
+
+
+def layer_facts(program: Program, plan: Plan, comparison: Sequence[LayerComparison] = ()) -> list[Facts]:
+    """One entry an operator that runs, in the order of the schedule."""
+    compared = {layer.tensor: layer for layer in comparison}
+    workload, order = workload_of(program, plan)
+    alive = lifetimes(workload, order)
+    rows = []
+    for index, step in enumerate(plan.steps):
+        code = step.code
+        row = {
+            "layer": step.op.name,
+            "operator": type(step.op).__name__.removeprefix("Q"),
+            "kernel": code.function,
+            "title": code.title,
+            "input_shapes": [list(tensor.shape) for tensor in step.inputs],
+            "macs": step.op.macs(step.output),
+            "weight_bytes": sum(array.size_bytes for array in code.arrays),
+            "live_bytes": sum(life.size_bytes for life in alive if life.first <= index <= life.last),
+            "scratch_bytes": step.scratch_bytes,
+            "output": tensor_facts(step.output) | {"offset": step.output_offset},
+        }
+        if step.output.name in compared:
+            layer = compared[step.output.name]
+            row |= {"sqnr_db": rounded(layer.sqnr_db, 2), "max_error": rounded(layer.max_error, 6)}
+        rows.append(row)
+    return rows
+
+
+def workload_of(program: Program, plan: Plan) -> tuple[Workload, list[int]]:
+    """What the planner worked from, and the order it chose."""
+    kernels = {id(step.op): step.kernel for step in plan.steps}
+    workload = Workload.of(program, [kernels.get(id(op)) for op in program.ops])
+    position = {id(work.op): index for index, work in enumerate(workload.works)}
+    return workload, [position[id(step.op)] for step in plan.steps]
+
+
+def memory_facts(program: Program, plan: Plan) -> list[Facts]:
+    """Every buffer's place in the arena, and the steps it is alive: -1 is before the first."""
+    workload, order = workload_of(program, plan)
+    scratch = {scratch_name(i): (step, f"scratch of {step.op.name}") for i, step in enumerate(plan.steps)}
+    rows = []
+    for life in lifetimes(workload, order):
+        step, label = scratch.get(life.buffer, (None, life.buffer))
+        offset = plan.offsets[life.buffer] if step is None else step.scratch_offset
+        place = {"buffer": label, "offset": offset, "bytes": life.size_bytes}
+        rows.append(place | {"first": life.first, "last": life.last})
+    return sorted(rows, key=lambda row: (row["first"], row["offset"]))
+
+
+def size_facts(program: Program, plan: Plan, code_bytes: int | None) -> Facts:
+    """Flash and RAM. `code_bytes` is what the target's compiler made of it, None where that was not asked."""
+    constants = sum(array.size_bytes for step in plan.steps for array in step.code.arrays)
+    return {
+        "weight_bytes": constants,
+        "code_bytes": code_bytes,
+        "flash_bytes": constants + (code_bytes or 0),
+        "arena_bytes": plan.arena_bytes,
+        "arena_lower_bound_bytes": plan.lower_bound_bytes,
+        "macs": program.macs,
+    }
+
+
+def output_comparison_facts(outputs: Iterable[OutputComparison]) -> list[Facts]:
+    """Integers against the float network, per output."""
+    return [
+        {
+            "name": output.name,
+            "samples": output.samples,
+            "sqnr_db": rounded(output.sqnr_db, 2),
+            "max_error": rounded(output.max_error, 6),
+            "top1_agreement": rounded(output.top1_agreement, 4),
+            "float_accuracy": rounded(output.float_accuracy, 4),
+            "accuracy": rounded(output.accuracy, 4),
+        }
+        for output in outputs
+    ]
+
+
+def note_facts(notes: Iterable[Note]) -> list[Facts]:
+    """The steps of data-free quantization and what each did."""
+    return [{"step": note.step, "effect": note.effect} for note in notes]
+
+
+def largest(layers: Sequence[Mapping[str, Any]], key: str, count: int = 3) -> list[str]:
+    """The layers with most of something, in words, for messages."""
+    ranked = sorted(layers, key=lambda layer: -int(layer[key]))[:count]
+    return [f"{layer['layer']!r} {layer[key]:,}" for layer in ranked if layer[key]]

@@ -1,0 +1,57 @@
+"""Facts -> report.html: one self-contained page, everything from the model escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dfqgen.report.memory_map import memory_map
+
+
+def size_text(size_bytes: int | None) -> str:
+    """Bytes for people: 1,234 B, 56.7 KB (of 1024)."""
+    if size_bytes is None:
+        return "-"
+    return f"{size_bytes:,} B" if size_bytes < 10_000 else f"{size_bytes / 1024:,.1f} KB"
+
+
+def count_text(count: int) -> str:
+    """A large count for people: 2.30 M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return str(count)
+
+
+def percent_text(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def decibel_text(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f} dB"
+
+
+def shape_text(shape: list[int]) -> str:
+    """Without the batch: 32x32x3."""
+    return "x".join(map(str, shape[1:])) or "1"
+
+
+def render_report(facts: Mapping[str, Any]) -> str:
+    """The page."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        size=size_text, count=count_text, percent=percent_text, decibel=decibel_text, shape=shape_text
+    )
+    sizes = facts["sizes"]
+    picture = Markup(memory_map(facts["memory"], len(facts["layers"]), sizes["arena_bytes"]))
+    return environment.get_template("report.html.j2").render(facts, memory_map=picture)
