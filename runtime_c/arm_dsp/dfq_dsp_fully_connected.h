@@ -1,0 +1,44 @@
+/* Fully connected layer, int8, Arm DSP extension.
+ *
+ *   x        [in_channels], word aligned
+ *   stream   weights packed for dfq_dsp_matmul.h
+ *   y        [out_channels], disjoint from x
+ *   scratch  depth bytes where in_channels is not a multiple of 4, else none (dfq_dsp_fully_connected_padded)
+ *
+ * Equals QConv2D over a single pixel bit for bit.
+ */
+#ifndef DFQ_DSP_FULLY_CONNECTED_H
+#define DFQ_DSP_FULLY_CONNECTED_H
+
+#include "dfq_dsp_matmul.h"
+
+typedef struct {
+    dfq_dsp_matmul_t matmul;
+    int32_t in_channels;
+} dfq_dsp_fully_connected_t;
+
+DFQ_KERNEL void dfq_dsp_fully_connected(const dfq_dsp_fully_connected_t *layer, const int8_t *x, int8_t *y)
+{
+    const dfq_dsp_matmul_t *matmul = &layer->matmul;
+    const dfq_dsp_matmul_args_t args =
+        dfq_dsp_matmul_args(matmul, x, matmul->depth, matmul->depth / 4,
+                            matmul->plain ? DFQ_DSP_STEP_1X4_PLAIN_BYTES : DFQ_DSP_STEP_1X4_BYTES);
+    if (matmul->plain) {
+        dfq_dsp_matmul_1x4_plain(x, &args, y);
+    } else {
+        dfq_dsp_matmul_1x4_paired(x, &args, y);
+    }
+    dfq_dsp_clamp(&matmul->bounds, y, 1, matmul->out_channels);
+}
+
+/* The same with an input that ends inside a word: its padding meets zero weights. */
+DFQ_KERNEL void dfq_dsp_fully_connected_padded(const dfq_dsp_fully_connected_t *layer, const int8_t *x, int8_t *y,
+                                               int8_t *scratch)
+{
+    for (int32_t i = 0; i < layer->matmul.depth; i += 4) {
+        dfq_dsp_store(scratch + i, dfq_dsp_load_lanes(x + i, layer->in_channels - i));
+    }
+    dfq_dsp_fully_connected(layer, scratch, y);
+}
+
+#endif
