@@ -21,11 +21,13 @@ RESERVED = frozenset(
     dynamic_cast explicit export friend mutable namespace new not not_eq operator or or_eq private
     protected public reinterpret_cast static_cast template this throw try typeid typename using virtual
     wchar_t xor xor_eq alignas alignof char16_t char32_t constexpr decltype noexcept nullptr static_assert
-    thread_local main errno null linux unix offsetof ptrdiff_t size_t arena net intptr_t uintptr_t
-    int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t
+    thread_local main errno null linux unix offsetof
     """.splitlines()
     for word in line.split()
 )
+
+# `<word>_t` is a type of the C headers.
+_TYPE_STEM = re.compile(r"u?int(_fast|_least)?\d+|u?int(ptr|max)|s?size|ptrdiff|wchar|time|clock|div|off|pid")
 
 
 def identifier(text: str, fallback: str) -> str:
@@ -35,7 +37,7 @@ def identifier(text: str, fallback: str) -> str:
         return fallback
     if word[0].isdigit():
         return f"{fallback}_{word}"
-    if word in RESERVED or word.startswith("dfq"):
+    if word in RESERVED or word.startswith("dfq") or _TYPE_STEM.fullmatch(word):
         return f"{word}_{fallback}"
     return word
 

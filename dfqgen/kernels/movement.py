@@ -15,7 +15,7 @@ Axes = tuple[int, ...]
 
 
 def merge_padded_axes(shape: Axes, before: Axes, after: Axes) -> tuple[Axes, Axes, Axes] | None:
-    """The same padding over exactly three axes, or None when more than three are needed.
+    """The same padding over exactly four axes, or None when more are needed.
 
     An axis without padding joins the one before it: its border becomes that many whole lines.
     """
@@ -28,9 +28,9 @@ def merge_padded_axes(shape: Axes, before: Axes, after: Axes) -> tuple[Axes, Axe
             merged[-1] = (size, low, high)
         else:
             merged.append((size, low, high))
-    if len(merged) > 3:
+    if len(merged) > 4:
         return None
-    merged = [(1, 0, 0)] * (3 - len(merged)) + merged
+    merged = [(1, 0, 0)] * (4 - len(merged)) + merged
     sizes, lows, highs = zip(*merged, strict=True)
     return sizes, lows, highs
 

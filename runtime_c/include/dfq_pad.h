@@ -1,9 +1,9 @@
-/* A constant border around an int8 tensor of three axes (the compiler merges axes without padding).
+/* A constant border around an int8 tensor of four axes (the compiler merges axes without padding).
  *
- *   x    [size[0]][size[1]][size[2]]
+ *   x    [size[0]] ... [size[3]]
  *   out  [before[0] + size[0] + after[0]] ...
  *
- * Equals QPad bit for bit.
+ * Written in order, so `out` may overlap what was read. Equals QPad bit for bit.
  */
 #ifndef DFQ_PAD_H
 #define DFQ_PAD_H
@@ -11,34 +11,40 @@
 #include "dfq_common.h"
 
 typedef struct {
-    int32_t size[3], before[3], after[3];
+    int32_t size[4], before[4], after[4];
     int32_t value;
 } dfq_pad_t;
 
+/* Fill and step over the border. */
+DFQ_INLINE int8_t *dfq_pad_border(const dfq_pad_t *layer, int8_t *out, int32_t count)
+{
+    dfq_fill(out, layer->value, count);
+    return out + count;
+}
+
 DFQ_KERNEL void dfq_pad(const dfq_pad_t *layer, const int8_t *x, int8_t *out)
 {
-    const int32_t run = layer->size[2];
-    const int32_t line = layer->before[2] + run + layer->after[2];
-    const int32_t plane = (layer->before[1] + layer->size[1] + layer->after[1]) * line;
+    const int32_t *size = layer->size, *before = layer->before, *after = layer->after;
+    const int32_t line = before[3] + size[3] + after[3];
+    const int32_t plane = (before[2] + size[2] + after[2]) * line;
+    const int32_t volume = (before[1] + size[1] + after[1]) * plane;
 
-    dfq_fill(out, layer->value, layer->before[0] * plane);
-    out += layer->before[0] * plane;
-    for (int32_t i = 0; i < layer->size[0]; i++) {
-        dfq_fill(out, layer->value, layer->before[1] * line);
-        out += layer->before[1] * line;
-        for (int32_t j = 0; j < layer->size[1]; j++) {
-            dfq_fill(out, layer->value, layer->before[2]);
-            out += layer->before[2];
-            dfq_copy(out, x, run);
-            x += run;
-            out += run;
-            dfq_fill(out, layer->value, layer->after[2]);
-            out += layer->after[2];
+    out = dfq_pad_border(layer, out, before[0] * volume);
+    for (int32_t i = 0; i < size[0]; i++) {
+        out = dfq_pad_border(layer, out, before[1] * plane);
+        for (int32_t j = 0; j < size[1]; j++) {
+            out = dfq_pad_border(layer, out, before[2] * line);
+            for (int32_t k = 0; k < size[2]; k++) {
+                out = dfq_pad_border(layer, out, before[3]);
+                dfq_copy(out, x, size[3]);
+                x += size[3];
+                out = dfq_pad_border(layer, out + size[3], after[3]);
+            }
+            out = dfq_pad_border(layer, out, after[2] * line);
         }
-        dfq_fill(out, layer->value, layer->after[1] * line);
-        out += layer->after[1] * line;
+        out = dfq_pad_border(layer, out, after[1] * plane);
     }
-    dfq_fill(out, layer->value, layer->after[0] * plane);
+    dfq_pad_border(layer, out, after[0] * volume);
 }
 
 #endif

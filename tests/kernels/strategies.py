@@ -1,0 +1,233 @@
+"""Hypothesis strategies of integer operators: odd shapes, every geometry, hard numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
+from dfqgen.ops.add import QAdd
+from dfqgen.ops.conv import QConv2D
+from dfqgen.ops.lookup import QLookup
+from dfqgen.ops.movement import QPad, QTranspose
+from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
+from dfqgen.ops.softmax import PROBABILITY, QSoftmax
+from dfqgen.ops.windows import NO_PADS, Pads, window_output
+
+Pair = tuple[int, int]
+TYPE = QType(IntType.INT8, 0.05, 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operator, the types it is used with, and integers for its inputs."""
+
+    op: QOp
+    inputs: tuple[QTensor, ...]
+    output: QTensor
+    values: tuple[np.ndarray, ...]
+
+    @property
+    def expected(self) -> np.ndarray:
+        return self.op.evaluate(*self.values).astype(np.int8)
+
+
+def tensor(name: str, shape: tuple[int, ...], qtype: QType = TYPE) -> QTensor:
+    return QTensor(name, shape, qtype)
+
+
+def make_case(op: QOp, inputs: tuple[QTensor, ...], output: QTensor, rng: np.random.Generator) -> Case:
+    """With random values, or one of the extremes."""
+    op.verify(inputs, output)
+    kind = rng.integers(0, 6)
+    if kind < 4:
+        values = tuple(rng.integers(-128, 128, t.shape).astype(np.int8) for t in inputs)
+    else:
+        values = tuple(np.full(t.shape, -128 if kind == 4 else 127, np.int8) for t in inputs)
+    return Case(op, inputs, output, values)
+
+
+def channel_bounds(rng: np.random.Generator, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """No clamp, one for all channels, or one each."""
+    kind = rng.integers(0, 3)
+    if kind == 0:
+        return np.full(channels, -128), np.full(channels, 127)
+    if kind == 1:
+        return np.full(channels, rng.integers(-128, 0)), np.full(channels, rng.integers(0, 128))
+    return rng.integers(-128, 0, channels), rng.integers(0, 128, channels)
+
+
+def requantize(rng: np.random.Generator, channels: int, typical: float) -> Requantize:
+    """Per-channel or uniform factors of about 60 / `typical`; powers of two half of the time."""
+    factors = 60.0 / typical * np.exp2(rng.uniform(-2, 2, channels))
+    if rng.integers(0, 3) == 0:
+        factors[:] = factors[0]
+    if rng.integers(0, 2) == 0:
+        factors = np.exp2(np.round(np.log2(factors)))
+    if rng.integers(0, 8) == 0:
+        factors *= 16.0  # a few of 1/2 and more: needs the pre-shift
+    lo, hi = channel_bounds(rng, channels)
+    return Requantize.from_scale(factors, int(rng.integers(-128, 128)), lo, hi)
+
+
+rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Pair, Pair, Pair, Pair, Pads]:
+    """Image, kernel, stride, dilation, pads that fit."""
+    kernel = draw(st.sampled_from([(1, 1), (3, 3), (3, 3), (1, 3), (2, 2), (5, 4), (10, 4)]))
+    stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 2), (3, 1)]))
+    dilation = draw(st.sampled_from([(1, 1), (1, 1), (1, 1), (2, 2), (1, 3)]))
+    image = (draw(st.integers(1, 9)), draw(st.integers(1, 9)))
+    pad = st.integers(0, 3)
+    pads = draw(st.one_of(st.just(NO_PADS), st.just(Pads(1, 1, 1, 1)), st.builds(Pads, pad, pad, pad, pad)))
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    assume(image[0] + pads.top + pads.bottom >= reach[0])
+    assume(image[1] + pads.left + pads.right >= reach[1])
+    return image, kernel, stride, dilation, pads
+
+
+def conv_case(
+    rng: np.random.Generator,
+    image: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pads: Pads,
+    groups: int,
+    group_in: int,
+    group_out: int,
+) -> Case:
+    channels = groups * group_out
+    smallest = rng.choice([-128, -127])
+    weight = rng.integers(smallest, 128, (channels, *kernel, group_in)).astype(np.int8)
+    depth = kernel[0] * kernel[1] * group_in
+    op = QConv2D(
+        name="conv",
+        inputs=("x",),
+        output="y",
+        weight=weight,
+        weight_type=IntType.INT8,
+        bias=rng.integers(-5000, 5000, channels).astype(np.int32),
+        stride=stride,
+        dilation=dilation,
+        pads=pads,
+        pad_value=int(rng.integers(-128, 128)),
+        groups=groups,
+        requantize=requantize(rng, channels, 73.0 * 73.0 * np.sqrt(depth)),
+    )
+    size = window_output(image, kernel, stride, dilation, pads)
+    x = tensor("x", (1, *image, groups * group_in))
+    return make_case(op, (x,), tensor("y", (1, *size, channels)), rng)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Case:
+    """Any geometry and grouping."""
+    shape = draw(windows())
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    group_in, group_out = draw(st.integers(1, 19)), draw(st.integers(1, 9))
+    return conv_case(draw(rngs), *shape, groups, group_in, group_out)
+
+
+@st.composite
+def depthwise(draw: st.DrawFn) -> Case:
+    """One filter a channel; sometimes several (a multiplier)."""
+    shape = draw(windows())
+    multiplier = draw(st.sampled_from([1, 1, 1, 1, 2, 3]))
+    return conv_case(draw(rngs), *shape, draw(st.integers(2, 21)), 1, multiplier)
+
+
+@st.composite
+def pointwise(draw: st.DrawFn) -> Case:
+    """1x1 without stride or padding; a single pixel too."""
+    image = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+    channels = st.one_of(st.integers(1, 40), st.sampled_from([16, 32, 64]))
+    return conv_case(draw(rngs), image, (1, 1), (1, 1), (1, 1), NO_PADS, 1, draw(channels), draw(channels))
+
+
+@st.composite
+def sums(draw: st.DrawFn) -> Case:
+    rng = draw(rngs)
+    shape = (1, draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 13)))
+    lo, hi = channel_bounds(rng, shape[-1])
+    shift = int(rng.integers(1, 15))
+    limit = min(2**15 - 1, int(2.5 * 2**shift))
+    multipliers = (int(rng.integers(-limit, limit + 1)), int(rng.integers(1, limit + 1)))
+    offset = int(rng.integers(-128, 128)) * (1 << shift)
+    op = QAdd("add", ("a", "b"), "y", multipliers, offset, shift, lo, hi)
+    return make_case(op, (tensor("a", shape), tensor("b", shape)), tensor("y", shape), rng)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Case:
+    image, kernel, stride, dilation, pads = draw(windows())
+    rng, channels = draw(rngs), draw(st.integers(1, 9))
+    x = tensor("x", (1, *image, channels))
+    # ONNX wants padding smaller than the window, so that every window meets a real element.
+    pads = Pads(*(min(p, k - 1) for p, k in zip(pads, (*kernel, *kernel), strict=True)))
+    if draw(st.booleans()):
+        assume(all(n + p >= d * (k - 1) + 1 for n, p, k, d in _reach(image, kernel, dilation, pads)))
+        size = window_output(image, kernel, stride, dilation, pads)
+        op: QOp = QMaxPool("pool", ("x",), "y", kernel, stride, dilation, pads)
+        return make_case(op, (x,), tensor("y", (1, *size, channels)), rng)
+    assume(all(n + p >= k for n, p, k, _ in _reach(image, kernel, dilation, pads)))
+    size = window_output(image, kernel, stride, (1, 1), pads)
+    counts = AveragePool(kernel, stride, pads, draw(st.booleans())).counts(image)
+    assume(counts.min() > 0)
+    form = Requantize.from_scale(rng.uniform(0.5, 2.0) / counts.reshape(-1), 0, 0, 0)
+    lo, hi = channel_bounds(rng, channels)
+    op = QAveragePool(
+        "pool", ("x",), "y", kernel, stride, pads, int(rng.integers(-128, 128)),
+        form.multiplier.reshape(counts.shape), form.pre_shift, int(rng.integers(-128, 128)), lo, hi,
+    )  # fmt: skip
+    return make_case(op, (x,), tensor("y", (1, *size, channels)), rng)
+
+
+def _reach(
+    image: tuple[int, int], kernel: tuple[int, int], dilation: tuple[int, int], pads: Pads
+) -> list[tuple[int, int, int, int]]:
+    return [
+        (image[0], pads.top + pads.bottom, kernel[0], dilation[0]),
+        (image[1], pads.left + pads.right, kernel[1], dilation[1]),
+    ]
+
+
+shapes = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(lambda sizes: (1, *sizes))
+
+
+@st.composite
+def lookups(draw: st.DrawFn) -> Case:
+    rng, shape = draw(rngs), draw(shapes)
+    op = QLookup("table", ("x",), "y", rng.integers(-128, 128, 256).astype(np.int8))
+    return make_case(op, (tensor("x", shape),), tensor("y", shape), rng)
+
+
+@st.composite
+def moves(draw: st.DrawFn) -> Case:
+    """Transpositions and paddings."""
+    rng, shape = draw(rngs), draw(shapes)
+    axes = len(shape)
+    if draw(st.booleans()):
+        order = (0, *draw(st.permutations(range(1, axes))))
+        op: QOp = QTranspose("move", ("x",), "y", order)
+        return make_case(op, (tensor("x", shape),), tensor("y", tuple(shape[a] for a in order)), rng)
+    border = st.lists(st.integers(0, 2), min_size=axes - 1, max_size=axes - 1)
+    before, after = (0, *draw(border)), (0, *draw(border))
+    op = QPad("move", ("x",), "y", before, after, int(rng.integers(-128, 128)))
+    size = tuple(b + n + a for b, n, a in zip(before, shape, after, strict=True))
+    return make_case(op, (tensor("x", shape),), tensor("y", size), rng)
+
+
+@st.composite
+def softmaxes(draw: st.DrawFn) -> Case:
+    rng, shape = draw(rngs), draw(shapes)
+    axis = draw(st.integers(1, len(shape) - 1))
+    table = np.floor(np.exp(-rng.uniform(0.001, 0.5) * np.arange(256.0)) * 2.0**22 + 0.5).astype(np.int32)
+    op = QSoftmax("softmax", ("x",), "y", axis, table)
+    return make_case(op, (tensor("x", shape),), tensor("y", shape, PROBABILITY), rng)

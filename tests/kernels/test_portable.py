@@ -1,0 +1,78 @@
+"""Every portable kernel equals its operator on every bit, wherever its output may lie."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfqgen.kernels import REGISTRY
+from dfqgen.targets import Isa
+from tests.kernels import strategies
+from tests.kernels.library import KernelLibrary
+from tests.kernels.strategies import Case
+
+# Undefined behaviour stops the test run: these libraries are the sources a microcontroller runs.
+SCALAR = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+VECTOR = ("-mavx2",)
+
+
+@pytest.fixture(scope="module", params=["scalar", "vector"])
+def library(request: pytest.FixtureRequest) -> KernelLibrary:
+    if request.param == "vector" and not _has_avx2():
+        pytest.skip("this machine has no AVX2")
+    return KernelLibrary(REGISTRY, Isa.PORTABLE, SCALAR if request.param == "scalar" else VECTOR)
+
+
+def _has_avx2() -> bool:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    with open("/proc/cpuinfo") as file:
+        return "avx2" in file.read()
+
+
+def check(library: KernelLibrary, case: Case, supported: bool = True) -> None:
+    """Every kernel that supports the case, apart from its inputs and over each that it may overwrite."""
+    kernels = REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.PORTABLE])
+    assert kernels or not supported
+    for kernel in kernels:
+        overlaps: list[int | None] = [None]
+        for index in range(len(case.inputs)):
+            if kernel.overlap_lead_bytes(case.op, case.inputs, case.output, index) is not None:
+                overlaps.append(index)
+        for overlap in overlaps:
+            found = library.run(kernel, case.op, case.inputs, case.output, case.values, overlap)
+            np.testing.assert_array_equal(found, case.expected, err_msg=f"{kernel.function}, {overlap=}")
+
+
+FAMILIES = {
+    "convolution": strategies.convolutions(),
+    "depthwise": strategies.depthwise(),
+    "pointwise": strategies.pointwise(),
+    "sum": strategies.sums(),
+    "pool": strategies.pools(),
+    "lookup": strategies.lookups(),
+    "move": strategies.moves(),
+    "softmax": strategies.softmaxes(),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kernels_equal_the_operator_in_place_too(library: KernelLibrary, family: str) -> None:
+    @settings(max_examples=150, deadline=None)
+    @given(FAMILIES[family])
+    def run(case: Case) -> None:
+        check(library, case)
+
+    run()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(*FAMILIES.values()))
+def test_costs_and_scratch_are_sane(case: Case) -> None:
+    for kernel in REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.PORTABLE]):
+        assert kernel.cost(case.op, case.inputs, case.output) > 0
+        assert kernel.scratch_bytes(case.op, case.inputs, case.output) >= 0
