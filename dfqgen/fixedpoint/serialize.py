@@ -68,7 +68,7 @@ def program_from_json(text: str | bytes) -> Program:
         return program
     except (_Malformed, ProgramError, RecursionError) as error:
         raise UserError(f"this file holds no valid fixed-point program: {error}") from error
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError, MemoryError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
         detail = f"{type(error).__name__}: {error}"
         raise UserError(f"this file holds no valid fixed-point program ({detail})") from error
 

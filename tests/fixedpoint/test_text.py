@@ -1,0 +1,21 @@
+"""The text form of a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dfqgen.fixedpoint.text import program_text
+from tests.programs import tiny
+
+GOLDEN = Path(__file__).parent / "golden" / "tiny.txt"
+
+
+def test_the_text_of_a_tiny_program() -> None:
+    """A change of quantization or of the IR shows as a diff: copy the new text if it is meant."""
+    assert program_text(tiny()) == GOLDEN.read_text()
+
+
+def test_hostile_names_stay_on_their_line() -> None:
+    text = program_text(tiny("a\nb\x1b[31m"))
+    assert "\x1b" not in text
+    assert r"'a\nb\x1b[31m'" in text

@@ -1,0 +1,72 @@
+"""Small fixed-point programs and their folders, for tests of everything after quantization."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dfqgen.emit import emit, write_folder
+from dfqgen.fixedpoint.program import Program
+from dfqgen.graph.ir import Graph, Node, Port
+from dfqgen.ops.add import Add
+from dfqgen.ops.movement import Reshape
+from dfqgen.ops.pool import AveragePool, MaxPool
+from dfqgen.ops.softmax import Softmax
+from dfqgen.plan import plan_program
+from dfqgen.quantization import InputMeaning, QuantizeOptions, prepare, quantize_graph
+from dfqgen.targets import load_target
+from tests import builders
+
+
+def quantized(graph: Graph, options: QuantizeOptions | None = None) -> Program:
+    """The program of a float graph; inputs are normalised pixels."""
+    options = options or QuantizeOptions()
+    meaning = InputMeaning(mean=(127.5,), std=(64.0,))
+    return quantize_graph(prepare(graph, {port.name: meaning for port in graph.inputs}, options), options)
+
+
+def tiny(name: str = "tiny", seed: int = 0, options: QuantizeOptions | None = None) -> Program:
+    """One operator of most families: convolutions of each kind, pooling, a reshape, softmax."""
+    rng = np.random.default_rng(seed)
+    graph = builders.chain(
+        [
+            builders.conv(rng, 6, 3, stride=2),
+            builders.relu6(),
+            builders.conv(rng, 6, 6, groups=6),
+            builders.relu(),
+            builders.conv(rng, 9, 6, 1, pad=0),
+            MaxPool((2, 2), (2, 2)),
+            AveragePool((2, 2)),
+            Reshape((1, 1, 1, 9)),
+            builders.conv(rng, 4, 9, 1, pad=0),
+            Softmax(3),
+        ]
+    )
+    return quantized(replace(graph, name=name), options)
+
+
+def branched(name: str = "branched") -> Program:
+    """Two inputs, a sum, two outputs."""
+    rng = np.random.default_rng(1)
+    nodes = (
+        Node("left", builders.conv(rng, 5, 3), ("a",), "l"),
+        Node("right", builders.conv(rng, 5, 2), ("b",), "r"),
+        Node("sum", Add(), ("l", "r"), "s"),
+        Node("head", builders.conv(rng, 7, 5, stride=2), ("s",), "h"),
+    )
+    inputs = (Port("a", "a", (1, 6, 5, 3)), Port("b", "b", (1, 6, 5, 2)))
+    outputs = (Port("sum", "s", (1, 6, 5, 5)), Port("head", "h", (1, 3, 3, 7)))
+    return quantized(Graph(name, inputs, outputs, nodes))
+
+
+def write(
+    program: Program, folder: Path, *, target: str = "cortex-m3", optimize: str = "speed"
+) -> dict[str, bytes]:
+    """Plan, emit and write; gives the files."""
+    machine = load_target(target)
+    plan = plan_program(program, machine, optimize=optimize)
+    files = emit(program, plan, machine, optimize="size" if optimize == "size" else "speed")
+    write_folder(files, folder)
+    return files
