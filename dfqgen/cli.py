@@ -18,6 +18,8 @@ from dfqgen.inputs import state_meaning
 from dfqgen.plan.budget import parse_size
 from dfqgen.quantization.options import QuantizeOptions
 
+WIDTH = 110  # columns where there is no terminal
+
 app = typer.Typer(
     name="dfqgen",
     help="Compile float ONNX networks to fixed-point C for microcontrollers, without training data.",
@@ -50,7 +52,10 @@ def _stderr() -> Console:
 
 
 def _stdout() -> Console:
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
 
 
 @contextlib.contextmanager
@@ -89,6 +94,7 @@ def _root(
 
 def _options(
     target: str,
+    name: str | None,
     optimize: Literal["speed", "size"],
     input_shape: list[str] | None,
     io_layout: Literal["nhwc", "nchw"],
@@ -101,6 +107,7 @@ def _options(
     bounds = opt.numbers(input_range, "--input-range", 2)
     return CompileOptions(
         target=target,
+        name=name,
         optimize=optimize,
         input_shapes=opt.shapes(input_shape),
         io_layout=io_layout,
@@ -122,6 +129,7 @@ def build(
         typer.Option("--output", "-o", help="The folder to make.", show_default="out/<name of the model>"),
     ] = None,
     target: opt.Target = "host",
+    name: opt.Name = None,
     optimize: opt.Optimize = "speed",
     flash: Annotated[
         str | None,
@@ -154,7 +162,16 @@ def build(
     with _reporting(as_json), _progress() as progress:
         options = pipeline.BuildOptions(
             compile=_options(
-                target, optimize, input_shape, io_layout, input_mean, input_std, input_range, weights, scales
+                target,
+                name,
+                optimize,
+                input_shape,
+                io_layout,
+                input_mean,
+                input_std,
+                input_range,
+                weights,
+                scales,
             ),
             flash_bytes=None if flash is None else parse_size(flash),
             ram_bytes=None if ram is None else parse_size(ram),
@@ -214,6 +231,7 @@ def inspect(
     model: opt.Model,
     ir: Annotated[bool, typer.Option("--ir", help="Print the fixed-point program instead.")] = False,
     target: opt.Target = "host",
+    name: opt.Name = None,
     optimize: opt.Optimize = "speed",
     input_shape: opt.InputShape = None,
     io_layout: opt.IoLayout = "nhwc",
@@ -234,7 +252,16 @@ def inspect(
     """
     with _reporting(as_json), _progress() as progress:
         options = _options(
-            target, optimize, input_shape, io_layout, input_mean, input_std, input_range, weights, scales
+            target,
+            name,
+            optimize,
+            input_shape,
+            io_layout,
+            input_mean,
+            input_std,
+            input_range,
+            weights,
+            scales,
         )
         facts = pipeline.inspect(model, options, ir=ir, progress=progress)
     _finish(facts, as_json, cli_output.print_inspect)

@@ -46,6 +46,10 @@ Model = Annotated[Path, typer.Argument(help="The ONNX file.", show_default=False
 OutDir = Annotated[Path, typer.Argument(help="A folder that dfqgen build made.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead.")]
 Target = Annotated[str, typer.Option("--target", "-t", help="Which machine; see dfqgen targets.")]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="Prefix of all names in the C.", show_default="the model file's name"),
+]
 Optimize = Annotated[Literal["speed", "size"], typer.Option("--optimize", help="What the C is made for.")]
 InputShape = Annotated[
     list[str] | None,

@@ -46,7 +46,10 @@ def _table(*columns: str, right: Iterable[str] = (), title: str | None = None) -
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     numeric = set(right)
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        right_side = column in numeric
+        table.add_column(
+            column, justify="right" if right_side else "left", overflow="fold", no_wrap=right_side
+        )
     return table
 
 
@@ -55,9 +58,7 @@ def _row(table: Table, *cells: object) -> None:
 
 
 def _of_budget(used: int, limit: int | None) -> str:
-    return (
-        size_text(used) if limit is None else f"{size_text(used)} of {size_text(limit)} ({used / limit:.0%})"
-    )
+    return size_text(used) + (f" of {size_text(limit)}" if limit is not None else "")
 
 
 def print_build(facts: Facts, console: Console) -> None:
@@ -65,23 +66,20 @@ def print_build(facts: Facts, console: Console) -> None:
     sizes, target = facts["sizes"], facts["target"]
     table = _table("", "")
     table.show_header = False
-    _row(
-        table,
-        "network",
-        f"{facts['network']}, {count_text(sizes['macs'])} MACs, {len(facts['layers'])} layers",
-    )
+    layers = len(facts["layers"])
+    _row(table, "network", f"{facts['network']}, {layers} layers, {count_text(sizes['macs'])} MACs")
     _row(table, "target", f"{target['name']}: {target['description']}")
     code = "constants only" if sizes["code_bytes"] is None else f"code {size_text(sizes['code_bytes'])}"
     _row(table, "flash", f"{_of_budget(sizes['flash_bytes'], target['flash_bytes'])}, {code}")
+    arena = _of_budget(sizes["arena_bytes"], target["ram_bytes"])
     bound = size_text(sizes["arena_lower_bound_bytes"])
-    _row(
-        table, "RAM", f"{_of_budget(sizes['arena_bytes'], target['ram_bytes'])}, arena (lower bound {bound})"
-    )
+    _row(table, "RAM", f"{arena}, arena (lower bound without overwriting inputs: {bound})")
     _row(table, "C = reference", facts["verification"]["summary"])
     console.print(table)
     print_comparison(facts["comparison"], console)
     if any("sqnr_db" in layer for layer in facts["layers"]):
         print_layers(facts["layers"], console)
+    console.print(Text(printable(f"\n{facts['folder']}: C, manifest.json and report.html")), soft_wrap=True)
 
 
 def print_comparison(comparison: Facts, console: Console) -> None:

@@ -30,10 +30,12 @@ def silent(stage: str) -> None:
 class CompileOptions:
     """What decides the fixed-point program and its kernels.
 
-    `meaning` None means that the user did not say; `scales` None takes the target's way.
+    `name` prefixes everything in the C; None takes the model file's. `meaning` None means that the user
+    did not say; `scales` None takes the target's way.
     """
 
     target: str = "host"
+    name: str | None = None
     optimize: Literal["speed", "size"] = "speed"
     input_shapes: Mapping[str, Shape] = field(default_factory=dict)
     io_layout: Literal["nhwc", "nchw"] = "nhwc"
@@ -66,6 +68,8 @@ def compile_model(model: Path, options: CompileOptions, progress: Progress = sil
     target = load_target(options.target)
     progress("reading the model")
     graph = load(model, input_shapes=options.input_shapes, io_layout=options.io_layout)
+    # Not the graph's own name: exporters call every graph the same, and networks must live side by side.
+    graph = replace(graph, name=options.name or model.stem)
     meanings = meanings_for(graph, options.meaning)
     quantize = replace(options.quantize, scales=options.scales or cast(ScaleMode, target.scales))
     progress("data-free quantization")
@@ -90,6 +94,7 @@ def provenance(model: Path, options: CompileOptions, compiled: Compiled) -> dict
     """Where a program comes from, as JSON values: enough to make it again. No paths, no times."""
     meaning, quantize = options.meaning, compiled.quantize
     return {
+        "name": options.name,
         "model": {"file": model.name, "sha256": file_hash(model)},
         "input_shapes": {name: list(shape) for name, shape in options.input_shapes.items()},
         "io_layout": options.io_layout,
@@ -104,6 +109,7 @@ def options_from_provenance(record: Mapping[str, Any], target: str) -> CompileOp
     quantize = QuantizeOptions(**record["quantize"])
     return CompileOptions(
         target=target,
+        name=record["name"],
         input_shapes={name: tuple(shape) for name, shape in record["input_shapes"].items()},
         io_layout=record["io_layout"],
         meaning=None

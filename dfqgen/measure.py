@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfqgen.compilation import Compiled
+from dfqgen.compilation import Compiled, Progress
 from dfqgen.emit.package import Files
 from dfqgen.errors import ToolMissing
 from dfqgen.fixedpoint.program import Program
@@ -27,6 +27,7 @@ from dfqgen.verify.toolchain import compile_c, host_compiler
 C_MACS = 20_000_000_000
 INTERPRETER_MACS = 2_000_000_000
 RANDOM_SAMPLES = 64
+RANDOM_MACS = 2_000_000_000
 LAYER_SAMPLES = 4
 
 
@@ -39,11 +40,12 @@ class HostCheck:
     warning: str | None = None
 
 
-def check_on_host(program: Program, folder: Path) -> HostCheck:
+def check_on_host(program: Program, folder: Path, progress: Progress) -> HostCheck:
     """Compile the folder's C and compare it with the interpreter bit for bit.
 
     Raises VerificationFailed where a bit differs. Without a compiler nothing is checked, and it says so.
     """
+    progress("compiling the C for this machine")
     try:
         compiler = compiler_name()
         network = HostNetwork(folder)
@@ -51,6 +53,7 @@ def check_on_host(program: Program, folder: Path) -> HostCheck:
         facts: Facts = {"bit_exact": None, "inputs": [], "values": 0, "compiler": None}
         facts["summary"] = "not checked: no C compiler"
         return HostCheck(facts, None, str(error))
+    progress("checking the C against the reference")
     report = verify_on_host(program, folder, network=network)
     facts = {
         "bit_exact": True,
@@ -84,9 +87,11 @@ def float_runner(model: Path, graph: Graph) -> Runner:
 
 def choose_samples(compiled: Compiled, data: Path | None, most_macs: int) -> tuple[Samples, str]:
     """The user's samples or random ones, as many as `most_macs` allow, and what they are in words."""
-    affordable = max(LAYER_SAMPLES, most_macs // max(compiled.program.macs, 1))
+    macs = max(compiled.program.macs, 1)
+    affordable = max(LAYER_SAMPLES, most_macs // macs)
     if data is None:
-        samples = random_samples(compiled.graph, compiled.meanings, min(RANDOM_SAMPLES, affordable))
+        count = max(LAYER_SAMPLES, min(RANDOM_SAMPLES, most_macs // macs, RANDOM_MACS // macs))
+        samples = random_samples(compiled.graph, compiled.meanings, count)
         return samples, f"{samples.count} random inputs of the stated meaning"
     samples = load_samples(data, compiled.graph)
     if samples.count <= affordable:

@@ -133,8 +133,7 @@ def _measure(
     """The part of the facts that comes from running the network."""
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
         write_files(files, Path(scratch))
-        progress("checking the C against the reference")
-        check = check_on_host(compiled.program, Path(scratch))
+        check = check_on_host(compiled.program, Path(scratch), progress)
     progress("comparing with the float network")
     comparison = compare_with_float(compiled, model, check.network, options.data)
     layers = compare_layers_with_float(compiled, options.data) if options.per_layer else ()
@@ -181,9 +180,8 @@ def verify(
     manifest = read_manifest(folder)
     if model is None and (data is not None or per_layer):
         raise UserError("comparing with the float network needs the model", "Give it with --model.")
-    progress("checking the C against the reference")
     program = read_program(folder)
-    check = check_on_host(program, folder)
+    check = check_on_host(program, folder, progress)
     if check.network is None:
         raise UserError(check.warning or "there is no C compiler")
     facts: Facts = {

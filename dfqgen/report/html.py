@@ -13,10 +13,12 @@ from dfqgen.report.memory_map import memory_map
 
 
 def size_text(size_bytes: int | None) -> str:
-    """Bytes for people: 1,234 B, 56.7 KB (of 1024)."""
+    """Bytes for people: 1,234 B, 56.7 KB (of 1024), 2.00 MB."""
     if size_bytes is None:
         return "-"
-    return f"{size_bytes:,} B" if size_bytes < 10_000 else f"{size_bytes / 1024:,.1f} KB"
+    if size_bytes >= 1 << 20:
+        return f"{size_bytes / (1 << 20):.2f} MB"
+    return f"{size_bytes:,} B" if size_bytes < 10_000 else f"{size_bytes / 1024:.1f} KB"
 
 
 def count_text(count: int) -> str:
