@@ -50,8 +50,31 @@ class Emulator:
 
 
 @dataclass(frozen=True, slots=True)
+class CycleModel:
+    """Cycles by kind of instruction, with memory that never waits. What is not named takes one cycle.
+
+    `load_pipelined` is for a load straight after another single load or store; loads and stores of
+    several registers take one cycle and `register` for each. `taken_branch` comes on top of the
+    instruction, `vector` is for instructions on Helium's Q registers.
+    """
+
+    load: int
+    load_pipelined: int
+    store: int
+    register: int
+    taken_branch: int
+    multiply_accumulate: int = 1
+    multiply_long: int = 1
+    divide: int = 1
+    vector: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
-    """What the compiler knows about a machine. Budgets are None where memory does not matter."""
+    """What the compiler knows about a machine. Budgets are None where memory does not matter.
+
+    `cycles` is None where cycles cannot be estimated from single instructions (dual issue).
+    """
 
     name: str
     description: str
@@ -64,6 +87,7 @@ class Target:
     emulator: Emulator | None = None
     flash_bytes: int | None = None
     ram_bytes: int | None = None
+    cycles: CycleModel | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -138,5 +162,6 @@ def _parse(name: str, table: dict[str, Any]) -> Target:
         else Emulator(emulator["machine"], emulator["linker_script"], int(emulator["tick_hz"])),
         flash_bytes=table.get("flash_bytes"),
         ram_bytes=table.get("ram_bytes"),
+        cycles=CycleModel(**table["cycles"]) if "cycles" in table else None,
         costs={key: float(value) for key, value in table.get("costs", {}).items()},
     )

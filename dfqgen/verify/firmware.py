@@ -84,7 +84,7 @@ def run_firmware(
         elf = build_firmware(out_dir, target, Path(folder), optimize=optimize)
         lines = emulate(elf, target, timeout_s=timeout_s)
         sizes = section_sizes_bytes(elf, target)
-    report = _Report(lines)
+    report = Report(lines)
     instructions_per_tick = 1e9 / emulator.tick_hz
     layers = manifest["layers"]
     if len(report.layer_ticks) != len(layers):
@@ -162,14 +162,14 @@ def build_firmware(
         target_file = work_dir / group / f"{source.stem}.o"
         target_file.parent.mkdir(parents=True, exist_ok=True)
         command = [*flags, *own_flags, "-c", str(source.absolute()), "-o", str(target_file)]
-        _run_tool(compiler, command, f"{source.name} does not compile for {target.name}")
+        run_tool(compiler, command, f"{source.name} does not compile for {target.name}")
         return str(target_file)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         objects = list(pool.map(compile_one, jobs))
     elf = work_dir / "firmware.elf"
     link = ["-nostartfiles", "-Wl,--gc-sections", "-L", str(firmware), "-T", emulator.linker_script]
-    _run_tool(
+    run_tool(
         compiler,
         [*flags, *objects, *link, "-o", str(elf)],
         f"the firmware does not link for {emulator.machine}, the board that emulates {target.name}",
@@ -216,7 +216,7 @@ def emulate(
 
 def section_sizes_bytes(elf: Path, target: Target) -> dict[str, int]:
     """Sizes of the sections of an ELF file."""
-    text = _run_tool(_binutil(target, "size"), ["-A", str(elf)], "cannot read the firmware's sections")
+    text = run_tool(binutil(target, "size"), ["-A", str(elf)], "cannot read the firmware's sections")
     rows = (line.split() for line in text.splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[0].startswith(".")}
 
@@ -229,18 +229,20 @@ def find_tool(command: str) -> str:
     return path
 
 
-class _Report:
-    """The firmware's lines, understood."""
+class Report:
+    """The firmware's lines, understood: ticks of each layer a run, runs, stack, wrong output values."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.layer_ticks: list[float] = []
         self.stack_bytes = 0
+        self.runs = 0
         wrong = None
         for line in lines:
             kind, *numbers = line.split()
             values = [int(number, 16) for number in numbers]
             if kind == "layer" and values[0] == len(self.layer_ticks):
                 self.layer_ticks.append(values[1] / values[2])
+                self.runs = values[2]
             elif kind == "stack":
                 self.stack_bytes = values[0]
             elif kind == "wrong":
@@ -267,11 +269,13 @@ def _check_isa(out_dir: Path, target: Target, manifest: dict[str, Any]) -> None:
             )
 
 
-def _binutil(target: Target, tool: str) -> str:
+def binutil(target: Target, tool: str) -> str:
+    """Full path of a program that comes with the target's compiler: "nm", "objdump" ..."""
     return find_tool(target.compiler.command.removesuffix("gcc") + tool)
 
 
-def _run_tool(tool: str, arguments: Sequence[str], complaint: str) -> str:
+def run_tool(tool: str, arguments: Sequence[str], complaint: str) -> str:
+    """Standard output of a program. Raises VerificationFailed with `complaint` and its own words."""
     done = subprocess.run([tool, *arguments], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise VerificationFailed(f"{complaint}:\n{_head(done.stderr)}")
@@ -283,7 +287,7 @@ def _fault_message(line: str, elf: Path, target: Target) -> str:
     where = f"at address 0x{address:08x}"
     if address:
         lookup = ["-f", "-s", "-e", str(elf), f"0x{address:x}"]
-        found = _run_tool(_binutil(target, "addr2line"), lookup, "cannot look up the fault").split()
+        found = run_tool(binutil(target, "addr2line"), lookup, "cannot look up the fault").split()
         where = f"in {found[0]} ({found[1]})" if len(found) > 1 else where
     kind = _EXCEPTIONS.get(exception, f"exception {exception}")
     return f"the firmware stopped with a {kind} {where}, fault status 0x{status:08x}"

@@ -1,0 +1,233 @@
+"""Exact instructions and estimated cycles of every layer, from a QEMU plugin that counts each address.
+
+The self-test runs as in `dfqgen.verify.firmware`, under our plugin (runtime_c/firmware/count_plugin.c). A
+layer is what runs between two calls of the probe, so functions shared by layers are split rightly.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfqgen import resources
+from dfqgen.errors import VerificationFailed
+from dfqgen.targets import CycleModel, Target
+from dfqgen.verify.firmware import (
+    EMULATOR_COMMAND,
+    TIMEOUT_S,
+    Report,
+    binutil,
+    build_firmware,
+    emulate,
+    find_tool,
+    read_manifest,
+    run_tool,
+)
+from dfqgen.verify.toolchain import compile_c
+
+# The board's own functions, which run inside the layers' windows but are not the network's.
+_BOARD_FUNCTIONS = frozenset({"dfq_probe", "dfq_ticks", "on_systick"})
+
+
+@dataclass(frozen=True, slots=True)
+class LayerProfile:
+    """One layer, averaged over the golden vectors. `cycles` is None for a target without a cycle model."""
+
+    name: str
+    title: str
+    macs: int
+    instructions: int
+    cycles: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Where the time of one inference goes."""
+
+    target: str
+    wrong_values: int
+    layers: tuple[LayerProfile, ...]
+
+    @property
+    def instructions(self) -> int:
+        return sum(layer.instructions for layer in self.layers)
+
+    @property
+    def cycles(self) -> int | None:
+        """Estimated, without wait states; None for a target without a cycle model."""
+        cycles = [layer.cycles for layer in self.layers if layer.cycles is not None]
+        return sum(cycles) if len(cycles) == len(self.layers) else None
+
+
+@dataclass(slots=True)
+class Counts:
+    """How often each address ran, and how often it jumped somewhere else than the next."""
+
+    runs: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    jumps: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """A line of disassembly. `follows_memory`: the one before it is a single load or store."""
+
+    mnemonic: str
+    operands: str
+    function: str
+    follows_memory: bool
+
+
+def profile_firmware(
+    out_dir: Path, target: Target, *, optimize: str | None = None, timeout_s: float = TIMEOUT_S
+) -> Profile:
+    """Run the self-test of `out_dir` on the emulated target and count. Errors as `run_firmware`."""
+    manifest = read_manifest(out_dir)
+    layers = manifest["layers"]
+    with tempfile.TemporaryDirectory(prefix="dfqgen-") as folder:
+        work = Path(folder)
+        elf = build_firmware(out_dir, target, work, optimize=optimize)
+        segments, runs, wrong = _count(elf, target, len(layers), work, timeout_s)
+        code = disassemble(elf, target)
+    profiles = []
+    for layer, counts in zip(layers, segments, strict=True):
+        own = {
+            address: count
+            for address, count in counts.runs.items()
+            if address not in code or code[address].function not in _BOARD_FUNCTIONS
+        }
+        cycles = None if target.cycles is None else estimate_cycles(own, counts.jumps, code, target.cycles)
+        profiles.append(
+            LayerProfile(
+                name=layer["name"],
+                title=layer["title"],
+                macs=layer["macs"],
+                instructions=round(sum(own.values()) / runs),
+                cycles=None if cycles is None else round(cycles / runs),
+            )
+        )
+    return Profile(target.name, wrong, tuple(profiles))
+
+
+def estimate_cycles(
+    runs: Mapping[int, int], jumps: Mapping[int, int], code: Mapping[int, Instruction], model: CycleModel
+) -> int:
+    """Cycles of all instructions in `runs`, and of their taken branches."""
+    cycles = 0
+    for address, count in runs.items():
+        instruction = code.get(address)
+        if instruction is None:
+            cycles += count
+            continue
+        cycles += count * instruction_cycles(instruction, model)
+        if not instruction.mnemonic.startswith("le"):  # a low-overhead loop jumps for nothing
+            cycles += jumps.get(address, 0) * model.taken_branch
+    return cycles
+
+
+def instruction_cycles(instruction: Instruction, model: CycleModel) -> int:
+    """Cycles of one instruction that does not jump."""
+    mnemonic, operands = instruction.mnemonic, instruction.operands
+    if re.search(r"\bq[0-7]\b", operands):
+        return model.vector
+    if mnemonic.startswith(("ldrd", "strd")):
+        return 1 + 2 * model.register
+    if mnemonic.startswith(("ldm", "stm", "push", "pop", "vldm", "vstm", "vpush", "vpop")):
+        return 1 + _registers(operands) * model.register
+    if mnemonic.startswith(("vldr", "vstr")):
+        return 1 + model.register
+    if mnemonic.startswith("ldr"):
+        return model.load_pipelined if instruction.follows_memory else model.load
+    if mnemonic.startswith("str"):
+        return model.store
+    if mnemonic.startswith(("sdiv", "udiv")):
+        return model.divide
+    if mnemonic.startswith(("smull", "umull", "smlal", "umlal")):
+        return model.multiply_long
+    if mnemonic.startswith(("mla", "mls")):
+        return model.multiply_accumulate
+    return 1
+
+
+def disassemble(elf: Path, target: Target) -> dict[int, Instruction]:
+    """Every instruction of an ELF file by address."""
+    text = run_tool(binutil(target, "objdump"), ["-d", "--no-show-raw-insn", str(elf)], "cannot disassemble")
+    return parse_disassembly(text.splitlines())
+
+
+def parse_disassembly(lines: Iterable[str]) -> dict[int, Instruction]:
+    """objdump's lines: "<address> <function>:" and "address:<tab>mnemonic<tab>operands"."""
+    code: dict[int, Instruction] = {}
+    function = ""
+    follows_memory = False
+    for line in lines:
+        if header := re.fullmatch(r"[0-9a-f]+ <(.+)>:", line):
+            function, follows_memory = header[1], False
+        elif match := re.match(r"\s*([0-9a-f]+):\t(\S+)\s*(.*)", line):
+            mnemonic = re.sub(r"\.[nw]$", "", match[2])
+            code[int(match[1], 16)] = Instruction(mnemonic, match[3], function, follows_memory)
+            follows_memory = mnemonic.startswith(("ldr", "str")) and mnemonic[:4] not in ("ldrd", "strd")
+    return code
+
+
+def _registers(operands: str) -> int:
+    """Registers in a list such as {r4-r7, lr} or {d8-d11}."""
+    listed = re.search(r"\{(.*)\}", operands)
+    count = 0
+    for part in listed[1].split(",") if listed else ():
+        ends = [int(number) for number in re.findall(r"\d+", part)]
+        count += ends[1] - ends[0] + 1 if "-" in part and len(ends) == 2 else 1
+    return count
+
+
+def _count(
+    elf: Path, target: Target, layer_count: int, work: Path, timeout_s: float
+) -> tuple[list[Counts], int, int]:
+    """Counts of every layer, how many inferences they add up, and how many output values were wrong."""
+    plugin, out = work / "count_plugin.so", work / "counts.txt"
+    source = resources.runtime_dir() / "firmware" / "count_plugin.c"
+    api = 1 if emulator_version() < 9 else 2
+    compile_c([source], plugin, ["-O2", "-shared", "-fPIC", f"-DDFQ_PLUGIN_API={api}"])
+    probe = symbol_address(elf, target, "dfq_probe")
+    option = f"{plugin},out={out},probe={probe:x},segments={layer_count + 1}"
+    lines = emulate(elf, target, timeout_s=timeout_s, extra_arguments=["-plugin", option])
+    report = Report(lines)
+    if not out.is_file():
+        raise VerificationFailed(f"this {EMULATOR_COMMAND} was built without plugins, so it cannot profile")
+    return parse_counts(out.read_text().splitlines(), layer_count), report.runs, report.wrong_values
+
+
+def parse_counts(lines: Iterable[str], layer_count: int) -> list[Counts]:
+    """The plugin's file; segments after the last layer are left out."""
+    segments = [Counts() for _ in range(layer_count)]
+    for line in lines:
+        fields = line.split()
+        segment, runs, jumps = (int(number) for number in fields[:3])
+        if segment >= layer_count:
+            continue
+        addresses: Sequence[int] = [int(number, 16) for number in fields[3:]]
+        for address in addresses:
+            segments[segment].runs[address] += runs
+        segments[segment].jumps[addresses[-1]] += jumps
+    return segments
+
+
+def emulator_version() -> int:
+    """QEMU's major version."""
+    text = run_tool(find_tool(EMULATOR_COMMAND), ["--version"], f"{EMULATOR_COMMAND} does not start")
+    match = re.search(r"version (\d+)\.", text)
+    if match is None:
+        raise VerificationFailed(f"{EMULATOR_COMMAND} does not tell its version: {text[:80]!r}")
+    return int(match[1])
+
+
+def symbol_address(elf: Path, target: Target, symbol: str) -> int:
+    """Where a function of the firmware is."""
+    for line in run_tool(binutil(target, "nm"), [str(elf)], "cannot read the symbols").splitlines():
+        fields = line.split()
+        if len(fields) == 3 and fields[2] == symbol:
+            return int(fields[0], 16) & ~1
+    raise VerificationFailed(f"the firmware has no {symbol}")
