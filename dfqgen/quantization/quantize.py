@@ -3,33 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.graph.ir import Graph, Node
-from dfqgen.graph.site import Site
+from dfqgen.graph.site import QuantizedWeight, Site
 from dfqgen.ops.lookup import Clip
 from dfqgen.passes.correct_bias import correct_bias
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.prepare import Prepared
-from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
+from dfqgen.quantization.unify import insert_rescales, unified_types
 from dfqgen.quantization.weights import quantize_weights
 from dfqgen.statistics.channel import ChannelStatistics
 
 UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
 
 
-def quantize_graph(prepared: Prepared, options: QuantizeOptions) -> Program:
-    """Lower every node to integers. The program is verified (no accumulator can overflow)."""
-    graph, statistics = prepared.graph, prepared.statistics
-    clips = fused_clips(graph)
-    types = activation_types(graph, statistics, clips, options)
-    weights = quantize_weights(graph, types, options)
+@dataclass(frozen=True, slots=True, eq=False)
+class Typed:
+    """A prepared graph whose tensors have their integer types; the weights are still float.
+
+    `clips` are the fused activations by the tensor they take over.
+    """
+
+    graph: Graph
+    statistics: Mapping[str, ChannelStatistics]
+    clips: Mapping[str, Node]
+    types: Mapping[str, QType]
+
+
+def assign_types(prepared: Prepared, options: QuantizeOptions) -> Typed:
+    """Choose the type of every tensor that the program will have (and insert the rescales it needs)."""
+    clips = fused_clips(prepared.graph)
+    graph, statistics = insert_rescales(prepared.graph, prepared.statistics, clips, options)
+    return Typed(graph, statistics, clips, unified_types(graph, statistics, clips, options))
+
+
+def quantize_graph(
+    prepared: Prepared,
+    options: QuantizeOptions,
+    *,
+    bits: Mapping[str, IntType] | None = None,
+    weights: Mapping[str, QuantizedWeight] | None = None,
+) -> Program:
+    """Lower every node to integers. The program is verified (no accumulator can overflow).
+
+    By output tensor of the layer, `bits` gives weights another width than 8, and `weights` ready integers
+    (AdaRound's, for instance). Who rounded these saw to the layer's bias too: it is not corrected again.
+    """
+    typed = assign_types(prepared, options)
+    graph, clips, types = typed.graph, typed.clips, typed.types
+    rounded = quantize_weights(graph, types, options, bits or {}, skip=(weights or {}).keys())
     if options.correct_bias:
-        means = {name: channels.moments()[0] for name, channels in statistics.items()}
-        graph = correct_bias(graph, means, {name: weight.dequantize() for name, weight in weights.items()})
+        means = {name: channels.moments()[0] for name, channels in typed.statistics.items()}
+        graph = correct_bias(graph, means, {name: weight.dequantize() for name, weight in rounded.items()})
+    rounded.update(weights or {})
     tensors = {name: QTensor(name, graph.shapes[name], qtype) for name, qtype in types.items()}
 
     ops: list[QOp] = []
@@ -43,7 +74,7 @@ def quantize_graph(prepared: Prepared, options: QuantizeOptions) -> Program:
             inputs=tuple(tensors[name] for name in node.inputs),
             output=tensors[clip.output if clip else node.output],
             clip=_bounds(clip),
-            weight=weights.get(node.output),
+            weight=rounded.get(node.output),
         )
         ops.extend(node.op.lower(site))
     program = Program(
@@ -76,30 +107,3 @@ def fused_clips(graph: Graph) -> dict[str, Node]:
         if node.op.fuses_clip and reader is not None and isinstance(reader.op, Clip):
             fused[node.output] = reader
     return fused
-
-
-def activation_types(
-    graph: Graph,
-    statistics: Mapping[str, ChannelStatistics],
-    clips: Mapping[str, Node],
-    options: QuantizeOptions,
-) -> dict[str, QType]:
-    """The integer type of every tensor that exists in the program."""
-    types: dict[str, QType] = {}
-    for port in graph.inputs:
-        lo, hi = sigma_range(statistics[port.tensor], options.n_sigma)
-        types[port.tensor] = activation_type(lo, hi, power_of_two=options.power_of_two)
-    for node in graph.nodes:
-        if node.output in clips:
-            continue  # never exists: its clip's output does
-        fixed = node.op.output_type()
-        if fixed is not None:
-            types[node.output] = fixed
-        elif node.op.keeps_type:
-            types[node.output] = types[node.inputs[0]]
-        else:
-            lo, hi = choose_range(
-                statistics[node.output], options.range_method, options.n_sigma, IntType.INT8
-            )
-            types[node.output] = activation_type(lo, hi, power_of_two=options.power_of_two)
-    return types

@@ -1,0 +1,205 @@
+"""Which tensors must share one integer type, and where a change of type is worth its cost.
+
+An operator that only moves elements gives its output the type of its input, so whole families of tensors
+share one. A concatenation joins families. That is free, and rounds once instead of twice, where nothing
+else looks at them: the layers that requantize anyway aim at the common range. A family that something
+else reads too would lose resolution there; it is left alone when the common range is much wider, and a
+`Rescale` (a table of 256 entries) goes in front of the concatenation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.graph.ir import Graph, Node
+from dfqgen.graph.rewrite import fresh_name
+from dfqgen.ops.concat import Concat, Rescale
+from dfqgen.ops.movement import Pad
+from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
+from dfqgen.statistics.channel import ChannelStatistics
+
+Range = tuple[float, float]
+
+WIDENING = 1.25
+"""A family with other readers joins a range up to this much wider than its own: a third of a bit."""
+
+
+class Families:
+    """Tensors that share one integer type, as sets with a representative (union-find)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def find(self, tensor: str) -> str:
+        """The representative of the tensor's family."""
+        self._parent.setdefault(tensor, tensor)
+        while self._parent[tensor] != tensor:
+            self._parent[tensor] = self._parent[self._parent[tensor]]
+            tensor = self._parent[tensor]
+        return tensor
+
+    def join(self, first: str, second: str) -> None:
+        """The families of both become one, represented by the first's."""
+        self._parent[self.find(second)] = self.find(first)
+
+
+@dataclass(slots=True)
+class _Family:
+    """What is known of a family while it grows: its range, and its type where an operator fixes it."""
+
+    range: Range
+    fixed: QType | None = None
+
+    @property
+    def width(self) -> float:
+        return self.range[1] - self.range[0]
+
+
+def hull(a: Range, b: Range) -> Range:
+    """The smallest range that holds both."""
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+def insert_rescales(
+    graph: Graph,
+    statistics: Mapping[str, ChannelStatistics],
+    clips: Mapping[str, Node],
+    options: QuantizeOptions,
+) -> tuple[Graph, dict[str, ChannelStatistics]]:
+    """The graph where every concatenation's inputs can have one type, and the statistics of its tensors.
+
+    `clips` are the fused activations by the tensor they take over (`quantize.fused_clips`).
+    """
+    walk = _Walk(graph, statistics, clips, options)
+    for node in graph.nodes:
+        walk.visit(node)
+    return graph.with_nodes(walk.nodes), walk.statistics
+
+
+def unified_types(
+    graph: Graph,
+    statistics: Mapping[str, ChannelStatistics],
+    clips: Mapping[str, Node],
+    options: QuantizeOptions,
+) -> dict[str, QType]:
+    """The integer type of every tensor that exists in the program; `graph` is from `insert_rescales`."""
+    walk = _Walk(graph, statistics, clips, options, insert=False)
+    for node in graph.nodes:
+        walk.visit(node)
+    types: dict[str, QType] = {}
+    for tensor in walk.tensors:
+        family = walk.families[walk.sets.find(tensor)]
+        types[tensor] = family.fixed or activation_type(*family.range, power_of_two=options.power_of_two)
+    return types
+
+
+class _Walk:
+    """Families over the nodes seen so far, in order."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        statistics: Mapping[str, ChannelStatistics],
+        clips: Mapping[str, Node],
+        options: QuantizeOptions,
+        *,
+        insert: bool = True,
+    ) -> None:
+        self.graph, self.clips, self.options, self.insert = graph, clips, options, insert
+        self.statistics = dict(statistics)
+        self.nodes: list[Node] = []
+        self.tensors: list[str] = []
+        self.sets = Families()
+        self.families: dict[str, _Family] = {}
+        self._names = set(graph.consumers)
+        for port in graph.inputs:
+            self._found(port.tensor, _Family(sigma_range(statistics[port.tensor], options.n_sigma)))
+
+    def _found(self, tensor: str, family: _Family) -> None:
+        self.tensors.append(tensor)
+        self.families[self.sets.find(tensor)] = family
+
+    def family(self, tensor: str) -> _Family:
+        return self.families[self.sets.find(tensor)]
+
+    def visit(self, node: Node) -> None:
+        """Put the node's output into a family; a concatenation may get rescales in front."""
+        if node.output in self.clips:
+            self.nodes.append(node)
+            return  # never exists: its clip's output does
+        if isinstance(node.op, Concat) and self.insert:
+            node = self._concatenation(node)
+        self.nodes.append(node)
+        if node.op.keeps_type:
+            self._join(node)
+            return
+        fixed = node.op.output_type()
+        extent = fixed.real_range if fixed is not None else self._range(node.output)
+        self._found(node.output, _Family(extent, fixed))
+
+    def _range(self, tensor: str) -> Range:
+        return choose_range(
+            self.statistics[tensor], self.options.range_method, self.options.n_sigma, IntType.INT8
+        )
+
+    def _join(self, node: Node) -> None:
+        """The output and all inputs of an operator that keeps the type are one family."""
+        families = [self.family(name) for name in node.inputs]
+        together = families[0].range
+        for family in families:
+            together = hull(together, family.range)
+        if isinstance(node.op, Pad) and np.isfinite(node.op.value):
+            together = hull(together, (node.op.value, node.op.value))
+        self.tensors.append(node.output)
+        for name in (*node.inputs[1:], node.output):
+            self.sets.join(node.inputs[0], name)
+        self.families[self.sets.find(node.output)] = _Family(together, families[0].fixed)
+
+    def _concatenation(self, node: Node) -> Node:
+        roots = [self.sets.find(name) for name in node.inputs]
+        families = [self.families[root] for root in roots]
+        if len(set(roots)) == 1:
+            return node
+        if families[0].fixed is not None and all(f.fixed == families[0].fixed for f in families):
+            return node
+        together = families[0].range
+        for family in families:
+            together = hull(together, family.range)
+        width = together[1] - together[0]
+        inputs = list(node.inputs)
+        for index, (name, family) in enumerate(zip(node.inputs, families, strict=True)):
+            narrow = family.width * WIDENING < width and not self._only_moved(name)
+            if family.fixed is not None or narrow:
+                inputs[index] = self._rescaled(node, name)
+        return replace(node, inputs=tuple(inputs))
+
+    def _only_moved(self, tensor: str) -> bool:
+        """Whether all that read the tensor's family only move its elements, and the outside sees none."""
+        root = self.sets.find(tensor)
+        pending = [name for name in self.tensors if self.sets.find(name) == root]
+        seen: set[str] = set()
+        while pending:
+            name = pending.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            if name in self.graph.output_tensors:
+                return False
+            for reader in self.graph.consumers[name]:
+                if not reader.op.keeps_type:
+                    return False
+                if not isinstance(reader.op, Concat):  # where it goes on from there, it has the common type
+                    pending.append(reader.output)
+        return True
+
+    def _rescaled(self, node: Node, name: str) -> str:
+        output = fresh_name(f"{name}/rescaled", self._names)
+        self.nodes.append(Node(f"{node.name}/rescale", Rescale(), (name,), output))
+        self.statistics[output] = self.statistics[name]
+        self._found(output, _Family(self.family(name).range))
+        return output
