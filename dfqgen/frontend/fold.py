@@ -18,13 +18,20 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from dfqgen.errors import ModelFileError
-from dfqgen.frontend.read import opset_version
+from dfqgen.frontend.read import node_label, opset_version
 from dfqgen.graph.ir import Array, Shape
 
 # A folded tensor is a shape, a mask or a weight at most; beyond this it is a mistake or an attack.
-LARGEST_FOLDED_ELEMENTS = 1 << 24
+LARGEST_FOLDED_ELEMENTS = 1 << 22
 # Constants that shape inference may want to read: shapes, axes, scales.
 LARGEST_SHAPE_ELEMENTS = 1024
+
+_INFERENCE_ERRORS = (
+    onnx.shape_inference.InferenceError,
+    onnx.checker.ValidationError,
+    RuntimeError,
+    ValueError,
+)
 
 # fmt: off
 FOLDABLE = frozenset((
@@ -44,7 +51,8 @@ FOLDABLE = frozenset((
 class FoldedModel:
     """What is left to import: nodes on activations, in order, and the constants they read.
 
-    `shapes` and `dtypes` (ONNX element types) hold every activation whose shape ONNX could infer.
+    `shapes` holds every activation whose shape ONNX could infer; `failures` why it could not, by the label
+    of the node.
     """
 
     name: str
@@ -54,7 +62,7 @@ class FoldedModel:
     nodes: tuple[onnx.NodeProto, ...]
     constants: Mapping[str, Array]
     shapes: Mapping[str, Shape]
-    dtypes: Mapping[str, int]
+    failures: Mapping[str, str]
 
 
 def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> FoldedModel:
@@ -75,7 +83,7 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
         nodes=kept,
         constants=walk.constants,
         shapes=walk.shapes,
-        dtypes=walk.dtypes,
+        failures=walk.failures,
     )
 
 
@@ -108,7 +116,7 @@ class _Walk:
         self.opset_imports = [helper.make_opsetid("", self.opset)]
         self.constants: dict[str, Array] = {}
         self.shapes: dict[str, Shape] = dict(input_shapes)
-        self.dtypes: dict[str, int] = dict.fromkeys(input_shapes, onnx.TensorProto.FLOAT)
+        self.failures: dict[str, str] = {}
         self._types: dict[str, onnx.TypeProto] = {
             name: helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, shape)
             for name, shape in input_shapes.items()
@@ -129,7 +137,6 @@ class _Walk:
             return True
         for name, type_proto in types.items():
             self._types[name] = type_proto
-            self.dtypes[name] = type_proto.tensor_type.elem_type
             shape = _shape_of(type_proto)
             if shape is not None:
                 self.shapes[name] = shape
@@ -158,8 +165,9 @@ class _Walk:
                 opset_imports=self.opset_imports,
                 ir_version=self.ir_version,
             )
-        except (onnx.shape_inference.InferenceError, RuntimeError, KeyError):
-            return {}  # the importer of the operator says what is wrong
+        except _INFERENCE_ERRORS as error:
+            self.failures[node_label(node)] = str(error).strip().splitlines()[0]
+            return {}  # the importer of the operator says more where it can
         return {name: t for name, t in types.items() if name and t.HasField("tensor_type")}
 
     def _evaluate(self, node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]) -> list[Array] | None:

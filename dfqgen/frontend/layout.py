@@ -7,6 +7,7 @@ transposes through, add one line to SINK_TRANSPOSE; reshapes, to SINK_RESHAPE.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -200,7 +201,7 @@ def permute_fully_connected(node: Node, scope: Scope) -> Result:
     if not isinstance(op, Conv2D) or source is None or not isinstance(source.op, Transpose):
         return None
     shape = scope.shapes[source.output]
-    features = int(np.prod(shape))
+    features = math.prod(shape)
     if op.weight.shape[1:] != (1, 1, features) or scope.shapes[node.inputs[0]] != (1, 1, 1, features):
         return None
     flat = scope.fresh(node.inputs[0])
@@ -219,10 +220,12 @@ def permute_flat_parameters(node: Node, scope: Scope) -> Result:
     op = node.op
     reshape = scope.producer(node.inputs[0], Reshape)
     source = scope.producer(reshape.inputs[0], Transpose) if reshape is not None else None
-    if not isinstance(op, BatchNorm | Clip | Affine) or source is None or not isinstance(source.op, Transpose):
+    if source is None or not isinstance(source.op, Transpose):
+        return None
+    if not isinstance(op, BatchNorm | Clip | Affine):
         return None
     shape, flat_shape = scope.shapes[source.output], scope.shapes[node.inputs[0]]
-    features = int(np.prod(shape))
+    features = math.prod(shape)
     if flat_shape[-1] != features:
         return None
     columns = _order_before(shape, source.op.permutation)
@@ -286,7 +289,7 @@ def to_channels_last(graph: Graph, io_layout: str = "nhwc") -> Graph:
 def _cost(graph: Graph) -> tuple[int, int]:
     """Elements that transposes move, then nodes."""
     moved = sum(
-        int(np.prod(graph.shapes[node.output])) for node in graph.nodes if isinstance(node.op, Transpose)
+        math.prod(graph.shapes[node.output]) for node in graph.nodes if isinstance(node.op, Transpose)
     )
     return moved, len(graph.nodes)
 

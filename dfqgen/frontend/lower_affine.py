@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dfqgen.graph.ir import Graph, Node
@@ -24,7 +26,7 @@ def _affine_to_conv(node: Node, scope: Scope) -> Result:
     scale = np.broadcast_to(op.scale, (channels,)).astype(np.float32)
     shift = np.broadcast_to(op.shift, (channels,)).astype(np.float32)
     conv = Conv2D(scale.reshape(channels, 1, 1, 1), shift, groups=channels)
-    image = (1, 1, int(np.prod(shape[1:-1])), channels)
+    image = (1, 1, math.prod(shape[1:-1]), channels)
     before, after = scope.fresh(node.output), scope.fresh(node.output)
     return [
         Node(node.name, Reshape(image), node.inputs, before),

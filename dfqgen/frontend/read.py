@@ -30,15 +30,12 @@ def read_model(path: str | Path) -> onnx.ModelProto:
     """
     path = Path(path)
     model = _parse(path)
-    try:
-        _load_external_data(model, path)
-        _check_header(model, path)
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-        _check_graph(model, path)
-    except UnicodeDecodeError as error:
-        message = f"{path} is damaged: a name in it is not text ({error.reason})"
-        raise ModelFileError(message, _RE_EXPORT) from None
+    _check_header(model, path)
+    _check_text(model, path)
+    _load_external_data(model, path)
+    if model.functions:
+        model = _inlined(model, path)
+    _check_graph(model, path)
     return model
 
 
@@ -89,6 +86,30 @@ def _check_header(model: onnx.ModelProto, path: Path) -> None:
         )
     if not model.graph.node:
         raise ModelFileError(f"{path} holds an empty graph: there is nothing to compile")
+
+
+def _check_text(model: onnx.ModelProto, path: Path) -> None:
+    """Every name is text: protobuf gives bytes where it is not UTF-8."""
+    graph = model.graph
+    names = [graph.name, *(o.domain for o in model.opset_import)]
+    names += [value.name for value in (*graph.input, *graph.output, *graph.value_info)]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    for tensor in _all_tensors(graph):
+        names.append(tensor.name)
+        names += [text for entry in tensor.external_data for text in (entry.key, entry.value)]
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelFileError(f"{path} is damaged: the name {name!r} is not text", _RE_EXPORT)
+
+
+def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The model with its local functions expanded."""
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except (RuntimeError, DecodeError) as error:  # C++ exceptions
+        raise ModelFileError(f"{path} is damaged: its local functions do not expand: {error}") from None
 
 
 def _check_graph(model: onnx.ModelProto, path: Path) -> None:

@@ -58,7 +58,8 @@ def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
     model = builder.model
     importer = find_importer(proto.op_type, model.opset) if proto.domain in ("", "ai.onnx") else None
     if importer is None:
-        return _advice(proto, builder)
+        failure = model.failures.get(node_label(proto))
+        return f"is malformed: {failure}" if failure else _advice(proto, builder)
     if any(name and name not in builder.tensors and name not in model.constants for name in proto.input):
         return None  # behind a refused node whose shape is unknown: nothing more to learn
     try:

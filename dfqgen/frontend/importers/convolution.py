@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
@@ -83,7 +85,7 @@ def fully_connected(node: OnnxNode, x: str, weight: Array, bias: Array | None = 
     shape = node.shape_of(x)
     if len(shape) < 2 or shape[-1] != weight.shape[1]:
         raise Refused(f"an input of shape {list(shape)} meets a weight for {weight.shape[1]} features")
-    pixels = int(np.prod(shape[1:-1]))
+    pixels = math.prod(shape[1:-1])
     row = node.reshape(x, (1, 1, pixels, shape[-1]))
     op = Conv2D(
         weight=np.ascontiguousarray(weight[:, None, None, :], np.float32),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
@@ -129,7 +131,7 @@ def softmax_of_matrix(node: OnnxNode) -> str:
     axis = node.axis(node.integer("axis", 1), len(shape))
     if axis == 0:
         raise Refused("runs over the batch axis")
-    flat = node.reshape(node.tensor(), (1, int(np.prod(shape[1:axis])), int(np.prod(shape[axis:]))))
+    flat = node.reshape(node.tensor(), (1, math.prod(shape[1:axis]), math.prod(shape[axis:])))
     return node.reshape(node.emit(Softmax(2), flat), shape)
 
 

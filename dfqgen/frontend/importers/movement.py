@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
@@ -33,20 +35,20 @@ def flatten(node: OnnxNode) -> str:
     shape = node.shape()
     axis = node.integer("axis", 1)
     axis = axis if axis == len(shape) else node.axis(axis, len(shape))
-    return node.reshape(node.tensor(), (int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))))
+    return node.reshape(node.tensor(), (math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
 @importer("Reshape")
 def reshape(node: OnnxNode) -> str:
     """0 copies an axis (unless allowzero), -1 takes what is left."""
     shape = node.shape()
-    target = [int(n) for n in node.constant(1, "shape").ravel()]
+    target = list(node.list_input(1, "shape"))
     if not node.integer("allowzero", 0):
         target = [shape[i] if n == 0 and i < len(shape) else n for i, n in enumerate(target)]
     if target.count(-1) == 1:
-        rest = int(np.prod([n for n in target if n != -1]))
-        target[target.index(-1)] = int(np.prod(shape)) // rest if rest else 0
-    if int(np.prod(target)) != int(np.prod(shape)) or min(target, default=1) < 1:
+        rest = math.prod([n for n in target if n != -1])
+        target[target.index(-1)] = math.prod(shape) // rest if rest else 0
+    if math.prod(target) != math.prod(shape) or min(target, default=1) < 1:
         raise Refused(f"{list(shape)} cannot become {target}")
     return node.reshape(node.tensor(), tuple(target))
 
@@ -101,7 +103,7 @@ def pad(node: OnnxNode) -> str:
         value = float(node.constant(2, "value").reshape(()))
     axes = tuple(range(rank))
     if node.has_input(3):
-        axes = tuple(node.axis(int(a), rank) for a in node.constant(3, "axes").ravel())
+        axes = tuple(node.axis(a, rank) for a in node.list_input(3, "axes"))
     if len(pads) != 2 * len(axes):
         raise Refused(f"{len(pads)} pads do not fit {len(axes)} axes")
     before, after = [0] * rank, [0] * rank

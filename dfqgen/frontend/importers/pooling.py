@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.frontend.importers.windows import read_window
@@ -76,8 +76,8 @@ def _reduce(node: OnnxNode, axes: tuple[int, ...], keep_axes: bool, maximum: boo
     if len(axes) == 2:
         height, width = (shape[axis] for axis in axes)
     else:
-        height, width = 1, int(np.prod([shape[axis] for axis in axes]))
-    channels = int(np.prod([shape[axis] for axis in kept]))
+        height, width = 1, math.prod([shape[axis] for axis in axes])
+    channels = math.prod([shape[axis] for axis in kept])
     image = node.reshape(x, (1, height, width, channels))
     kernel = (height, width)
     op: Op = MaxPool(kernel) if maximum else AveragePool(kernel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,13 @@ import numpy as np
 import onnx
 
 from dfqgen.frontend.fold import FoldedModel
-from dfqgen.frontend.read import node_label
+from dfqgen.frontend.read import LARGEST_TENSOR_ELEMENTS, node_label
 from dfqgen.graph.ir import Array, Node, Op, Shape
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.movement import Reshape, Transpose
+
+# Axes, pads, shapes: no tensor dfqgen handles has more.
+LONGEST_LIST = 64
 
 
 class Refused(Exception):
@@ -79,6 +83,8 @@ class Builder:
     def emit(self, op: Op, inputs: Sequence[str], node_name: str, output_hint: str) -> str:
         """Append a node; gives its output tensor. ValueError when the shapes do not fit."""
         shape = op.infer_shape(*(self.shapes[name] for name in inputs))
+        if math.prod(shape) > LARGEST_TENSOR_ELEMENTS:
+            raise ValueError(f"gives a tensor of shape {list(shape)}, too large for any target")
         output = fresh_name(output_hint, self.names)
         self.nodes.append(Node(node_name, op, tuple(inputs), output))
         self.shapes[output] = shape
@@ -155,9 +161,14 @@ class OnnxNode:
 
     def optional_integers(self, index: int, attribute: str) -> tuple[int, ...] | None:
         """A list that older opsets give as an attribute and newer ones as a constant input."""
-        if self.has_input(index):
-            return tuple(int(v) for v in self.constant(index, attribute).ravel())
-        return self.integers(attribute)
+        return self.list_input(index, attribute) if self.has_input(index) else self.integers(attribute)
+
+    def list_input(self, index: int, what: str) -> tuple[int, ...]:
+        """A constant input that lists axes or sizes."""
+        value = self.constant(index, what)
+        if value.dtype.kind not in "iu" or value.size > LONGEST_LIST:
+            raise Refused(f"its {what} must be a short list of integers")
+        return tuple(int(v) for v in value.ravel())
 
     def axis(self, value: int, rank: int) -> int:
         """An axis counted from the front; Refused when there is no such axis."""
