@@ -28,7 +28,7 @@ class DspConv2DKernel(Kernel[QConv2D]):
         return is_int8(inputs[0], output) and op.groups == 1
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        matmul = matmul_code(op, inputs[0])
+        matmul = matmul_code(op)
         return LayerCode(
             self.function,
             "dfq_dsp_conv2d_t",
@@ -77,7 +77,7 @@ class DspFullyConnectedKernel(Kernel[QConv2D]):
         return is_int8(x, output) and whole and single and (x.elements % 4 != 0) == self.padded
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        matmul = matmul_code(op, inputs[0])
+        matmul = matmul_code(op)
         fields = (*matmul.fields, Field("in_channels", inputs[0].elements))
         return LayerCode(self.function, "dfq_dsp_fully_connected_t", "fully connected", fields, matmul.arrays)
 

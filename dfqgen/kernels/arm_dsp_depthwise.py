@@ -10,7 +10,15 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels import overlap
-from dfqgen.kernels.arm_dsp_matmul import bounds_code, clamp_cost, is_int8, round_up, wrap_int32
+from dfqgen.kernels.arm_dsp_matmul import (
+    Rows,
+    bounds_code,
+    clamp_cost,
+    is_int8,
+    round_up,
+    rows_of,
+    wrap_int32,
+)
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.conv import conv_title
 from dfqgen.ops.conv import QConv2D
@@ -28,15 +36,14 @@ class DspDepthwise3x3Kernel(Kernel[QConv2D]):
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         shape = op.depthwise and op.kernel == (3, 3) and op.dilation == (1, 1)
-        # The filter is read as int8, so a pre-shift cannot go into it.
-        plain = op.requantize.pre_shift == 0
-        return is_int8(inputs[0], output) and shape and op.stride == (self.stride, self.stride) and plain
+        plain = is_int8(inputs[0], output) and op.stride == (self.stride, self.stride)
+        return shape and plain and rows_of(op).pre_shift == 0
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         x = inputs[0]
         form = op.requantize
         bounds = bounds_code("bounds", form.lo, form.hi)
-        stream = pack_depthwise3x3(op.weight[:, :, :, 0], op.bias, form.multiplier)
+        stream = pack_depthwise3x3(rows_of(op))
         fields = (
             Field("stream", "weight"),
             Field("in_height", x.shape[1]),
@@ -111,11 +118,11 @@ class DspDepthwise3x3Stride2Kernel(DspDepthwise3x3Kernel):
         return convert + multiply + clamp_cost(form.lo, form.hi, output.elements)
 
 
-def pack_depthwise3x3(weight: Array, bias: Array, multiplier: Array) -> Array:
-    """Words int32 of weight [C, 3, 3], bias and multiplier [C]: five a channel, as dfq_dsp_depthwise3x3.h reads."""
-    rows = weight.transpose(0, 2, 1)[:, :, [0, 1, 1, 2]]
-    words = np.ascontiguousarray(rows.astype(np.int8)).view("<i4").reshape(len(weight), 3)
-    tail = np.stack([wrap_int32(multiplier.astype(np.int64)), wrap_int32(bias.astype(np.int64))], axis=1)
+def pack_depthwise3x3(rows: Rows) -> Array:
+    """Five words int32 a channel, as the header describes."""
+    columns = rows.weight.reshape(-1, 3, 3).transpose(0, 2, 1)[:, :, [0, 1, 1, 2]]
+    words = np.ascontiguousarray(columns.astype(np.int8)).view("<i4").reshape(-1, 3)
+    tail = np.stack([wrap_int32(rows.multiplier), wrap_int32(rows.bias)], axis=1)
     return np.concatenate([words, tail], axis=1).reshape(-1)
 
 

@@ -26,6 +26,47 @@ def is_int8(*tensors: QTensor) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Weight [Cout, K], bias and multiplier [Cout], int64, of a layer, and its pre-shift."""
+
+    weight: Array
+    bias: Array
+    multiplier: Array
+    pre_shift: int
+
+    @property
+    def largest(self) -> Array:
+        """Upper bound [Cout] of |bias + any partial sum| over int8 inputs."""
+        return np.abs(self.bias) + 128 * np.abs(self.weight).sum(axis=1)
+
+
+def rows_of(op: QConv2D) -> Rows:
+    """The layer's rows, without a pre-shift where the same outputs can be had without.
+
+    One channel with a factor of 1/2 or more makes the whole layer shift; mostly it is a dead one, whose
+    weights are all zero. Its output is a constant, which any bias and multiplier may produce. In other
+    channels the shift goes into the multiplier, or into small weights.
+    """
+    form = op.requantize
+    weight = op.weight.reshape(op.out_channels, -1).astype(np.int64)
+    bias, multiplier = op.bias.astype(np.int64), form.multiplier.astype(np.int64)
+    shift = form.pre_shift
+    constant = ~weight.any(axis=1)
+    product = ((bias << shift) * multiplier + (1 << 31)) >> 32
+    value = np.clip(form.zero_point + product, -128, 127) - form.zero_point
+    fits = (multiplier << shift) < 1 << 31
+    scaled = np.where(fits[:, None], weight, weight << shift)
+    if not np.all(constant | (np.abs(scaled).max(axis=1) <= 127) | fits):
+        return Rows(weight, bias, multiplier, shift)
+    return Rows(
+        scaled,
+        np.where(constant, value << 2, np.where(fits, bias, bias << shift)),
+        np.where(constant, 1 << 30, np.where(fits, multiplier << shift, multiplier)),
+        0,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class MatmulCode:
     """Designators of the member `matmul` (dfq_dsp_matmul_t) and the constants they point to."""
 
@@ -34,42 +75,42 @@ class MatmulCode:
     depth: int
 
 
-def matmul_code(op: QConv2D, x: QTensor) -> MatmulCode:
+def matmul_code(op: QConv2D) -> MatmulCode:
     """The stream of an ungrouped convolution; inputs are gathered in the weight's order, [kh, kw, cin]."""
     form = op.requantize
-    weight = op.weight.reshape(op.out_channels, -1).astype(np.int64)
-    paired = can_pair(weight, op.largest_accumulator(x), form.pre_shift)
-    stream = pack_stream(weight, op.bias, form.multiplier, paired=paired)
-    depth = round_up(weight.shape[1], 4)
+    rows = rows_of(op)
+    paired = can_pair(rows)
+    depth = round_up(rows.weight.shape[1], 4)
     bounds = bounds_code("matmul.bounds", form.lo, form.hi)
     fields = (
         Field("matmul.stream", "weight"),
         Field("matmul.depth", depth),
         Field("matmul.out_channels", op.out_channels),
         Field("matmul.zero_point", form.zero_point),
-        *(() if paired else (Field("matmul.plain", 1), Field("matmul.pre_shift", form.pre_shift))),
+        *(() if paired else (Field("matmul.plain", 1), Field("matmul.pre_shift", rows.pre_shift))),
         *bounds.fields,
     )
     comment = "biases, weights in blocks of four channels, multipliers"
-    return MatmulCode(fields, (ConstArray("weight", stream, comment), *bounds.arrays), depth)
+    stream = ConstArray("weight", pack_stream(rows, paired=paired), comment)
+    return MatmulCode(fields, (stream, *bounds.arrays), depth)
 
 
-def can_pair(weight: Array, largest: Array, pre_shift: int) -> bool:
-    """Whether two channels of weight [Cout, K] fit one int16 and the odd ones' sums 24 bits."""
-    if pre_shift or np.any(largest[1::2] >= EXACT_LIMIT):
+def can_pair(rows: Rows) -> bool:
+    """Whether two channels of the weights fit one int16 and the odd ones' sums 24 bits."""
+    if rows.pre_shift or np.any(rows.largest[1::2] >= EXACT_LIMIT):
         return False
-    padded = np.pad(weight, ((0, len(weight) % 2), (0, 0)))
+    padded = np.pad(rows.weight, ((0, len(rows.weight) % 2), (0, 0)))
     return bool(np.all(256 * padded[1::2] + padded[::2] >= -(1 << 15)))
 
 
-def pack_stream(weight: Array, bias: Array, multiplier: Array, *, paired: bool) -> Array:
-    """Words int32 of weight [Cout, K], bias and multiplier [Cout], in the layout of dfq_dsp_matmul.h."""
-    channels, inputs = weight.shape
+def pack_stream(rows: Rows, *, paired: bool) -> Array:
+    """The words int32 of a layer in the layout of dfq_dsp_matmul.h."""
+    channels, inputs = rows.weight.shape
     blocks = -(-channels // BLOCK)
     spare = blocks * BLOCK - channels
     depth = round_up(inputs, 4)
-    weight = np.pad(weight.astype(np.int64), ((0, spare), (0, depth - inputs)))
-    first = np.pad(bias.astype(np.int64), (0, spare))
+    weight = np.pad(rows.weight, ((0, spare), (0, depth - inputs)))
+    first = np.pad(rows.bias, (0, spare))
     if paired:
         # A half word holds 256 * odd + even: borrow where the even channel's byte is negative.
         weight[1::2] -= weight[::2] < 0
@@ -79,7 +120,7 @@ def pack_stream(weight: Array, bias: Array, multiplier: Array, *, paired: bool) 
     # One word holds {c0[k], c1[k], c0[k+2], c1[k+2]}; words run over pairs of channels, then k+1.
     lanes = lanes.transpose(0, 3, 5, 1, 4, 2).reshape(blocks, depth, 4)
     words = np.ascontiguousarray(lanes.astype(np.uint8)).view("<i4").reshape(blocks, depth)
-    last = np.pad(multiplier.astype(np.int64), (0, spare)).reshape(blocks, BLOCK)
+    last = np.pad(rows.multiplier, (0, spare)).reshape(blocks, BLOCK)
     columns = (wrap_int32(first).reshape(blocks, BLOCK), words, wrap_int32(last))
     return np.concatenate(columns, axis=1).reshape(-1)
 
