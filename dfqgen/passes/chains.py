@@ -62,13 +62,6 @@ def find_chains(graph: Graph) -> Iterator[Chain]:
             yield Chain(node.output, tuple(between), reader.output)
 
 
-def input_channel_ranges(conv: Conv2D) -> np.ndarray:
-    """max |W| over everything that multiplies each input channel [Cin]."""
-    largest = np.abs(conv.weight).max(axis=(1, 2))  # [Cout, Cin/groups]
-    per_group = largest.reshape(conv.groups, -1, largest.shape[1]).max(axis=1)
-    return per_group.reshape(-1)
-
-
 def scale_input_channels(conv: Conv2D, scale: np.ndarray) -> np.ndarray:
     """The weight with input channel c multiplied by scale[c]."""
     group_in = conv.weight.shape[3]

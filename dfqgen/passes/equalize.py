@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dfqgen.graph.ir import Array, Graph, Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
-from dfqgen.passes.chains import Chain, find_chains, input_channel_ranges, scale_input_channels
+from dfqgen.passes.chains import Chain, find_chains, scale_input_channels
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.propagate import Statistics
 
@@ -28,36 +29,69 @@ def equalize(
     function stays exactly the same. Chains whose tensors have other readers are left alone.
     """
     chains = list(find_chains(graph))
+    scales = equalizing_scales(graph, chains, max_sweeps)
+    ops: dict[str, Op] = {}
+    for chain, scale in zip(chains, scales, strict=True):
+        first = ops.get(chain.first, graph.producers[chain.first].op)
+        second = ops.get(chain.second, graph.producers[chain.second].op)
+        assert isinstance(first, Conv2D)
+        assert isinstance(second, Conv2D)
+        ops[chain.first] = replace(
+            first, weight=first.weight / scale[:, None, None, None], bias=first.bias / scale
+        )
+        ops[chain.second] = replace(second, weight=scale_input_channels(second, scale))
+        known = rescale_tensors(known, chain, 1.0 / scale)
+        for tensor in chain.between:
+            clip = graph.producers[tensor].op
+            if isinstance(clip, Clip):
+                ops[tensor] = rescale_clip(clip, 1.0 / scale)
+    return graph.replace_ops(ops), dict(known)
+
+
+def equalizing_scales(graph: Graph, chains: Sequence[Chain], max_sweeps: int) -> list[Array]:
+    """The factor s [channels] of every chain at which all its ranges are equal.
+
+    Works on max |W| over the window, [Cout, Cin/groups] a layer, since only ranges matter.
+    """
+    ranges: dict[str, _Ranges] = {}
+    for name in {name for chain in chains for name in (chain.first, chain.second)}:
+        conv = graph.producers[name].op
+        assert isinstance(conv, Conv2D)
+        ranges[name] = _Ranges(np.abs(conv.weight).max(axis=(1, 2)).astype(np.float64), conv.groups)
+    scales = [np.ones(graph.shapes[chain.first][-1]) for chain in chains]
     for _ in range(max_sweeps):
-        ops: dict[str, Op] = {}
         largest_change = 0.0
-        for chain in chains:
-            first = ops.get(chain.first, graph.producers[chain.first].op)
-            second = ops.get(chain.second, graph.producers[chain.second].op)
-            assert isinstance(first, Conv2D)
-            assert isinstance(second, Conv2D)
-            scale = _equalizing_scale(first, second)
-            largest_change = max(largest_change, float(np.abs(np.log(scale)).max()))
-            ops[chain.first] = replace(
-                first, weight=first.weight / scale[:, None, None, None], bias=first.bias / scale
-            )
-            ops[chain.second] = replace(second, weight=scale_input_channels(second, scale))
-            known = rescale_tensors(known, chain, 1.0 / scale)
-            for tensor in chain.between:
-                op = ops.get(tensor, graph.producers[tensor].op)
-                if isinstance(op, Clip):
-                    ops[tensor] = rescale_clip(op, 1.0 / scale)
-        graph = graph.replace_ops(ops)
+        for index, chain in enumerate(chains):
+            first, second = ranges[chain.first], ranges[chain.second]
+            r1, r2 = first.of_outputs(), second.of_inputs()
+            usable = (r1 > 0) & (r2 > 0)
+            factor = np.sqrt(np.where(usable, r1, 1.0) / np.where(usable, r2, 1.0))
+            first.scale_outputs(1.0 / factor)
+            second.scale_inputs(factor)
+            scales[index] = scales[index] * factor
+            largest_change = max(largest_change, float(np.abs(np.log(factor)).max()))
         if largest_change < CONVERGED:
             break
-    return graph, dict(known)
+    return scales
 
 
-def _equalizing_scale(first: Conv2D, second: Conv2D) -> Array:
-    r1 = np.abs(first.weight).max(axis=(1, 2, 3))
-    r2 = input_channel_ranges(second)
-    usable = (r1 > 0) & (r2 > 0)
-    return np.sqrt(np.where(usable, r1, 1.0) / np.where(usable, r2, 1.0))
+class _Ranges:
+    """max |W| over the window of one convolution, [groups, Cout/groups, Cin/groups], scaled in place."""
+
+    def __init__(self, largest: Array, groups: int) -> None:
+        self._largest = largest.reshape(groups, largest.shape[0] // groups, largest.shape[1])
+
+    def of_outputs(self) -> Array:
+        return self._largest.max(axis=2).reshape(-1)
+
+    def of_inputs(self) -> Array:
+        return self._largest.max(axis=1).reshape(-1)
+
+    def scale_outputs(self, factor: Array) -> None:
+        self._largest *= factor.reshape(self._largest.shape[:2])[:, :, None]
+
+    def scale_inputs(self, factor: Array) -> None:
+        self._largest *= factor.reshape(self._largest.shape[0], 1, self._largest.shape[2])
 
 
 def rescale_clip(clip: Clip, factor: Array) -> Clip:

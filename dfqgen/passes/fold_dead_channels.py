@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dfqgen.graph.ir import Graph, Op
+from dfqgen.graph.ir import Array, Graph, Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.chains import find_chains, scale_input_channels
 from dfqgen.statistics.channel import ChannelStatistics
@@ -16,7 +16,7 @@ DEAD_RATIO = 1e-5
 
 
 def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str, ChannelStatistics], int]:
-    """Fold constant channels (standard deviation ~0) into the next convolution's bias.
+    """Fold constant channels into the next convolution's bias.
 
     MobileNets trained with weight decay have them: running variance ~0, folded weights ~1e-12, and next
     layers' weights for them that nothing ever trained down, which ruin ranges and equalization. The
@@ -29,9 +29,7 @@ def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str
         first, second = graph.producers[chain.first], graph.producers[chain.second]
         assert isinstance(first.op, Conv2D)
         assert isinstance(second.op, Conv2D)
-        everywhere = propagate(graph, statistics)
-        std = everywhere[chain.first].std
-        dead = std <= DEAD_RATIO * std.max(initial=0.0)
+        dead = _is_constant(first.op, statistics.get(chain.first))
         # Nothing to do where both sides are zero already.
         reaching = (
             np.abs(second.op.weight).max(axis=(1, 2)).reshape(second.op.groups, -1, second.op.weight.shape[3])
@@ -39,6 +37,7 @@ def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str
         dead &= (reaching.max(axis=1).reshape(-1) > 0) | (np.abs(first.op.weight).max(axis=(1, 2, 3)) > 0)
         if not dead.any() or dead.all():
             continue
+        everywhere = propagate(graph, statistics)
         constant = np.where(dead, everywhere[second.inputs[0]].moments()[0], 0.0)
         alive = np.where(dead, 0.0, 1.0)
         ops: dict[str, Op] = {
@@ -60,3 +59,16 @@ def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str
         )
         folded += int(dead.sum())
     return graph, statistics, folded
+
+
+def _is_constant(conv: Conv2D, known: ChannelStatistics | None) -> Array:
+    """Output channels [Cout] that never vary: by batch normalization, or by weights of (almost) zero.
+
+    A deviation that was only propagated proves nothing: it shrinks from layer to layer where inputs
+    are correlated.
+    """
+    largest = np.abs(conv.weight).max(axis=(1, 2, 3))
+    constant = largest <= DEAD_RATIO * largest.max(initial=0.0)
+    if known is not None:
+        constant |= known.std <= DEAD_RATIO * known.std.max(initial=0.0)
+    return constant

@@ -19,17 +19,21 @@ class QuantizeOptions:
 
     `equalize`: "auto" equalizes when weights are per tensor, where it decides; "keep" holds ReLU6 as a
     clip per channel, "replace" turns ReLU6 into ReLU first (the paper's choice, changes the function).
+    `statistics`: "auto" takes batch normalization's where there is one and measures the rest on procedural
+    samples, whose extremes also widen the ranges; "analytic" propagates in closed form instead and widens
+    nothing. Samples given to `prepare` override both.
     """
 
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
     scales: Literal["multiplier", "power-of-two"] = "multiplier"
+    statistics: Literal["auto", "analytic"] = "auto"
     fold_dead: bool = True
     equalize: bool | None = None
     relu6: Literal["keep", "replace"] = "keep"
     absorb_bias: bool = False
     correct_bias: bool = True
     range_method: Literal["sigma", "mse"] = "sigma"
-    n_sigma: float = 6.0
+    n_sigma: float = 4.0
     rounding: Literal["nearest", "squant"] = "nearest"
 
     @property
@@ -58,9 +62,11 @@ class InputMeaning:
         scaled = (raw.astype(np.float64) - np.asarray(self.mean)) / np.asarray(self.std)
         return scaled.astype(np.float32)
 
-    def statistics(self, channels: int) -> ChannelStatistics:
-        """Centred in the range, with a deviation of a quarter of it (natural images are close to that)."""
+    def statistics(self, channels: int, *, image: bool = True) -> ChannelStatistics:
+        """Centred in the range, with a deviation of a quarter of it for an image (natural ones are close
+        to that), else of a sixth (a normal that fills the range).
+        """
         mean = np.broadcast_to(np.asarray(self.mean, np.float64), (channels,))
         std = np.broadcast_to(np.asarray(self.std, np.float64), (channels,))
         lo, hi = (self.lo - mean) / std, (self.hi - mean) / std
-        return ChannelStatistics.normal((lo + hi) / 2, (hi - lo) / 4, lo, hi)
+        return ChannelStatistics.normal((lo + hi) / 2, (hi - lo) / (4 if image else 6), lo, hi)

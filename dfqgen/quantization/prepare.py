@@ -17,7 +17,10 @@ from dfqgen.passes.fold_dead_channels import fold_dead_channels
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
-from dfqgen.statistics.propagate import propagate
+from dfqgen.statistics.procedural import is_image, procedural_samples
+from dfqgen.statistics.propagate import Statistics, propagate
+
+PROCEDURAL_SAMPLES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def prepare(
     """
     notes: list[Note] = []
     known: dict[str, ChannelStatistics] = {
-        port.tensor: meanings[port.name].statistics(port.shape[-1]) for port in graph.inputs
+        port.tensor: meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
+        for port in graph.inputs
     }
     before = len(graph.nodes)
     graph, folded = fold_batch_norm(graph)
@@ -81,8 +85,41 @@ def prepare(
     if options.absorb_bias:
         graph, known = absorb_high_bias(graph, known)
         notes.append(Note("high-bias absorption", "done"))
-    statistics = measure(graph, samples) if samples is not None else propagate(graph, known)
+    if samples is not None:
+        statistics = measure(graph, samples)
+        notes.append(Note("statistics", f"measured on {len(next(iter(samples.values())))} samples"))
+    elif options.statistics == "analytic":
+        statistics = propagate(graph, known)
+        notes.append(Note("statistics", "batch normalization's, propagated where there is none"))
+    else:
+        statistics = procedural_statistics(graph, known)
+        notes.append(
+            Note("statistics", f"batch normalization's, else of {PROCEDURAL_SAMPLES} procedural samples")
+        )
     return Prepared(graph, statistics, tuple(notes), measured=samples is not None)
+
+
+def procedural_statistics(graph: Graph, known: Statistics) -> dict[str, ChannelStatistics]:
+    """`known` statistics propagated, with what procedural samples show in place of what nobody knows.
+
+    A convolution without known statistics gets the moments its output has on the samples. Every tensor's
+    `seen` values are the samples' extremes.
+    """
+    samples = {
+        port.tensor: procedural_samples(known[port.tensor], port.shape, PROCEDURAL_SAMPLES)
+        for port in graph.inputs
+    }
+    measured = measure(graph, samples)
+    filled = dict(known)
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2D) and node.output not in known:
+            filled[node.output] = ChannelStatistics.normal(
+                measured[node.output].mean, measured[node.output].std
+            )
+    return {
+        name: replace(statistics, seen=(measured[name].lo, measured[name].hi))
+        for name, statistics in propagate(graph, filled).items()
+    }
 
 
 def replace_relu6(graph: Graph) -> Graph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,15 @@ class ChannelStatistics:
 
     `lo`, `hi` are hard bounds (may be infinite): no value lies outside them. `mean`, `std` are the
     parameters of the normal before clipping, as batch normalization gives them (Nagel et al. 2019,
-    section 4.2.1).
+    section 4.2.1). `seen`, where given, are the smallest and largest values [channels] that samples
+    reached; they widen `interval` and change no moment, and any operation on the statistics drops them.
     """
 
     mean: Array
     std: Array
     lo: Array
     hi: Array
+    seen: tuple[Array, Array] | None = None
 
     @classmethod
     def normal(
@@ -50,11 +52,7 @@ class ChannelStatistics:
 
     def clip(self, lo: Array | float, hi: Array | float) -> ChannelStatistics:
         """Statistics after clip(x, lo, hi), such as ReLU and ReLU6."""
-        return replace(
-            self,
-            lo=np.clip(self.lo, lo, hi),
-            hi=np.clip(self.hi, lo, hi),
-        )
+        return ChannelStatistics(self.mean, self.std, np.clip(self.lo, lo, hi), np.clip(self.hi, lo, hi))
 
     def scale_shift(self, scale: Array | float, shift: Array | float = 0.0) -> ChannelStatistics:
         """Statistics of scale * x + shift, per channel; negative scales swap the bounds."""
@@ -72,11 +70,12 @@ class ChannelStatistics:
         )
 
     def interval(self, n_sigma: float) -> tuple[Array, Array]:
-        """mean -+ n_sigma * std per channel, cut by the hard bounds (Nagel et al. 2019, section 5)."""
-        return (
-            np.clip(self.mean - n_sigma * self.std, self.lo, self.hi),
-            np.clip(self.mean + n_sigma * self.std, self.lo, self.hi),
-        )
+        """mean -+ n_sigma * std per channel within the bounds (Nagel et al. 2019, section 5), and `seen`."""
+        lo = np.clip(self.mean - n_sigma * self.std, self.lo, self.hi)
+        hi = np.clip(self.mean + n_sigma * self.std, self.lo, self.hi)
+        if self.seen is None:
+            return lo, hi
+        return np.minimum(lo, self.seen[0]), np.maximum(hi, self.seen[1])
 
     def transform(self, function: Callable[[Array], Array]) -> ChannelStatistics:
         """Statistics of function(x), elementwise: moments by quadrature, bounds by sampling the range."""
