@@ -53,10 +53,11 @@ def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str
             ),
         }
         graph = graph.replace_ops(ops)
-        before = everywhere[chain.first]
-        statistics[chain.first] = ChannelStatistics(
-            before.mean * alive, before.std * alive, before.lo, before.hi
-        )
+        if chain.first in statistics:
+            before = statistics[chain.first]
+            statistics[chain.first] = ChannelStatistics(
+                before.mean * alive, before.std * alive, before.lo, before.hi
+            )
         folded += int(dead.sum())
     return graph, statistics, folded
 
