@@ -1,6 +1,6 @@
 """The kernels the compiler chooses from; importing this registers all of them."""
 
-from dfqgen.kernels import arm_dsp, conv, elementwise, movement, pool, resize, softmax, take
+from dfqgen.kernels import arm_dsp, arm_mve, conv, elementwise, movement, pool, resize, softmax, take
 from dfqgen.kernels.base import REGISTRY
 
-__all__ = ["REGISTRY", "arm_dsp", "conv", "elementwise", "movement", "pool", "resize", "softmax", "take"]
+__all__ = ["REGISTRY", "arm_dsp", "arm_mve", "conv", "elementwise", "movement", "pool", "resize", "softmax", "take"]

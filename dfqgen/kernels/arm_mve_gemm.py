@@ -1,0 +1,97 @@
+"""Constants of the Helium kernels as they read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfqgen.fixedpoint.qtype import Array, Requantize
+from dfqgen.kernels.base import ConstArray, Field, channel_array
+from dfqgen.kernels.requantize import real_factor
+
+LANES = 16
+"""Bytes of a vector, and channels of a block."""
+TILE = 4
+"""Channels that share the activations of a step."""
+
+
+def round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def tile_channels(channels: int) -> Array:
+    """Channel of each lane of each tile, int64 [tiles, 4]; -1 where a lane has none.
+
+    Narrowing takes lanes from two vectors in turn. So that channels come out in order, lane j of
+    tile t of a block of 16 is channel 4 j + t; the last, smaller block keeps its own order.
+    """
+    whole = channels // LANES * LANES
+    blocks = np.arange(whole).reshape(-1, TILE, TILE).transpose(0, 2, 1).reshape(-1, TILE)
+    rest = np.full(round_up(channels - whole, TILE), -1)
+    rest[: channels - whole] = np.arange(whole, channels)
+    return np.concatenate([blocks, rest.reshape(-1, TILE)])
+
+
+def pack_tiles(values: Array, channels: int) -> Array:
+    """values [channels, ...] in the order of tile_channels, zeros where a lane has no channel."""
+    order = tile_channels(channels).reshape(-1)
+    packed = values[np.maximum(order, 0)].copy()
+    packed[order < 0] = 0
+    return packed
+
+
+def pack_weight(rows: Array) -> Array:
+    """rows [channels, depth] as [tile][step of 16 depths][4 channels][16], int8."""
+    channels, depth = rows.shape
+    padded = np.zeros((channels, round_up(depth, LANES)), np.int8)
+    padded[:, :depth] = rows
+    tiles = pack_tiles(padded, channels).reshape(-1, TILE, padded.shape[1] // LANES, LANES)
+    return np.ascontiguousarray(tiles.transpose(0, 2, 1, 3)).reshape(-1)
+
+
+def linear_code(
+    form: Requantize, bias: Array, weight: ConstArray, depth: int, *, tiled: bool
+) -> tuple[Field, tuple[ConstArray, ...]]:
+    """The `dfq_mve_linear_t` of packed weights, and its tables.
+
+    Bias and multipliers are in tiles or, for kernels that go channel by channel, in order.
+    """
+    channels = len(bias)
+    shifted = bias.astype(np.int64) << form.pre_shift
+    multiplier = form.multiplier
+    if tiled:
+        shifted, multiplier = pack_tiles(shifted, channels), pack_tiles(multiplier, channels)
+    fields = [
+        Field("weight", "weight"),
+        Field("bias", "bias"),
+        Field("multipliers", "multipliers", real_factor(form)),
+        Field("depth", depth),
+        Field("channels", channels),
+        Field("pre_shift", form.pre_shift),
+        Field("zero_point", form.zero_point),
+    ]
+    arrays = [
+        weight,
+        channel_array("bias", shifted, "int32"),
+        channel_array("multipliers", multiplier, "int32"),
+    ]
+    if is_narrow(form):
+        fields.append(Field("narrow", 1))
+        for one, table, values in (("lo", "los", form.lo), ("hi", "his", form.hi)):
+            if np.all(values == values[0]):
+                fields.append(Field(one, int(values[0])))
+            else:
+                fields.append(Field(table, table))
+                arrays.append(channel_array(table, values, "int8"))
+    return Field("linear", tuple(fields)), tuple(arrays)
+
+
+def is_narrow(form: Requantize) -> bool:
+    """Whether results need more than saturation."""
+    return bool(np.any(form.lo > -128) or np.any(form.hi < 127))
+
+
+def finish_cost(form: Requantize, channels: int) -> float:
+    """Instructions from the accumulators of one pixel to its output bytes."""
+    blocks, rest = divmod(channels, LANES)
+    per_block = 29.0 + (6.0 if is_narrow(form) else 0.0) + (12.0 if form.pre_shift else 0.0)
+    return blocks * per_block + -(-rest // TILE) * 16.0
