@@ -8,7 +8,7 @@ WORKERS ?= 2
 
 DIGITS := examples/digits
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint pytest clean
 
 setup:
 	@PYTHON=$(PYTHON) scripts/setup.sh
@@ -22,8 +22,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: lint
-	$(BIN)/pytest -n $(WORKERS) -p no:cacheprovider
+test: lint pytest
+
+pytest: setup
+	$(BIN)/pytest -n $(WORKERS)
 
 clean:
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,6 +24,7 @@ app = typer.Typer(
     name="dfqgen",
     help="Compile float ONNX networks to fixed-point C for microcontrollers, without training data.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
+from dfqgen.frontend.read import read_model
 from dfqgen.graph.ir import Graph, Shape
 from dfqgen.inputs import UNSTATED, meanings_for
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
@@ -30,8 +32,8 @@ def silent(stage: str) -> None:
 class CompileOptions:
     """What decides the fixed-point program and its kernels.
 
-    `name` prefixes everything in the C; None takes the model file's. `meaning` None means that the user
-    did not say; `scales` None takes the target's way.
+    `input_shapes` go by input name; "" names the only one. `name` prefixes everything in the C; None takes
+    the model file's. `meaning` None means that the user did not say; `scales` None takes the target's way.
     """
 
     target: str = "host"
@@ -63,13 +65,33 @@ class Compiled:
         }
 
 
+def load_graph(model: Path, options: CompileOptions, progress: Progress = silent) -> Graph:
+    """The float graph of a model file, named as the C will be."""
+    progress("reading the model")
+    shapes = dict(options.input_shapes)
+    if "" in shapes:
+        shapes[_only_input(model)] = shapes.pop("")
+    graph = load(model, input_shapes=shapes, io_layout=options.io_layout)
+    # Not the graph's own name: exporters call every graph the same, and networks must live side by side.
+    return replace(graph, name=options.name or model.stem)
+
+
+def _only_input(model: Path) -> str:
+    graph = read_model(model).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    names = [value.name for value in graph.input if value.name not in constants]
+    if len(names) != 1:
+        raise UserError(
+            f"{model} has {len(names)} inputs, so an input shape must say which one it is for",
+            f"Write NAME:1,3,32,32 for each of {', '.join(names)}.",
+        )
+    return names[0]
+
+
 def compile_model(model: Path, options: CompileOptions, progress: Progress = silent) -> Compiled:
     """Read the model, apply the data-free passes, quantize. Raises UserError and its kinds."""
     target = load_target(options.target)
-    progress("reading the model")
-    graph = load(model, input_shapes=options.input_shapes, io_layout=options.io_layout)
-    # Not the graph's own name: exporters call every graph the same, and networks must live side by side.
-    graph = replace(graph, name=options.name or model.stem)
+    graph = load_graph(model, options, progress)
     meanings = meanings_for(graph, options.meaning)
     quantize = replace(options.quantize, scales=options.scales or cast(ScaleMode, target.scales))
     progress("data-free quantization")

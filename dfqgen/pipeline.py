@@ -14,6 +14,7 @@ from dfqgen.compilation import (
     Progress,
     compile_model,
     file_hash,
+    load_graph,
     options_from_provenance,
     provenance,
     silent,
@@ -234,8 +235,7 @@ def inspect(
             ],
             "warnings": list(compiled.warnings),
         }
-    progress("reading the model")
-    graph = dfqgen.load(model, input_shapes=options.input_shapes, io_layout=options.io_layout)
+    graph = load_graph(Path(model), options, progress)
     return {"text": format_graph(graph), **graph_facts(graph)}
 
 

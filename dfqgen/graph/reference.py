@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 
 from dfqgen.errors import UserError
-from dfqgen.frontend.read import read_model
+from dfqgen.frontend.read import needed_nodes, read_model
 from dfqgen.graph.ir import Array, Shape
 
 
@@ -25,7 +25,13 @@ class Reference:
         model = read_model(path)
         if outputs is not None:
             _expose(model, outputs)
+        for node in model.graph.node:
+            node.name = ""  # onnxruntime refuses names that occur twice; ONNX does not
         self.output_names = tuple(value.name for value in model.graph.output)
+        # What no output depends on may be what made the user cut the graph: do not run it.
+        nodes = needed_nodes(model.graph.node, self.output_names)
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:

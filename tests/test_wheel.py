@@ -1,0 +1,65 @@
+"""The wheel carries all that a build needs: installed elsewhere, dfqgen works outside the checkout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.models import DIGITS, DIGITS_INPUT, ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the tracked files' folders so that nothing lands in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("dfqgen", "templates", "runtime_c", "targets", "pyproject.toml", "setup.py", "README.md"):
+        subprocess.run(["cp", "-r", str(ROOT / name), str(source / name)], check=True)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_carries_every_file_of_the_runtime_and_nothing_else(wheel: Path) -> None:
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("dfqgen/_data/")}
+    wanted = {
+        f"dfqgen/_data/{path.relative_to(ROOT)}"
+        for folder in ("templates", "runtime_c", "targets")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    }
+    assert packed == wanted
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tests")]
+
+
+def test_dfqgen_builds_and_verifies_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True)
+    # The dependencies come from this environment, dfqgen itself does not: its own folder is first.
+    (own,) = environment.glob("lib/python*/site-packages")
+    (own / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+
+    def run(*command: object) -> str:
+        done = subprocess.run(
+            list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    where = run(python, "-c", "import dfqgen; print(dfqgen.__file__)")
+    assert Path(where.strip()).is_relative_to(environment)
+    dfqgen = environment / "bin" / "dfqgen"
+    run(dfqgen, "build", DIGITS, "--target", "cortex-m", *DIGITS_INPUT, "-o", "out/digits")
+    assert "equal, every bit" in run(dfqgen, "verify", "out/digits")
+    assert "Every bit equals" in run(dfqgen, "run", "out/digits", "--on", "cortex-m4")

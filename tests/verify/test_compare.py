@@ -1,0 +1,64 @@
+"""Distance from the float network."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.quantization.prepare import prepare
+from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.verify.compare import ErrorMeter, compare_layers, compare_outputs
+from tests.builders import batch_norm, chain, conv, relu6
+
+
+def test_sqnr_is_that_of_a_known_error() -> None:
+    meter = ErrorMeter()
+    meter.add(np.array([3.0, 4.0]), np.array([3.0, 4.5]))
+    meter.add(np.array([0.0]), np.array([0.0]))
+    assert meter.sqnr_db == pytest.approx(10 * math.log10(25 / 0.25))
+    assert meter.largest == 0.5
+    same = ErrorMeter()
+    same.add(np.ones(3), np.ones(3))
+    assert same.sqnr_db == math.inf
+
+
+def test_a_good_program_is_close_in_every_layer_and_in_the_end() -> None:
+    rng = np.random.default_rng(1)
+    layers = [
+        conv(rng, 8, 3),
+        batch_norm(rng, 8),
+        relu6(),
+        conv(rng, 8, 8, groups=8),
+        batch_norm(rng, 8),
+        relu6(),
+    ]
+    graph = chain(layers)
+    options = QuantizeOptions()
+    prepared = prepare(graph, {"x": InputMeaning(lo=-2.0, hi=2.0)}, options)
+    program = quantize_graph(prepared, options)
+    inputs = {"x": rng.uniform(-2, 2, (5, 8, 8, 3)).astype(np.float32)}
+    (output,) = compare_outputs(program, graph.evaluate, program.run, inputs, batch=2)
+    layers_found = compare_layers(program, prepared.graph, inputs, batch=2)
+    assert output.samples == 5
+    assert output.sqnr_db > 25
+    assert output.top1_agreement is None  # an image is no vector of scores
+    assert len(layers_found) == len(program.ops) == 2
+    assert all(layer.sqnr_db > 25 for layer in layers_found)
+    assert layers_found[-1].max_error == pytest.approx(output.max_error, rel=1e-3)
+
+
+def test_labels_give_accuracies() -> None:
+    rng = np.random.default_rng(2)
+    graph = chain([conv(rng, 10, 3, 1, pad=0)], (1, 1, 1, 3))
+    options = QuantizeOptions()
+    program = quantize_graph(prepare(graph, {"x": InputMeaning(lo=-1.0, hi=1.0)}, options), options)
+    inputs = {"x": rng.uniform(-1, 1, (40, 1, 1, 3)).astype(np.float32)}
+    labels = graph.evaluate(inputs)["t0"].reshape(40, 10).argmax(axis=1)
+    (output,) = compare_outputs(program, graph.evaluate, program.run, inputs, labels)
+    assert output.float_accuracy == 1.0
+    assert output.accuracy == output.top1_agreement
+    assert output.top1_agreement is not None
+    assert output.top1_agreement > 0.9
