@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         reporter.write_line(
-            f"{len(absent)} tests deselected: no networks at {_shared_folder() / 'models'} (set DFQGEN_SHARED)"
+            f"{len(absent)} tests deselected: no networks in {_shared_folder() / 'models'} (DFQGEN_SHARED)"
         )
 
 

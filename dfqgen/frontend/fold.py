@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from dfqgen.errors import ModelFileError
-from dfqgen.frontend.read import node_label, opset_version
+from dfqgen.frontend.read import needed_nodes, node_label, opset_version
 from dfqgen.graph.ir import Array, Shape
 
 # A folded tensor is a shape, a mask or a weight at most; beyond this it is a mistake or an attack.
@@ -74,7 +74,7 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
     walk = _Walk(model, live, input_shapes)
     nodes = tuple(node for node in live if not walk.fold(node))
     outputs = tuple(value.name for value in model.graph.output)
-    kept = _needed(nodes, outputs)
+    kept = needed_nodes(nodes, outputs)
     return FoldedModel(
         name=model.graph.name,
         opset=walk.opset,
@@ -88,21 +88,7 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
 
 
 def _live_nodes(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, ...]:
-    return _needed(tuple(graph.node), tuple(value.name for value in graph.output))
-
-
-def _needed(nodes: tuple[onnx.NodeProto, ...], outputs: tuple[str, ...]) -> tuple[onnx.NodeProto, ...]:
-    """The nodes some output depends on."""
-    needed = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if needed.intersection(name for name in node.output if name):
-            kept.append(node)
-            needed.update(node.input)
-            for attribute in node.attribute:  # a nested graph may read anything around it
-                for nested in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                    needed.update(name for inner in nested.node for name in inner.input)
-    return tuple(reversed(kept))
+    return needed_nodes(tuple(graph.node), tuple(value.name for value in graph.output))
 
 
 class _Walk:

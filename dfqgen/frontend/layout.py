@@ -230,7 +230,7 @@ def permute_flat_parameters(node: Node, scope: Scope) -> Result:
         return None
     columns = _order_before(shape, source.op.permutation)
     parameters = {field.name: getattr(op, field.name) for field in fields(op)}
-    permuted = {
+    permuted: dict[str, Any] = {
         name: value[columns]
         for name, value in parameters.items()
         if isinstance(value, np.ndarray) and value.size == features

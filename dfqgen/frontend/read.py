@@ -6,7 +6,7 @@ Everything a user can get wrong about the file itself ends in a ModelFileError o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -220,6 +220,20 @@ def _inside(folder: Path, location: str, tensor: str) -> Path:
 
 
 # --- inputs and outputs ---
+
+
+def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tuple[onnx.NodeProto, ...]:
+    """The nodes some output depends on."""
+    needed = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(name for name in node.output if name):
+            kept.append(node)
+            needed.update(node.input)
+            for attribute in node.attribute:  # a nested graph may read anything around it
+                for nested in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                    needed.update(name for inner in nested.node for name in inner.input)
+    return tuple(reversed(kept))
 
 
 def cut_outputs(model: onnx.ModelProto, outputs: Iterable[str]) -> None:

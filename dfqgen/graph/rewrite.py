@@ -26,8 +26,9 @@ from dfqgen.ops.windows import NO_PADS, Pads
 Result = Sequence[Node] | str | None
 Rule = Callable[[Node, "Scope"], Result]
 
-# Every rule makes progress, so a graph settles after few sweeps; this only turns a bug into an error.
+# Every rule makes progress, so a graph settles soon; these only turn a bug into an error.
 MAX_SWEEPS = 200
+MAX_STEPS_PER_NODE = 1000
 
 
 class Scope:
@@ -81,7 +82,11 @@ def rewrite(graph: Graph, *rules: Rule) -> Graph:
         graph = graph.without_dead_nodes()
         if not changed:
             return graph
-    raise AssertionError(f"the rewrites {[rule.__name__ for rule in rules]} do not come to an end")
+    raise _endless(rules)
+
+
+def _endless(rules: tuple[Rule, ...]) -> AssertionError:
+    return AssertionError(f"the rewrites {[rule.__name__ for rule in rules]} do not come to an end")
 
 
 def _sweep(graph: Graph, rules: tuple[Rule, ...]) -> tuple[Graph, bool]:
@@ -90,7 +95,11 @@ def _sweep(graph: Graph, rules: tuple[Rule, ...]) -> tuple[Graph, bool]:
     done: list[Node] = []
     changed = False
     pending = list(reversed(graph.nodes))
+    steps = MAX_STEPS_PER_NODE * len(pending)
     while pending:
+        steps -= 1
+        if steps < 0:
+            raise _endless(rules)
         node = pending.pop()
         node = replace(node, inputs=tuple(rename.get(name, name) for name in node.inputs))
         result = _first_result(node, scope, rules)

@@ -34,7 +34,9 @@ class Net:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def node(self, operator: str, *inputs: str | Array, name: str = "", outputs: int = 1, **attributes: Any) -> str:
+    def node(
+        self, operator: str, *inputs: str | Array, name: str = "", outputs: int = 1, **attributes: Any
+    ) -> str:
         """Append a node; gives its first output, t0, t1 ..."""
         names = [self.constant(i) if isinstance(i, np.ndarray) else i for i in inputs]
         first = f"t{len(self.nodes)}"
@@ -67,9 +69,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
 def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
     """Normal values for each input, in the model's axes."""
     rng = np.random.default_rng(seed)
-    return {
-        port.name: port.to_model(rng.normal(size=port.shape)).astype(np.float32) for port in graph.inputs
-    }
+    return {port.name: port.to_model(rng.normal(size=port.shape)).astype(np.float32) for port in graph.inputs}
 
 
 def assert_equals_onnxruntime(path: Path, graph: Graph, tolerance: float = 1e-4) -> None:
@@ -79,7 +79,9 @@ def assert_equals_onnxruntime(path: Path, graph: Graph, tolerance: float = 1e-4)
     actual = evaluate(graph, inputs)
     for name, value in expected.items():
         assert actual[name].shape == value.shape
-        np.testing.assert_allclose(actual[name], value, rtol=0, atol=tolerance * max(1.0, np.abs(value).max()))
+        np.testing.assert_allclose(
+            actual[name], value, rtol=0, atol=tolerance * max(1.0, np.abs(value).max())
+        )
 
 
 def check(net: Net, folder: Path) -> Graph:

@@ -211,7 +211,9 @@ WINDOWS = [
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("operator", ["AveragePool", "MaxPool"])
-def test_pools_equal_onnxruntime(tmp_path: Path, operator: str, opset: int, window: dict[str, object]) -> None:
+def test_pools_equal_onnxruntime(
+    tmp_path: Path, operator: str, opset: int, window: dict[str, object]
+) -> None:
     net = Net(opset)
     x = net.node("Relu", net.input(1, 3, 8, 7))
     check(net.output(net.node(operator, x, **window)), tmp_path)
@@ -342,7 +344,10 @@ def test_checks_go_on_behind_an_unsupported_node(tmp_path: Path) -> None:
     ("build", "text"),
     [
         (lambda n, x: n.node("Conv", x, n.node("Relu", n.input(4, 3, 3, 3, name="w"))), "first axis"),
-        (lambda n, x: n.node("BatchNormalization", x, *[random(3)] * 4, training_mode=1, outputs=3), "training"),
+        (
+            lambda n, x: n.node("BatchNormalization", x, *[random(3)] * 4, training_mode=1, outputs=3),
+            "training",
+        ),
         (lambda n, x: n.node("Reshape", x, ints(3, 64)), "batch"),
         (lambda n, x: n.node("Transpose", x, perm=[1, 0, 2, 3]), "batch"),
         (lambda n, x: n.node("Cast", x, to=7), "float32"),
