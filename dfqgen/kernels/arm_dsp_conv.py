@@ -61,6 +61,24 @@ class DspConv2DKernel(Kernel[QConv2D]):
         return pairs * (gather + multiply + 40) + clamp_cost(form.lo, form.hi, output.elements)
 
 
+class DspPointwiseKernel(DspConv2DKernel):
+    """1x1 convolution: two neighbouring pixels."""
+
+    function = "dfq_dsp_pointwise"
+    header = "arm_dsp/dfq_dsp_pointwise.h"
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return super().supports(op, inputs, output) and is_pointwise(op) and op.weight.shape[3] % 4 == 0
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        matmul = matmul_code(op)
+        fields = (*matmul.fields, Field("pixels", output.shape[1] * output.shape[2]))
+        return LayerCode(self.function, "dfq_dsp_pointwise_t", conv_title(op), fields, matmul.arrays)
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 0.98 * super().cost(op, inputs, output)
+
+
 class DspFullyConnectedKernel(Kernel[QConv2D]):
     """A window over the whole input: the input is read in place, widened on the fly."""
 
@@ -101,5 +119,5 @@ class DspPaddedFullyConnectedKernel(DspFullyConnectedKernel):
         return super().cost(op, inputs, output) + inputs[0].elements
 
 
-for _kernel in (DspConv2DKernel(), DspFullyConnectedKernel(), DspPaddedFullyConnectedKernel()):
+for _kernel in (DspConv2DKernel(), DspPointwiseKernel(), DspFullyConnectedKernel(), DspPaddedFullyConnectedKernel()):
     REGISTRY.add(_kernel)

@@ -23,6 +23,13 @@
 #define DFQ_DSP_ASM 0
 #endif
 
+/* A function off the hot path: one copy, made small. */
+#if defined(__GNUC__)
+#define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noinline, cold))
+#else
+#define DFQ_DSP_RARE static
+#endif
+
 /* A word at any address: one LDR or STR, which Armv7-M and Armv8-M Mainline do unaligned. */
 #if defined(__GNUC__)
 typedef struct __attribute__((packed, may_alias)) {
@@ -292,12 +299,8 @@ typedef struct {
     int32_t narrow; /* 0: the bounds are those of int8 */
 } dfq_dsp_bounds_t;
 
-/* Clamp `pixels` pixels of `channels` values that a kernel just wrote, saturated to int8. */
-DFQ_INLINE void dfq_dsp_clamp(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
+DFQ_NOINLINE void dfq_dsp_clamp_pixels(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
 {
-    if (!bounds->narrow) {
-        return;
-    }
     for (int32_t p = 0; p < pixels; p++) {
         for (int32_t c = 0; c < channels; c += 4) {
             const int32_t count = dfq_min(4, channels - c);
@@ -307,6 +310,14 @@ DFQ_INLINE void dfq_dsp_clamp(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t
             dfq_dsp_store_lanes(y, dfq_dsp_min(dfq_dsp_max(word, lo), hi), count);
             y += count;
         }
+    }
+}
+
+/* Clamp `pixels` pixels of `channels` values that a kernel just wrote, saturated to int8. */
+DFQ_INLINE void dfq_dsp_clamp(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
+{
+    if (bounds->narrow) {
+        dfq_dsp_clamp_pixels(bounds, y, pixels, channels);
     }
 }
 

@@ -13,6 +13,7 @@
 #define DFQ_DSP_CONV2D_H
 
 #include "dfq_dsp_matmul.h"
+#include "dfq_dsp_widen.h"
 
 typedef struct {
     dfq_dsp_matmul_t matmul;
@@ -24,40 +25,7 @@ typedef struct {
     int32_t pad_top, pad_left, pad_value;
 } dfq_dsp_conv2d_t;
 
-/* Widen `count` (a multiple of 4) inputs of two pixels, interleaved word by word. */
-DFQ_INLINE dfq_word_t *dfq_dsp_widen_pair(dfq_word_t *to, const int8_t *x0, const int8_t *x1, int32_t count)
-{
-#if DFQ_DSP_ASM
-#define DFQ_DSP_WIDEN_4                   \
-    "ldr r2, [%1], #4\n\t"                \
-    "ldr r3, [%2], #4\n\t"                \
-    "sxtb16 r4, r2\n\t"                   \
-    "sxtb16 r5, r3\n\t"                   \
-    "sxtb16 r6, r2, ror #8\n\t"           \
-    "sxtb16 r8, r3, ror #8\n\t"           \
-    "stm %0!, {r4, r5, r6, r8}\n\t"
-#define DFQ_DSP_WIDEN(text)               \
-    __asm__ volatile(text : "+r"(to), "+r"(x0), "+r"(x1) : : "r2", "r3", "r4", "r5", "r6", "r8", "memory")
-    for (; count >= 16; count -= 16) {
-        DFQ_DSP_WIDEN(DFQ_DSP_WIDEN_4 DFQ_DSP_WIDEN_4 DFQ_DSP_WIDEN_4 DFQ_DSP_WIDEN_4);
-    }
-    for (; count > 0; count -= 4) {
-        DFQ_DSP_WIDEN(DFQ_DSP_WIDEN_4);
-    }
-#else
-    for (; count > 0; count -= 4, to += 4, x0 += 4, x1 += 4) {
-        const uint32_t word0 = dfq_dsp_load(x0);
-        const uint32_t word1 = dfq_dsp_load(x1);
-        to[0] = dfq_dsp_widen_even(word0);
-        to[1] = dfq_dsp_widen_even(word1);
-        to[2] = dfq_dsp_widen_odd(word0);
-        to[3] = dfq_dsp_widen_odd(word1);
-    }
-#endif
-    return to;
-}
-
-/* The same for one of the two. */
+/* Widen `count` inputs of one of the two interleaved pixels. */
 DFQ_INLINE dfq_word_t *dfq_dsp_widen_one(dfq_word_t *to, const int8_t *x, int32_t count)
 {
     for (; count > 0; count -= 4, to += 4, x += 4) {
@@ -130,7 +98,7 @@ DFQ_INLINE void dfq_dsp_gather_pair(const dfq_dsp_conv2d_t *layer, const int8_t 
 }
 
 /* Any window, in_channels % 4 == 0: one of the two interleaved columns. */
-DFQ_NOINLINE void dfq_dsp_gather_one(const dfq_dsp_conv2d_t *layer, const int8_t *x, dfq_dsp_window_t window,
+DFQ_DSP_RARE void dfq_dsp_gather_one(const dfq_dsp_conv2d_t *layer, const int8_t *x, dfq_dsp_window_t window,
                                      dfq_word_t *column)
 {
     for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
@@ -191,57 +159,36 @@ DFQ_KERNEL void dfq_dsp_conv2d(const dfq_dsp_conv2d_t *layer, const int8_t *x, i
 {
     const dfq_dsp_matmul_t *matmul = &layer->matmul;
     const int32_t depth = matmul->depth;
-    const int32_t taps = layer->kernel_height * layer->kernel_width;
     const int32_t pixels = layer->out_height * layer->out_width;
-    const int32_t origin = -layer->pad_left;
-    const int32_t line_end = origin + layer->out_width * layer->stride_x;
-    const bool pointwise = taps == 1 && layer->stride_y == 1 && layer->stride_x == 1 && layer->out_height == layer->in_height &&
-                           layer->out_width == layer->in_width && layer->pad_top == 0 && layer->pad_left == 0;
+    const int32_t line_end = layer->out_width * layer->stride_x - layer->pad_left;
     dfq_word_t *columns = (dfq_word_t *)(void *)scratch;
     int8_t *bytes = scratch + 4 * depth;
-    dfq_dsp_window_t window = {-layer->pad_top, origin};
-    const dfq_dsp_matmul_args_t args =
-        dfq_dsp_matmul_args(matmul, scratch, 4 * depth, depth / 2,
-                            matmul->plain ? DFQ_DSP_STEP_2X4_PLAIN_BYTES : DFQ_DSP_STEP_2X4_BYTES);
+    dfq_dsp_window_t next = {-layer->pad_top, -layer->pad_left};
+    const dfq_dsp_matmul_args_t args = dfq_dsp_pair_args(matmul, columns);
     for (int32_t pixel = 0; pixel < pixels; pixel += 2) {
         /* A single last pixel is computed twice, to one place. */
         const int32_t second = pixel + 1 < pixels ? 1 : 0;
-        if (pointwise && layer->in_channels % 4 == 0) {
-            dfq_dsp_widen_pair(columns, x, x + second * layer->in_channels, depth);
-            x += 2 * layer->in_channels;
-        } else {
-            const dfq_dsp_window_t first = window;
-            window.x += layer->stride_x;
-            if (window.x == line_end) {
-                window.x = origin;
-                window.y += layer->stride_y;
-            }
-            if (!second) {
-                window = first;
-            }
-            if (layer->in_channels % 4 != 0) {
-                dfq_dsp_gather_bytes(layer, x, first, bytes);
-                dfq_dsp_gather_bytes(layer, x, window, bytes + depth);
-                dfq_dsp_widen_pair(columns, bytes, bytes + depth, depth);
-            } else if (dfq_dsp_inside(layer, first) && dfq_dsp_inside(layer, window)) {
-                dfq_dsp_gather_pair(layer, x, first, window, columns);
-            } else {
-                dfq_dsp_gather_one(layer, x, first, columns);
-                dfq_dsp_gather_one(layer, x, window, columns + 1);
-            }
-            window.x += layer->stride_x;
-            if (window.x == line_end) {
-                window.x = origin;
-                window.y += layer->stride_y;
+        dfq_dsp_window_t windows[2];
+        for (int32_t i = 0; i < 2; i++) {
+            windows[i] = i <= second ? next : windows[0];
+            next.x += layer->stride_x;
+            if (next.x == line_end) {
+                next.x = -layer->pad_left;
+                next.y += layer->stride_y;
             }
         }
-        int8_t *y1 = y + second * matmul->out_channels;
-        if (matmul->plain) {
-            dfq_dsp_matmul_2x4_plain(scratch, &args, y, y1);
+        if (layer->in_channels % 4 != 0) {
+            for (int32_t i = 0; i < 2; i++) {
+                dfq_dsp_gather_bytes(layer, x, windows[i], bytes + i * depth);
+            }
+            dfq_dsp_widen_pair(columns, bytes, bytes + depth, depth);
+        } else if (dfq_dsp_inside(layer, windows[0]) && dfq_dsp_inside(layer, windows[1])) {
+            dfq_dsp_gather_pair(layer, x, windows[0], windows[1], columns);
         } else {
-            dfq_dsp_matmul_2x4_paired(scratch, &args, y, y1);
+            dfq_dsp_gather_one(layer, x, windows[0], columns);
+            dfq_dsp_gather_one(layer, x, windows[1], columns + 1);
         }
-        dfq_dsp_clamp(&matmul->bounds, y, 1 + second, matmul->out_channels);
+        dfq_dsp_matmul_pair(matmul, columns, &args, y, y + second * matmul->out_channels);
         y += 2 * matmul->out_channels;
     }
 }

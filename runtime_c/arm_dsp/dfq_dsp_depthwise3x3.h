@@ -315,34 +315,148 @@ DFQ_INLINE dfq_dsp_row_t dfq_dsp_row(const dfq_dsp_depthwise3x3_t *layer, const 
     return row;
 }
 
-/* `count` columns of vertical pairs of four channels, each channel's `plane` words apart. */
-DFQ_INLINE void dfq_dsp_pair_rows(dfq_word_t *to, int32_t plane, dfq_dsp_row_t above, dfq_dsp_row_t below, int32_t count,
-                                  int32_t lanes)
+/* The same row from channel c on. */
+DFQ_INLINE dfq_dsp_row_t dfq_dsp_row_from(dfq_dsp_row_t row, int32_t c)
+{
+    row.x += row.step != 0 ? c : 0;
+    return row;
+}
+
+/* Make vertical pairs of two rows: what the assembly reads, in this order. */
+typedef struct {
+    const int8_t *above, *below;
+    int32_t above_step, below_step; /* bytes from pixel to pixel */
+    int32_t above_next, below_next; /* bytes from the end of a row to the next four channels' first pixel */
+    int32_t plane;                  /* bytes of scratch from channel to channel */
+    int32_t next;                   /* from the end of a channel's columns to the fourth next channel's */
+    int32_t bytes;                  /* of scratch that the columns of a channel span, not 0 */
+    int32_t groups;                 /* of four channels, not 0 */
+} dfq_dsp_pair_args_t;
+
+DFQ_INLINE dfq_dsp_pair_args_t dfq_dsp_pair_rows_args(dfq_dsp_row_t above, dfq_dsp_row_t below, int32_t count,
+                                                      int32_t columns, int32_t groups)
+{
+    const dfq_dsp_pair_args_t args = {
+        .above = above.x,
+        .below = below.x,
+        .above_step = above.step,
+        .below_step = below.step,
+        .above_next = above.step != 0 ? 4 - count * above.step : 0,
+        .below_next = below.step != 0 ? 4 - count * below.step : 0,
+        .plane = 8 * columns,
+        .next = 8 * (4 * columns - count),
+        .bytes = 8 * count,
+        .groups = groups,
+    };
+    return args;
+}
+
+#if DFQ_DSP_ASM
+
+/* clang-format off */
+/* r0, r1 rows, r2, r3 their steps, r4-r7 the four channels' columns. Frame: above_next, below_next 0, plane 8,
+ * next 12, bytes 16, groups 20. */
+DFQ_DSP_NAKED void dfq_dsp_pair_rows(dfq_word_t *to DFQ_UNUSED, const dfq_dsp_pair_args_t *args DFQ_UNUSED)
+{
+    __asm__ volatile(
+        "push {r4-r11, lr}\n"
+        "mov r4, r0\n"
+        "ldm r1, {r0-r3, r5-r10}\n"
+        "push {r5-r10}\n"
+        "1:\n"
+        "ldr.w r8, [sp, #8]\n"
+        "ldr.w lr, [sp, #16]\n"
+        "add r5, r4, r8\n"
+        "add r6, r5, r8\n"
+        "add r7, r6, r8\n"
+        "add lr, lr, r4\n"
+        "2:\n"
+        "ldr.w r8, [r0]\n"
+        "ldr.w r9, [r1]\n"
+        "add r0, r0, r2\n"
+        "add r1, r1, r3\n"
+        "sxtb16 r10, r8\n"
+        "sxtb16 r11, r9\n"
+        "sxtb16 r8, r8, ror #8\n"
+        "sxtb16 r9, r9, ror #8\n"
+        "pkhbt r12, r10, r11, lsl #16\n"
+        "pkhtb r11, r11, r10, asr #16\n"
+        "pkhbt r10, r8, r9, lsl #16\n"
+        "pkhtb r9, r9, r8, asr #16\n"
+        "str r12, [r4], #8\n"
+        "str r10, [r5], #8\n"
+        "str r11, [r6], #8\n"
+        "str r9, [r7], #8\n"
+        "cmp r4, lr\n"
+        "bne 2b\n"
+        "ldrd r8, r9, [sp]\n"
+        "ldr.w r10, [sp, #12]\n"
+        "ldr.w r11, [sp, #20]\n"
+        "add r0, r0, r8\n"
+        "add r1, r1, r9\n"
+        "add r4, r4, r10\n"
+        "subs r11, r11, #1\n"
+        "str.w r11, [sp, #20]\n"
+        "bne 1b\n"
+        "add sp, sp, #24\n"
+        "pop {r4-r11, pc}\n");
+}
+/* clang-format on */
+
+#else
+
+DFQ_INLINE void dfq_dsp_pair_rows(dfq_word_t *to, const dfq_dsp_pair_args_t *args)
+{
+    const int8_t *above = args->above;
+    const int8_t *below = args->below;
+    const int32_t plane = args->plane / 4;
+    for (int32_t group = 0; group < args->groups; group++) {
+        for (const dfq_word_t *end = to + args->bytes / 4; to != end; to += 2) {
+            const uint32_t a = dfq_dsp_load(above);
+            const uint32_t b = dfq_dsp_load(below);
+            to[0] = dfq_dsp_bottoms(dfq_dsp_widen_even(a), dfq_dsp_widen_even(b));
+            to[plane] = dfq_dsp_bottoms(dfq_dsp_widen_odd(a), dfq_dsp_widen_odd(b));
+            to[2 * plane] = dfq_dsp_tops(dfq_dsp_widen_even(a), dfq_dsp_widen_even(b));
+            to[3 * plane] = dfq_dsp_tops(dfq_dsp_widen_odd(a), dfq_dsp_widen_odd(b));
+            above += args->above_step;
+            below += args->below_step;
+        }
+        above += args->above_next;
+        below += args->below_next;
+        to += args->next / 4;
+    }
+}
+
+#endif
+
+/* The pairs of the last one to three channels. */
+DFQ_DSP_RARE void dfq_dsp_pair_rows_partial(dfq_word_t *to, int32_t plane, dfq_dsp_row_t above, dfq_dsp_row_t below,
+                                            int32_t count, int32_t lanes)
 {
     for (int32_t i = 0; i < count; i++, to += 2) {
-        const uint32_t a = dfq_dsp_load_lanes(above.x, lanes);
-        const uint32_t b = dfq_dsp_load_lanes(below.x, lanes);
-        const uint32_t a_even = dfq_dsp_widen_even(a);
-        const uint32_t a_odd = dfq_dsp_widen_odd(a);
-        const uint32_t b_even = dfq_dsp_widen_even(b);
-        const uint32_t b_odd = dfq_dsp_widen_odd(b);
-        to[0] = dfq_dsp_bottoms(a_even, b_even);
-        to[plane] = dfq_dsp_bottoms(a_odd, b_odd);
-        to[2 * plane] = dfq_dsp_tops(a_even, b_even);
-        to[3 * plane] = dfq_dsp_tops(a_odd, b_odd);
+        for (int32_t c = 0; c < lanes; c++) {
+            const int32_t a = above.x[c], b = below.x[c];
+            to[c * plane] = ((uint32_t)a & 0xFFFFu) | (uint32_t)b << 16;
+        }
         above.x += above.step;
         below.x += below.step;
     }
 }
 
-/* The same, and a third row's pixels as the bottoms of B. */
-DFQ_INLINE void dfq_dsp_pair_three_rows(dfq_word_t *to, int32_t plane, dfq_dsp_row_t above, dfq_dsp_row_t below,
-                                        dfq_dsp_row_t third, int32_t count, int32_t lanes)
+/* Vertical pairs of four channels (or `lanes`), and a third row's pixels as the bottoms of B. */
+DFQ_NOINLINE void dfq_dsp_pair_three_rows(dfq_word_t *to, int32_t plane, dfq_dsp_row_t above, dfq_dsp_row_t below,
+                                          dfq_dsp_row_t third, int32_t count, int32_t lanes)
 {
-    for (int32_t i = 0; i < count; i++, to += 2) {
-        const uint32_t a = dfq_dsp_load_lanes(above.x, lanes);
-        const uint32_t b = dfq_dsp_load_lanes(below.x, lanes);
-        const uint32_t c = dfq_dsp_load_lanes(third.x, lanes);
+    if (lanes < 4) {
+        dfq_dsp_pair_rows_partial(to, plane, above, below, count, lanes);
+        dfq_dsp_pair_rows_partial(to + 1, plane, third, third, count, lanes);
+        return;
+    }
+    dfq_word_t *to1 = to + plane, *to2 = to1 + plane, *to3 = to2 + plane;
+    for (const dfq_word_t *end = to + 2 * count; to < end; to += 2, to1 += 2, to2 += 2, to3 += 2) {
+        const uint32_t a = dfq_dsp_load(above.x);
+        const uint32_t b = dfq_dsp_load(below.x);
+        const uint32_t c = dfq_dsp_load(third.x);
         const uint32_t a_even = dfq_dsp_widen_even(a);
         const uint32_t a_odd = dfq_dsp_widen_odd(a);
         const uint32_t b_even = dfq_dsp_widen_even(b);
@@ -351,20 +465,20 @@ DFQ_INLINE void dfq_dsp_pair_three_rows(dfq_word_t *to, int32_t plane, dfq_dsp_r
         const uint32_t c_odd = dfq_dsp_widen_odd(c);
         to[0] = dfq_dsp_bottoms(a_even, b_even);
         to[1] = c_even;
-        to[plane] = dfq_dsp_bottoms(a_odd, b_odd);
-        to[plane + 1] = c_odd;
-        to[2 * plane] = dfq_dsp_tops(a_even, b_even);
-        to[2 * plane + 1] = c_even >> 16;
-        to[3 * plane] = dfq_dsp_tops(a_odd, b_odd);
-        to[3 * plane + 1] = c_odd >> 16;
+        to1[0] = dfq_dsp_bottoms(a_odd, b_odd);
+        to1[1] = c_odd;
+        to2[0] = dfq_dsp_tops(a_even, b_even);
+        to2[1] = c_even >> 16;
+        to3[0] = dfq_dsp_tops(a_odd, b_odd);
+        to3[1] = c_odd >> 16;
         above.x += above.step;
         below.x += below.step;
         third.x += third.step;
     }
 }
 
-/* Both words of every column, of `channels` channels: padding. */
-DFQ_INLINE void dfq_dsp_pad_columns(const dfq_dsp_depthwise3x3_t *layer, dfq_word_t *to, int32_t columns, int32_t channels)
+/* Both words of every padding column, of `channels` channels. */
+DFQ_DSP_RARE void dfq_dsp_pad_columns(const dfq_dsp_depthwise3x3_t *layer, dfq_word_t *to, int32_t columns, int32_t channels)
 {
     const uint32_t pair = ((uint32_t)layer->pad_value & 0xFFFFu) * 0x10001u;
     const int32_t right = layer->pad_left + layer->in_width;
@@ -379,38 +493,35 @@ DFQ_INLINE void dfq_dsp_pad_columns(const dfq_dsp_depthwise3x3_t *layer, dfq_wor
 }
 
 /* Rows iy and iy + 1 of all channels as pairs, to place 0 or 1 of each column. */
-DFQ_INLINE void dfq_dsp_pair_all(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int32_t iy, dfq_word_t *to, int32_t columns)
+DFQ_NOINLINE void dfq_dsp_pair_all(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int32_t iy, dfq_word_t *to)
 {
     const uint32_t padding = dfq_dsp_lanes(layer->pad_value);
-    const int32_t count = dfq_min(layer->in_width, columns - layer->pad_left);
+    const int32_t columns = layer->out_width + 2;
+    const int32_t groups = layer->channels / 4;
     const dfq_dsp_row_t above = dfq_dsp_row(layer, x, iy, &padding);
     const dfq_dsp_row_t below = dfq_dsp_row(layer, x, iy + 1, &padding);
     to += 2 * layer->pad_left;
-    for (int32_t c = 0; c < layer->channels; c += 4, to += 8 * columns) {
-        const int32_t lanes = dfq_min(4, layer->channels - c);
-        dfq_dsp_row_t a = above, b = below;
-        a.x += above.step != 0 ? c : 0;
-        b.x += below.step != 0 ? c : 0;
-        if (lanes == 4 && above.step != 0 && below.step != 0) {
-            a.step = b.step = layer->channels; /* a constant */
-            dfq_dsp_pair_rows(to, 2 * columns, a, b, count, 4);
-        } else {
-            dfq_dsp_pair_rows(to, 2 * columns, a, b, count, lanes);
-        }
+    if (groups != 0) {
+        const dfq_dsp_pair_args_t args = dfq_dsp_pair_rows_args(above, below, layer->in_width, columns, groups);
+        dfq_dsp_pair_rows(to, &args);
+    }
+    if (layer->channels % 4 != 0) {
+        dfq_dsp_pair_rows_partial(to + 8 * columns * groups, 2 * columns, dfq_dsp_row_from(above, 4 * groups),
+                                  dfq_dsp_row_from(below, 4 * groups), layer->in_width, layer->channels % 4);
     }
 }
 
-DFQ_KERNEL void dfq_dsp_depthwise3x3(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+DFQ_NOINLINE void dfq_dsp_depthwise3x3(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
 {
     const int32_t columns = layer->out_width + 2;
     const int32_t row = layer->out_width * layer->channels;
     dfq_word_t *pairs = (dfq_word_t *)(void *)scratch;
     dfq_dsp_depthwise_args_t args = dfq_dsp_depthwise_args(layer, 0, layer->channels, columns, 1);
     dfq_dsp_pad_columns(layer, pairs, columns, layer->channels);
-    dfq_dsp_pair_all(layer, x, -layer->pad_top, pairs, columns);
+    dfq_dsp_pair_all(layer, x, -layer->pad_top, pairs);
     for (int32_t oy = 0; oy < layer->out_height; oy += 2) {
         const int32_t swapped = oy / 2 % 2;
-        dfq_dsp_pair_all(layer, x, oy + 2 - layer->pad_top, pairs + 1 - swapped, columns);
+        dfq_dsp_pair_all(layer, x, oy + 2 - layer->pad_top, pairs + 1 - swapped);
         if (oy + 1 == layer->out_height) {
             args.row = 0; /* the second row goes to the same place, and the first over it */
         }
@@ -424,7 +535,7 @@ DFQ_KERNEL void dfq_dsp_depthwise3x3(const dfq_dsp_depthwise3x3_t *layer, const 
     }
 }
 
-DFQ_KERNEL void dfq_dsp_depthwise3x3_stride2(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+DFQ_NOINLINE void dfq_dsp_depthwise3x3_stride2(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
 {
     const int32_t columns = 2 * layer->out_width + 1;
     const int32_t count = dfq_min(layer->in_width, columns - layer->pad_left);
@@ -436,20 +547,11 @@ DFQ_KERNEL void dfq_dsp_depthwise3x3_stride2(const dfq_dsp_depthwise3x3_t *layer
         const dfq_dsp_row_t above = dfq_dsp_row(layer, x, iy, &padding);
         const dfq_dsp_row_t below = dfq_dsp_row(layer, x, iy + 1, &padding);
         const dfq_dsp_row_t third = dfq_dsp_row(layer, x, iy + 2, &padding);
-        const bool inside = above.step != 0 && below.step != 0 && third.step != 0;
         for (int32_t c = 0; c < layer->channels; c += 4) {
             const int32_t lanes = dfq_min(4, layer->channels - c);
             const dfq_dsp_depthwise_args_t args = dfq_dsp_depthwise_args(layer, c, lanes, columns, 2);
-            dfq_dsp_row_t rows[3] = {above, below, third};
-            for (int32_t r = 0; r < 3; r++) {
-                rows[r].x += rows[r].step != 0 ? c : 0;
-            }
-            if (lanes == 4 && inside) {
-                rows[0].step = rows[1].step = rows[2].step = layer->channels; /* a constant */
-                dfq_dsp_pair_three_rows(pairs + 2 * layer->pad_left, 2 * columns, rows[0], rows[1], rows[2], count, 4);
-            } else {
-                dfq_dsp_pair_three_rows(pairs + 2 * layer->pad_left, 2 * columns, rows[0], rows[1], rows[2], count, lanes);
-            }
+            dfq_dsp_pair_three_rows(pairs + 2 * layer->pad_left, 2 * columns, dfq_dsp_row_from(above, c),
+                                    dfq_dsp_row_from(below, c), dfq_dsp_row_from(third, c), count, lanes);
             dfq_dsp_depthwise_stride2(pairs, &args, y + c);
         }
         dfq_dsp_clamp(&layer->bounds, y, layer->out_width, layer->channels);

@@ -36,7 +36,7 @@ typedef struct {
 
 /* What the assembly reads, in this order. */
 typedef struct {
-    const int8_t *x_end;      /* end of the activations */
+    const void *x_end;        /* end of the activations */
     int32_t entry;            /* where in the unrolled loop to enter, in bytes, +1 for Thumb */
     int32_t zero_point;
     int32_t last;             /* paired: 256 zero_point + 128; plain: pre_shift */
@@ -48,12 +48,12 @@ typedef struct {
 #define DFQ_DSP_UNROLL 8
 
 /* `x_bytes` bytes of activations from `x`, used up in `steps` equal steps of `step_bytes` of code each. */
-DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *layer, const int8_t *x, int32_t x_bytes,
+DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *layer, const void *x, int32_t x_bytes,
                                                      int32_t steps, int32_t step_bytes)
 {
     const int32_t skipped = (DFQ_DSP_UNROLL - steps % DFQ_DSP_UNROLL) % DFQ_DSP_UNROLL;
     const dfq_dsp_matmul_args_t args = {
-        .x_end = x + x_bytes,
+        .x_end = (const int8_t *)x + x_bytes,
         .entry = skipped * step_bytes + 1,
         .zero_point = layer->zero_point,
         .last = layer->plain ? layer->pre_shift : 256 * layer->zero_point + 128,
@@ -312,13 +312,13 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     "pop {r4-r11, pc}\n"
 /* clang-format on */
 
-DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_paired(const int8_t *columns DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
+DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
                                              int8_t *y0 DFQ_UNUSED, int8_t *y1 DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4, DFQ_DSP_SCALE_PAIRED));
 }
 
-DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_plain(const int8_t *columns DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
+DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
                                             int8_t *y0 DFQ_UNUSED, int8_t *y1 DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4_PLAIN, DFQ_DSP_SCALE_PLAIN));
@@ -369,7 +369,7 @@ DFQ_INLINE uint32_t dfq_dsp_scale_block(const dfq_dsp_matmul_args_t *args, const
     return dfq_dsp_pack(y[0], y[1], y[2], y[3]);
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4(const int8_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1,
+DFQ_INLINE void dfq_dsp_matmul_2x4(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1,
                                    bool plain)
 {
     const int32_t *stream = args->stream;
@@ -382,11 +382,11 @@ DFQ_INLINE void dfq_dsp_matmul_2x4(const int8_t *columns, const dfq_dsp_matmul_a
         for (int32_t c = 0; c < 4; c++) {
             acc0[c] = acc1[c] = *stream++;
         }
-        for (const int8_t *pair = columns; pair != args->x_end; pair += 8) {
+        for (const dfq_word_t *pair = columns; pair != args->x_end; pair += 2) {
             for (int32_t c = 0; c < 4; c += 2) {
                 const uint32_t weights = (uint32_t)*stream++;
-                dfq_dsp_mac_word(dfq_dsp_load(pair), weights, plain, acc0 + c);
-                dfq_dsp_mac_word(dfq_dsp_load(pair + 4), weights, plain, acc1 + c);
+                dfq_dsp_mac_word(pair[0], weights, plain, acc0 + c);
+                dfq_dsp_mac_word(pair[1], weights, plain, acc1 + c);
             }
         }
         dfq_dsp_store_lanes(y0, dfq_dsp_scale_block(args, stream, plain, acc0), count);
@@ -428,12 +428,12 @@ DFQ_INLINE void dfq_dsp_matmul_1x4(const int8_t *x, const dfq_dsp_matmul_args_t 
     }
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4_paired(const int8_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
 {
     dfq_dsp_matmul_2x4(columns, args, y0, y1, false);
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4_plain(const int8_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
 {
     dfq_dsp_matmul_2x4(columns, args, y0, y1, true);
 }
@@ -449,4 +449,27 @@ DFQ_INLINE void dfq_dsp_matmul_1x4_plain(const int8_t *x, const dfq_dsp_matmul_a
 }
 
 #endif
+
+/* Arguments for the activations of two pixels, widened and interleaved in `columns`. */
+DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_pair_args(const dfq_dsp_matmul_t *layer, const dfq_word_t *columns)
+{
+    return dfq_dsp_matmul_args(layer, columns, 4 * layer->depth, layer->depth / 2,
+                               layer->plain ? DFQ_DSP_STEP_2X4_PLAIN_BYTES : DFQ_DSP_STEP_2X4_BYTES);
+}
+
+/* All outputs of two pixels. `y1` may be `y0`. */
+DFQ_INLINE void dfq_dsp_matmul_pair(const dfq_dsp_matmul_t *layer, const dfq_word_t *columns,
+                                    const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
+{
+    if (layer->plain) {
+        dfq_dsp_matmul_2x4_plain(columns, args, y0, y1);
+    } else {
+        dfq_dsp_matmul_2x4_paired(columns, args, y0, y1);
+    }
+    dfq_dsp_clamp(&layer->bounds, y0, 1, layer->out_channels);
+    if (y1 != y0) {
+        dfq_dsp_clamp(&layer->bounds, y1, 1, layer->out_channels);
+    }
+}
+
 #endif
