@@ -1,6 +1,31 @@
 """The kernels the compiler chooses from; importing this registers all of them."""
 
-from dfqgen.kernels import arm_dsp, arm_mve, conv, elementwise, movement, pool, resize, softmax, take
+from dfqgen.kernels import (
+    arm_dsp,
+    arm_mve,
+    broadcast,
+    conv,
+    elementwise,
+    lanes,
+    movement,
+    pool,
+    resize,
+    softmax,
+    take,
+)
 from dfqgen.kernels.base import REGISTRY
 
-__all__ = ["REGISTRY", "arm_dsp", "arm_mve", "conv", "elementwise", "movement", "pool", "resize", "softmax", "take"]
+__all__ = [
+    "REGISTRY",
+    "arm_dsp",
+    "arm_mve",
+    "broadcast",
+    "conv",
+    "elementwise",
+    "lanes",
+    "movement",
+    "pool",
+    "resize",
+    "softmax",
+    "take",
+]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 
@@ -113,7 +115,7 @@ def distance_tables(distances: Sequence[Array]) -> tuple[list[Array], int]:
         run *= len(tables.pop())
     while len(tables) > TABLE_AXES:
         # Merge the neighbours whose common table is the smallest.
-        sizes = [len(a) * len(b) for a, b in zip(tables, tables[1:], strict=False)]
+        sizes = [len(a) * len(b) for a, b in pairwise(tables)]
         at = int(np.argmin(sizes))
         tables[at : at + 2] = [(tables[at][:, None] + tables[at + 1][None, :]).reshape(-1)]
     return tables, run
@@ -149,19 +151,19 @@ class TakeKernel(Kernel[QTake]):
 
 
 class ConcatKernel(Kernel[QConcat]):
-    """Two to eight tensors along an axis; the function's name ends with their number."""
+    """So many tensors along an axis; the function's name ends with their number."""
 
     op = QConcat
-    function = "dfq_concat"
     header = "include/dfq_concat.h"
+    count: ClassVar[int]
 
     def supports(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return is_int8(*inputs, output) and 2 <= len(inputs) <= CONCAT_INPUTS
+        return is_int8(*inputs, output) and len(inputs) == self.count
 
     def code(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         runs = tuple(int(np.prod(x.shape[op.axis :])) for x in inputs)
         return LayerCode(
-            function=f"{self.function}_{len(inputs)}",
+            function=self.function,
             struct="dfq_concat_t",
             title="concatenation",
             fields=(
@@ -178,4 +180,6 @@ class ConcatKernel(Kernel[QConcat]):
 REGISTRY.add(StridedTakeKernel())
 REGISTRY.add(StridedTransposeKernel())
 REGISTRY.add(TakeKernel())
-REGISTRY.add(ConcatKernel())
+for _count in range(2, CONCAT_INPUTS + 1):
+    _members = {"count": _count, "function": f"dfq_concat_{_count}"}
+    REGISTRY.add(type(f"Concat{_count}Kernel", (ConcatKernel,), _members)())

@@ -1,4 +1,4 @@
-"""The sum of two tensors of one shape, each with its own scale."""
+"""The sum of two tensors, each with its own scale."""
 
 from __future__ import annotations
 
@@ -20,17 +20,14 @@ MAX_SHIFT = 22
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Add(Op):
-    """a + sign * b, sign +1 or -1."""
+    """a + sign * b, sign +1 or -1; one may be broadcast to the other as numpy does."""
 
     sign: int = 1
 
     fuses_clip: ClassVar[bool] = True
 
     def infer_shape(self, *shapes: Shape) -> Shape:
-        a, b = shapes
-        if a != b:
-            raise ValueError(f"{a} and {b} differ")
-        return a
+        return broadcast_shape(*shapes)
 
     def evaluate(self, *inputs: Array) -> Array:
         a, b = inputs
@@ -47,14 +44,7 @@ class Add(Op):
         a, b = site.inputs
         y = site.output
         factors = (a.qtype.scale / y.qtype.scale, self.sign * b.qtype.scale / y.qtype.scale)
-        # The largest shift that keeps both multipliers in 16 bits.
-        largest = max(abs(factor) for factor in factors)
-        shift = min(MAX_SHIFT, 15 - math.frexp(largest)[1])
-        if round(largest * 2.0**shift) >= MULTIPLIER_LIMIT:
-            shift -= 1
-        if shift < 1:
-            raise ProgramError(f"{site.name}: an input's scale is over 2**14 times the output's")
-        multipliers = tuple(math.floor(factor * 2.0**shift + 0.5) for factor in factors)
+        multipliers, shift = pair_multipliers(site.name, factors)
         offset = (
             (y.qtype.zero_point << shift)
             - multipliers[0] * a.qtype.zero_point
@@ -63,18 +53,38 @@ class Add(Op):
         )
         lo, hi = site.integer_bounds()
         channels = y.shape[-1]
+        kind = QAdd if a.shape == b.shape else QBroadcastAdd
         return (
-            QAdd(
+            kind(
                 name=site.name,
                 inputs=site.input_names,
                 output=y.name,
-                multipliers=(multipliers[0], multipliers[1]),
+                multipliers=multipliers,
                 offset=offset,
                 shift=shift,
                 lo=np.broadcast_to(lo, (channels,)).copy(),
                 hi=np.broadcast_to(hi, (channels,)).copy(),
             ),
         )
+
+
+def broadcast_shape(*shapes: Shape) -> Shape:
+    """The common shape of tensors of one rank; ValueError when there is none."""
+    if len({len(shape) for shape in shapes}) != 1:
+        raise ValueError(f"{shapes[0]} and {shapes[1]} differ in rank")
+    return np.broadcast_shapes(*shapes)
+
+
+def pair_multipliers(name: str, factors: tuple[float, float]) -> tuple[tuple[int, int], int]:
+    """Two real factors as 16-bit integers over one power of two: (multipliers, shift), the most precise."""
+    largest = max(abs(factor) for factor in factors)
+    shift = min(MAX_SHIFT, 15 - math.frexp(largest)[1])
+    if round(largest * 2.0**shift) >= MULTIPLIER_LIMIT:
+        shift -= 1
+    if shift < 1:
+        raise ProgramError(f"{name}: an input's scale is over 2**14 times the output's")
+    first, second = (math.floor(factor * 2.0**shift + 0.5) for factor in factors)
+    return (first, second), shift
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,10 +109,13 @@ class QAdd(QOp):
         acc = a * self.multipliers[0] + b * self.multipliers[1] + self.offset
         return np.clip(acc >> self.shift, self.lo, self.hi)
 
-    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
-        a, b = inputs
+    def check_shapes(self, a: QTensor, b: QTensor, output: QTensor) -> None:
+        """Raise ProgramError when the shapes do not fit."""
         if not a.shape == b.shape == output.shape:
             raise ProgramError(f"{self.name}: {a.shape} + {b.shape} -> {output.shape}")
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        self.check_shapes(inputs[0], inputs[1], output)
         if any(abs(m) >= MULTIPLIER_LIMIT for m in self.multipliers):
             raise ProgramError(f"{self.name}: a multiplier does not fit 16 bits")
         worst = abs(self.offset) + sum(
@@ -110,3 +123,21 @@ class QAdd(QOp):
         )
         if worst > INT32_MAX:
             raise ProgramError(f"{self.name}: the sum can reach {worst}, beyond 32 bits")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QBroadcastAdd(QAdd):
+    """A QAdd of different shapes of one rank, where axes of 1 repeat."""
+
+    def check_shapes(self, a: QTensor, b: QTensor, output: QTensor) -> None:
+        check_broadcast(self.name, a, b, output)
+
+
+def check_broadcast(name: str, a: QTensor, b: QTensor, output: QTensor) -> None:
+    """Raise ProgramError unless numpy would broadcast a and b to the output's shape."""
+    try:
+        shape = broadcast_shape(a.shape, b.shape)
+    except ValueError as error:
+        raise ProgramError(f"{name}: {error}") from None
+    if shape != output.shape:
+        raise ProgramError(f"{name}: {a.shape} and {b.shape} do not give {output.shape}")

@@ -34,11 +34,15 @@ class Concat(Op):
 
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
         if self.axis == len(shapes[0]) - 1:
-            parts = [(s.mean, s.std, s.lo, s.hi) for s in inputs]
-            return ChannelStatistics(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+            mean, std, lo, hi = (
+                np.concatenate(values)
+                for values in zip(*((s.mean, s.std, s.lo, s.hi) for s in inputs), strict=True)
+            )
+            return ChannelStatistics(mean, std, lo, hi)
         # One row a position of the joined axis: what lies in other axes is alike.
         rows = [s.expand((shape[self.axis], shape[-1])) for s, shape in zip(inputs, shapes, strict=True)]
-        return mixture(*(np.concatenate(values) for values in zip(*rows, strict=True)))
+        mean, std, lo, hi = (np.concatenate(values) for values in zip(*rows, strict=True))
+        return mixture(mean, std, lo, hi)
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         return (QConcat(site.name, site.input_names, site.output.name, self.axis),)

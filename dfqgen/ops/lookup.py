@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import expit
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.functions import FUNCTIONS, SYMMETRIC_UNIT, UNIT_INTERVAL
+from dfqgen.ops.softmax import PROBABILITY
 from dfqgen.statistics.channel import ChannelStatistics
 
 
@@ -77,11 +78,8 @@ def lookup(site: Site, function: Callable[[Array], Array]) -> QLookup:
     return QLookup(site.name, site.input_names, site.output.name, site.output.qtype.quantize(real))
 
 
-# Each function of (x, parameter); the parameter is the operator's alpha where it has one.
-FUNCTIONS: Mapping[str, Callable[[Array, float], Array]] = {
-    "sigmoid": lambda x, _: expit(x),
-    "tanh": lambda x, _: np.tanh(x),
-}
+# [-1, 127/128].
+SYMMETRIC = QType(IntType.INT8, 1.0 / 128.0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +90,11 @@ class Elementwise(Op):
     parameter: float = 0.0
 
     fuses_clip: ClassVar[bool] = True
+
+    def output_type(self) -> QType | None:
+        if self.function in UNIT_INTERVAL:
+            return PROBABILITY
+        return SYMMETRIC if self.function in SYMMETRIC_UNIT else None
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]

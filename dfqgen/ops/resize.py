@@ -90,7 +90,7 @@ class ResizeLinear(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QResizeLinear(QOp):
-    """(top * (2048 - wy) + bottom * wy + 2**21) >> 22, where top and bottom are x_low * (2048 - wx) + x_high * wx.
+    """(top * (2048 - wy) + bottom * wy + 2**21) >> 22; top, bottom are x_low * (2048 - wx) + x_high * wx.
 
     row_* int64 [OH], column_* int64 [OW], weights in [0, 2048]. An average of elements: it needs no
     zero point, and cannot leave their range.

@@ -43,11 +43,15 @@ class Softmax(Op):
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         x = site.inputs[0]
-        n = x.shape[self.axis]
-        # 8 more bits are needed for the numerator, and the sum of n entries must stay in 31 bits.
-        bits = min(22, 30 - math.ceil(math.log2(max(n, 2))))
-        table = np.floor(np.exp(-x.qtype.scale * np.arange(256.0)) * 2.0**bits + 0.5).astype(np.int32)
+        _, table = exponentials(x.qtype.scale, x.shape[self.axis])
         return (QSoftmax(site.name, site.input_names, site.output.name, self.axis, table),)
+
+
+def exponentials(scale: float, size: int) -> tuple[int, Array]:
+    """(bits, exp(-scale * i) * 2**bits for i in 0 .. 255 as int32), of which `size` can be summed."""
+    # 8 more bits are needed for the numerator, and the sum must stay in 31 bits.
+    bits = min(22, 30 - math.ceil(math.log2(max(size, 2))))
+    return bits, np.floor(np.exp(-scale * np.arange(256.0)) * 2.0**bits + 0.5).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

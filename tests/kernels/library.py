@@ -25,6 +25,7 @@ GUARD = 64
 CANARY = 0x5A
 
 _STRUCT = re.compile(r"typedef struct \{.*?\} \w+;", re.DOTALL)
+_FUNCTION = re.compile(r"DFQ_KERNEL void (\w+)\(([^)]*)\)")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
@@ -32,8 +33,8 @@ class KernelLibrary:
     """Every kernel of one instruction set, as functions `call_<kernel>`."""
 
     def __init__(self, registry: Registry, isa: Isa, flags: Sequence[str] = ()) -> None:
-        kernels = [kernel for kernel in registry.kernels if kernel.isa is isa]
-        headers = runtime_headers(sorted({kernel.header for kernel in kernels}))
+        own = sorted({kernel.header for kernel in registry.kernels if kernel.isa is isa})
+        headers = runtime_headers(own)
         root = resources.runtime_dir()
         self._ffi = cffi.FFI()
         seen: set[str] = set()
@@ -44,11 +45,12 @@ class KernelLibrary:
                     seen.add(struct)
                     self._ffi.cdef(struct)
         source = ["#define DFQ_OPTIMIZE_SIZE 1"]
-        source += [f'#include "{root / kernel.header}"' for kernel in kernels]
-        for kernel in kernels:
-            declaration, body = _wrapper(kernel, (root / kernel.header).read_text())
-            self._ffi.cdef(declaration + ";")
-            source.append(f"{declaration};\n{declaration}\n{body}")
+        source += [f'#include "{root / header}"' for header in own]
+        for header in own:
+            for name, parameters in _FUNCTION.findall((root / header).read_text()):
+                declaration, body = _wrapper(name, " ".join(parameters.split()))
+                self._ffi.cdef(declaration + ";")
+                source.append(f"{declaration};\n{declaration}\n{body}")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "kernels.c"
             path.write_text("\n".join(source) + "\n")
@@ -91,7 +93,7 @@ class KernelLibrary:
         arguments.append(self._ffi.cast("int8_t *", shared.address + start))
         if scratch_bytes:
             arguments.append(self._ffi.cast("int8_t *", scratch.address))
-        getattr(self._library, f"call_{kernel.function}")(layer, *arguments)
+        getattr(self._library, f"call_{code.function}")(layer, *arguments)
         for buffer in (scratch, shared, *others):
             buffer.check_guards()
         for buffer, values in zip(others, (v for i, v in enumerate(inputs) if i != overlap), strict=True):
@@ -138,11 +140,7 @@ class _Buffer:
         assert np.all(self._after == CANARY), "a kernel wrote above its buffer"
 
 
-def _wrapper(kernel: Kernel[Any], header: str) -> tuple[str, str]:
+def _wrapper(function: str, parameters: str) -> tuple[str, str]:
     """An exported function that calls the kernel: declaration and body."""
-    found = re.search(rf"DFQ_KERNEL void {kernel.function}\((.*?)\)", header, re.DOTALL)
-    assert found, f"{kernel.header} does not define {kernel.function}"
-    parameters = " ".join(found.group(1).split())
     names = [parameter.split()[-1].lstrip("*") for parameter in parameters.split(",")]
-    call = f"{{\n    {kernel.function}({', '.join(names)});\n}}"
-    return f"void call_{kernel.function}({parameters})", call
+    return f"void call_{function}({parameters})", f"{{\n    {function}({', '.join(names)});\n}}"

@@ -1,0 +1,115 @@
+"""Logarithm of a softmax over one axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.ops.softmax import exponentials
+from dfqgen.statistics.channel import ChannelStatistics
+
+MAX_SHIFT = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogSoftmax(Op):
+    """x - log(sum(exp(x))) over `axis` (counted from the front)."""
+
+    axis: int
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0] - inputs[0].max(axis=self.axis, keepdims=True)
+        return x - np.log(np.exp(x).sum(axis=self.axis, keepdims=True))
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        """x minus its maximum, about: never positive, as wide as the largest difference of two elements."""
+        x = inputs[0]
+        mean, variance = x.moments()
+        lo, hi = x.interval(6.0)
+        top = float(hi.max())
+        deepest = float(lo.min()) - top - math.log(shapes[0][self.axis])
+        return ChannelStatistics.normal(mean - top, np.sqrt(variance), deepest, 0.0)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        x, y = site.inputs[0], site.output.qtype
+        bits, table = exponentials(x.qtype.scale, x.shape[self.axis])
+        factor = x.qtype.scale / y.scale
+        shift = min(MAX_SHIFT, 15 - math.frexp(factor)[1])
+        if math.floor(factor * 2.0**shift + 0.5) >= 1 << 15:
+            shift -= 1
+        if shift < 1:
+            raise ProgramError(f"{site.name}: the input's scale is over 2**14 times the output's")
+        one = 2.0**shift / y.scale
+        logs = np.log1p((np.arange(256) + 0.5) / 256) * one
+        return (
+            QLogSoftmax(
+                name=site.name,
+                inputs=site.input_names,
+                output=site.output.name,
+                axis=self.axis,
+                table=table,
+                bits=bits,
+                multiplier=math.floor(factor * 2.0**shift + 0.5),
+                logs=np.floor(logs + 0.5).astype(np.int32),
+                log_two=math.floor(math.log(2.0) * one + 0.5),
+                shift=shift,
+                zero_point=y.zero_point,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QLogSoftmax(QOp):
+    """clamp(zero_point + (((x - max) * multiplier - log + half) >> shift)), clamped to int8.
+
+    sum = sum of table[max - x] (table int32 [256], 2**bits at 0); with k its highest bit and f the eight
+    bits below: log = logs[f] + (k - bits) * log_two. half = 2**(shift - 1). All of it in units of the
+    output's scale / 2**shift.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    axis: int
+    table: Array
+    bits: int
+    multiplier: int
+    logs: Array
+    log_two: int
+    shift: int
+    zero_point: int
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0].astype(np.int64)
+        below = x - x.max(axis=self.axis, keepdims=True)
+        total = self.table.astype(np.int64)[-below].sum(axis=self.axis, keepdims=True)
+        highest = np.frexp(total.astype(np.float64))[1].astype(np.int64) - 1
+        following = ((total << (31 - highest)) >> 23) & 255
+        log = self.logs.astype(np.int64)[following] + (highest - self.bits) * self.log_two
+        acc = below * self.multiplier - log + (1 << (self.shift - 1))
+        return np.clip(self.zero_point + (acc >> self.shift), -128, 127)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        if x.shape != output.shape or {x.qtype.dtype, output.qtype.dtype} != {IntType.INT8}:
+            raise ProgramError(f"{self.name}: {x} -> {output} is not an int8 log-softmax")
+        largest_sum = int(self.table.max()) * x.shape[self.axis]
+        if largest_sum >= 1 << 32 or int(self.table[0]) != 1 << self.bits:
+            raise ProgramError(f"{self.name}: the sum of {x.shape[self.axis]} exponentials overflows")
+        worst = 255 * self.multiplier + int(self.logs.max()) + 32 * self.log_two + (1 << self.shift)
+        if worst > INT32_MAX:
+            raise ProgramError(f"{self.name}: a logarithm can reach {worst}, beyond 32 bits")
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.table.nbytes + self.logs.nbytes

@@ -1,0 +1,110 @@
+"""The product of two tensors; one may be broadcast, as squeeze-and-excitation does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.qtype import QType
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.ops.add import broadcast_shape, check_broadcast
+from dfqgen.statistics.channel import ChannelStatistics
+
+# 255 * 255 * 32767 and a rounding half of 2**23 fit 31 bits.
+FACTOR_BITS = 15
+MAX_SHIFT = 24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mul(Op):
+    """a * b; one may be broadcast to the other as numpy does."""
+
+    fuses_clip: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return broadcast_shape(*shapes)
+
+    def evaluate(self, *inputs: Array) -> Array:
+        return inputs[0] * inputs[1]
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        a, b = inputs
+        (mean_a, variance_a), (mean_b, variance_b) = a.moments(), b.moments()
+        mean = mean_a * mean_b
+        variance = (variance_a + mean_a**2) * (variance_b + mean_b**2) - mean**2
+        with np.errstate(invalid="ignore"):  # 0 * inf is 0: a factor of exactly 0 wins
+            corners = [np.nan_to_num(x * y, nan=0.0, posinf=np.inf, neginf=-np.inf)
+                       for x in (a.lo, a.hi) for y in (b.lo, b.hi)]  # fmt: skip
+        return ChannelStatistics.normal(
+            mean, np.sqrt(np.maximum(variance, 0.0)), np.min(corners, axis=0), np.max(corners, axis=0)
+        )
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        a, b = site.inputs
+        y = site.output.qtype
+        lo, hi = site.integer_bounds()
+        if lo.size > 1 or hi.size > 1:
+            raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
+        factor = a.qtype.scale * b.qtype.scale / y.scale
+        shift = min(MAX_SHIFT, FACTOR_BITS - math.frexp(factor)[1])
+        if math.floor(factor * 2.0**shift + 0.5) >= 1 << FACTOR_BITS:
+            shift -= 1
+        if shift < 1:
+            raise ProgramError(f"{site.name}: the inputs' scales are over 2**14 times the output's")
+        return (
+            QMul(
+                name=site.name,
+                inputs=site.input_names,
+                output=site.output.name,
+                zero_points=(a.qtype.zero_point, b.qtype.zero_point),
+                multiplier=math.floor(factor * 2.0**shift + 0.5),
+                shift=shift,
+                zero_point=y.zero_point,
+                lo=int(lo[0]),
+                hi=int(hi[0]),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QMul(QOp):
+    """clamp(zero_point + (((a - za) * (b - zb) * multiplier + half) >> shift), lo, hi).
+
+    half is 2**(shift - 1). With a 15-bit multiplier all of it fits 32 bits. Axes of 1 repeat.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    zero_points: tuple[int, int]
+    multiplier: int
+    shift: int
+    zero_point: int
+    lo: int
+    hi: int
+
+    def evaluate(self, *inputs: Array) -> Array:
+        a, b = (x.astype(np.int64) - z for x, z in zip(inputs, self.zero_points, strict=True))
+        product = a * b * self.multiplier + (1 << (self.shift - 1))
+        return np.clip(self.zero_point + (product >> self.shift), self.lo, self.hi)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        a, b = inputs
+        check_broadcast(self.name, a, b, output)
+        if not 0 <= self.multiplier < 1 << FACTOR_BITS or not 1 <= self.shift <= MAX_SHIFT:
+            raise ProgramError(f"{self.name}: multiplier {self.multiplier} >> {self.shift} is out of bounds")
+        largest = [largest_distance(x.qtype, z) for x, z in zip(inputs, self.zero_points, strict=True)]
+        worst = largest[0] * largest[1] * self.multiplier + (1 << (self.shift - 1))
+        if worst > INT32_MAX:
+            raise ProgramError(f"{self.name}: the product can reach {worst}, beyond 32 bits")
+
+
+def largest_distance(qtype: QType, zero_point: int) -> int:
+    """max |q - zero_point| over the type's integers."""
+    return max(qtype.dtype.maximum - zero_point, zero_point - qtype.dtype.minimum)

@@ -1,0 +1,90 @@
+"""Division of each vector along an axis by its length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.ops.lookup import SYMMETRIC
+from dfqgen.ops.multiply import largest_distance
+from dfqgen.statistics.channel import ChannelStatistics
+
+LARGEST_SUM = {1: 1 << 21, 2: 1 << 30}
+"""Of |d|, or of d * d: what the arithmetic below holds in 32 bits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LpNormalize(Op):
+    """x / (sum |x|**p)**(1/p) along `axis`, p 1 or 2; 0 where that is 0."""
+
+    axis: int
+    p: int = 2
+
+    def output_type(self) -> QType:
+        return SYMMETRIC
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0]
+        length = np.linalg.norm(x, ord=self.p, axis=self.axis, keepdims=True)
+        return np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        """As if the length were its typical value."""
+        mean, variance = inputs[0].moments()
+        size = shapes[0][self.axis]
+        square = float(np.mean(variance + mean**2))
+        length = np.sqrt(size * square) if self.p == 2 else size * np.sqrt(square)
+        return inputs[0].scale_shift(1.0 / max(length, 1e-30)).clip(-1.0, 1.0)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        zero_point = site.inputs[0].qtype.zero_point
+        return (QLpNormalize(site.name, site.input_names, site.output.name, self.axis, self.p, zero_point),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QLpNormalize(QOp):
+    """clamp(floor((2 d f + length) / (2 length))), d = x - input_zero_point: 128 d / |d| rounded half up.
+
+    p = 1: length = sum |d|, f = 128. p = 2: S = sum d * d is shifted left by 2 e to 29 or 30 bits,
+    length = floor(sqrt(S << 2 e)), f = 128 << e. A vector of zeros stays.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    axis: int
+    p: int
+    input_zero_point: int
+
+    def evaluate(self, *inputs: Array) -> Array:
+        d = inputs[0].astype(np.int64) - self.input_zero_point
+        total = (np.abs(d) if self.p == 1 else d * d).sum(axis=self.axis, keepdims=True)
+        alive = np.maximum(total, 1)
+        if self.p == 1:
+            length, factor = alive, np.int64(128)
+        else:
+            shift = (30 - np.frexp(alive.astype(np.float64))[1].astype(np.int64)) // 2
+            length = np.floor(np.sqrt((alive << (2 * shift)).astype(np.float64))).astype(np.int64)
+            factor = 128 << shift
+        q = (2 * d * factor + length) // (2 * length)
+        return np.clip(np.where(total > 0, q, 0), -128, 127)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        if x.shape != output.shape or output.qtype != SYMMETRIC or x.qtype.dtype is not IntType.INT8:
+            raise ProgramError(f"{self.name}: {x} -> {output} is not a normalization")
+        if self.p not in LARGEST_SUM:
+            raise ProgramError(f"{self.name}: p = {self.p} is neither 1 nor 2")
+        largest = largest_distance(x.qtype, self.input_zero_point)
+        worst = x.shape[self.axis] * largest**self.p
+        if worst >= LARGEST_SUM[self.p]:
+            raise ProgramError(f"{self.name}: the length of {x.shape[self.axis]} elements can overflow")

@@ -1,0 +1,107 @@
+"""Leaky ReLU whose slope differs by channel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.site import Site
+from dfqgen.ops.multiply import largest_distance
+from dfqgen.statistics.channel import ChannelStatistics
+
+MULTIPLIER_LIMIT = 1 << 15
+MAX_SHIFT = 22
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PRelu(Op):
+    """x where x >= 0, slope[c] * x elsewhere; slope [C] on the last axis."""
+
+    slope: Array
+
+    fuses_clip: ClassVar[bool] = True
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        if self.slope.shape != shapes[0][-1:]:
+            raise ValueError(f"{shapes[0][-1]} channels meet {self.slope.size} slopes")
+        return shapes[0]
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0]
+        return np.where(x < 0, self.slope.astype(x.dtype) * x, x)
+
+    def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
+        return inputs[0].transform(self.evaluate)
+
+    def lower(self, site: Site) -> tuple[QOp, ...]:
+        x, y = site.inputs[0].qtype, site.output.qtype
+        factor = x.scale / y.scale
+        slopes = self.slope.astype(np.float64) * factor
+        largest = max(factor, float(np.abs(slopes).max()))
+        shift = min(MAX_SHIFT, 15 - math.frexp(largest)[1])
+        if math.floor(largest * 2.0**shift + 0.5) >= MULTIPLIER_LIMIT:
+            shift -= 1
+        if shift < 1:
+            raise ProgramError(f"{site.name}: a slope is over 2**14 times what the output can hold")
+        lo, hi = site.integer_bounds()
+        if lo.size > 1 or hi.size > 1:
+            raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
+        return (
+            QPRelu(
+                name=site.name,
+                inputs=site.input_names,
+                output=site.output.name,
+                input_zero_point=x.zero_point,
+                multiplier=math.floor(factor * 2.0**shift + 0.5),
+                slopes=np.floor(slopes * 2.0**shift + 0.5).astype(np.int64),
+                shift=shift,
+                zero_point=y.zero_point,
+                lo=int(lo[0]),
+                hi=int(hi[0]),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QPRelu(QOp):
+    """clamp(zero_point + ((d * (d < 0 ? slopes[c] : multiplier) + half) >> shift), lo, hi).
+
+    d is x - input_zero_point. 16-bit multipliers, slopes int64 [C] may be negative; half = 2**(shift - 1).
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    input_zero_point: int
+    multiplier: int
+    slopes: Array
+    shift: int
+    zero_point: int
+    lo: int
+    hi: int
+
+    def evaluate(self, *inputs: Array) -> Array:
+        d = inputs[0].astype(np.int64) - self.input_zero_point
+        product = d * np.where(d < 0, self.slopes, self.multiplier) + (1 << (self.shift - 1))
+        return np.clip(self.zero_point + (product >> self.shift), self.lo, self.hi)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        if x.shape != output.shape or self.slopes.shape != x.shape[-1:]:
+            raise ProgramError(f"{self.name}: {x} with {self.slopes.size} slopes -> {output}")
+        largest = max(abs(self.multiplier), int(np.abs(self.slopes).max()))
+        if largest >= MULTIPLIER_LIMIT:
+            raise ProgramError(f"{self.name}: a multiplier does not fit 16 bits")
+        worst = largest_distance(x.qtype, self.input_zero_point) * largest + (1 << (self.shift - 1))
+        if worst > INT32_MAX:
+            raise ProgramError(f"{self.name}: a product can reach {worst}, beyond 32 bits")
+
+    @property
+    def weight_bytes(self) -> int:
+        return 2 * int(self.slopes.size)
