@@ -11,6 +11,7 @@ from dfqgen.frontend.importers import import_model, supported_operators
 from dfqgen.frontend.layout import sink, to_channels_last
 from dfqgen.frontend.lower_affine import affine_to_conv
 from dfqgen.frontend.read import cut_outputs, fixed_input_shapes, read_model
+from dfqgen.frontend.recognise import recognise
 from dfqgen.graph.ir import Graph, Shape
 from dfqgen.graph.rewrite import simplify, tidy_names
 
@@ -39,7 +40,7 @@ def load(
     if outputs is not None:
         cut_outputs(model, outputs)
     shapes = fixed_input_shapes(model, input_shapes)
-    graph = import_model(fold_constants(model, shapes))
+    graph = recognise(import_model(fold_constants(model, shapes)))
     graph = simplify(to_channels_last(graph, io_layout))
     graph = simplify(sink(affine_to_conv(graph)))
     if not graph.nodes:

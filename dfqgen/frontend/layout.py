@@ -18,11 +18,13 @@ from dfqgen.graph.ir import Array, Graph, Node, Op, Port, Shape
 from dfqgen.graph.rewrite import MERGE, Result, Scope, rewrite, transpose_to_reshape
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
+from dfqgen.ops.concat import Concat
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.movement import Pad, Reshape, Transpose
 from dfqgen.ops.norm import BatchNorm
 from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.take import Take
 
 Permutation = tuple[int, ...]
 
@@ -57,6 +59,10 @@ def _pad_elsewhere(op: Pad, permutation: Permutation) -> Op:
     return Pad(tuple(op.before[a] for a in inverse), tuple(op.after[a] for a in inverse), op.value)
 
 
+def _take_elsewhere(op: Take, permutation: Permutation) -> Op:
+    return Take(tuple(op.indices[a] for a in np.argsort(permutation)))
+
+
 SINK_TRANSPOSE: Mapping[type[Op], TransposeRule] = {
     Add: _same,
     Elementwise: _same,
@@ -65,6 +71,8 @@ SINK_TRANSPOSE: Mapping[type[Op], TransposeRule] = {
     BatchNorm: _if_last_axis_stays,
     Softmax: lambda op, permutation: Softmax(permutation[op.axis]),
     Pad: _pad_elsewhere,
+    Take: _take_elsewhere,
+    Concat: lambda op, permutation: Concat(permutation[op.axis]),
 }
 
 

@@ -32,6 +32,9 @@ class Interpolation(NamedTuple):
         high = np.minimum(low + 1, size - 1)
         return cls(tuple(low.tolist()), tuple(high.tolist()), tuple((clipped - low).tolist()))
 
+    def __repr__(self) -> str:
+        return f"to {len(self.low)}"
+
     def check(self, size: int) -> None:
         """ValueError when it does not read from an axis of `size`."""
         lengths = {len(self.low), len(self.high), len(self.fraction)}

@@ -14,7 +14,14 @@ import onnx
 
 from dfqgen.errors import Problem, UnsupportedModel
 from dfqgen.frontend.fold import FoldedModel
-from dfqgen.frontend.importers import convolution, elementwise, movement, pooling  # noqa: F401 - they register
+from dfqgen.frontend.importers import (  # noqa: F401 - they register
+    convolution,
+    elementwise,
+    movement,
+    pooling,
+    resize,
+    selection,
+)
 from dfqgen.frontend.importers.registry import Builder, OnnxNode, Refused, find_importer, supported_operators
 from dfqgen.frontend.read import node_label
 from dfqgen.graph.ir import Graph, Port

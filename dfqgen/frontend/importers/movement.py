@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.selection import select
 from dfqgen.ops.movement import Pad
 
 
@@ -92,10 +94,10 @@ def transpose(node: OnnxNode) -> str:
 
 @importer("Pad")
 def pad(node: OnnxNode) -> str:
-    """A constant border; `pads` and `value` are attributes before opset 11, inputs since; `axes` since 18."""
+    """`pads` and `value` are attributes before opset 11, inputs since; `axes` since 18. Negative pads crop."""
     mode = node.text("mode", "constant")
-    if mode != "constant":
-        raise Refused(f"mode {mode!r} is not supported; constant is")
+    if mode not in ("constant", *BORDERS):
+        raise Refused(f"mode {mode!r} is unknown")
     rank = len(node.shape())
     pads = node.optional_integers(1, "pads") or ()
     value = node.number("value", 0.0)
@@ -109,12 +111,33 @@ def pad(node: OnnxNode) -> str:
     before, after = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):
         before[axis], after[axis] = pads[i], pads[len(axes) + i]
-    if min(pads, default=0) < 0:
-        raise Refused("negative pads (a crop) are not supported")
     if before[0] or after[0]:
         raise Refused("pads the batch axis")
     if np.isnan(value):
         raise Refused("pads with NaN")
-    if not any(pads):
-        return node.tensor()
-    return node.emit(Pad(tuple(before), tuple(after), value), node.tensor())
+    tensor = node.tensor()
+    if mode != "constant":
+        for axis in axes:
+            tensor = select(
+                node, tensor, axis, BORDERS[mode](node.shape_of(tensor)[axis], before[axis], after[axis])
+            )
+        return tensor
+    for axis, size in enumerate(node.shape()):
+        tensor = select(node, tensor, axis, range(max(0, -before[axis]), size - max(0, -after[axis])))
+    before, after = ([max(0, n) for n in ends] for ends in (before, after))
+    return node.emit(Pad(tuple(before), tuple(after), value), tensor) if any(before + after) else tensor
+
+
+def _border(size: int, before: int, after: int, period: int, mirror: bool) -> list[int]:
+    """Positions -before .. size + after - 1 of an axis continued with this period."""
+    if size < 1 or period < 1:
+        raise Refused(f"an axis of {size} cannot be continued so")
+    positions = np.arange(-before, size + after) % period
+    return (np.minimum(positions, period - positions) if mirror else positions).tolist()
+
+
+BORDERS: Mapping[str, Callable[[int, int, int], list[int]]] = {
+    "reflect": lambda n, before, after: _border(n, before, after, max(1, 2 * n - 2), True),
+    "wrap": lambda n, before, after: _border(n, before, after, n, False),
+    "edge": lambda n, before, after: np.clip(np.arange(-before, n + after), 0, n - 1).tolist(),
+}

@@ -1,0 +1,185 @@
+"""Operators that join, cut, repeat and rearrange: all become Concat, Take, Reshape and Transpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.ops.concat import Concat
+from dfqgen.ops.take import Take
+
+LARGEST_CONCAT = 8
+"""Inputs of one concatenation kernel; more become a tree."""
+
+
+def select(node: OnnxNode, tensor: str, axis: int, positions: Sequence[int]) -> str:
+    """Positions along one axis; nothing when they are the axis itself."""
+    shape = node.shape_of(tensor)
+    if list(positions) == list(range(shape[axis])):
+        return tensor
+    if axis == 0:
+        raise Refused("selects along the batch axis")
+    if not len(positions):
+        raise Refused("gives an empty tensor")
+    return node.emit(Take.along(axis, [int(p) for p in positions], len(shape)), tensor)
+
+
+@importer("Concat")
+def concat(node: OnnxNode) -> str:
+    count = len(node.proto.input)
+    constants = [i for i in range(count) if node.is_constant(i)]
+    if constants:
+        raise Refused(
+            f"input {constants[0]} is a constant; joining activations with constants is not supported"
+        )
+    tensors = [node.tensor(i) for i in range(count)]
+    axis = node.axis(node.integer("axis", 1), len(node.shape()))
+    if axis == 0 and count > 1:
+        raise Refused("joins along the batch axis")
+    while len(tensors) > 1:
+        groups = [tensors[i : i + LARGEST_CONCAT] for i in range(0, len(tensors), LARGEST_CONCAT)]
+        tensors = [node.emit(Concat(axis), *group) if len(group) > 1 else group[0] for group in groups]
+    return tensors[0]
+
+
+@importer("Split")
+def split(node: OnnxNode) -> tuple[str, ...]:
+    """Sizes are an attribute before opset 13, an input since; equal parts without them."""
+    shape = node.shape()
+    axis = node.axis(node.integer("axis", 0), len(shape))
+    size, count = shape[axis], len(node.proto.output)
+    sizes = node.optional_integers(1, "split")
+    if sizes is None:
+        part = -(-size // count)
+        sizes = (*(part,) * (count - 1), size - part * (count - 1))
+    if len(sizes) != count or sum(sizes) != size or min(sizes) < 1:
+        raise Refused(f"parts {list(sizes)} do not make up {size} in {count} outputs")
+    ends = np.cumsum(sizes)
+    return tuple(
+        select(node, node.tensor(), axis, range(int(end) - part, int(end)))
+        for part, end in zip(sizes, ends, strict=True)
+    )
+
+
+@importer("Slice")
+def slice_attributes(node: OnnxNode) -> str:
+    starts, ends = node.integers("starts"), node.integers("ends")
+    if starts is None or ends is None:
+        raise Refused("has no starts or ends")
+    return _slice(node, starts, ends, node.integers("axes"), None)
+
+
+@importer("Slice", since=10)
+def slice_inputs(node: OnnxNode) -> str:
+    starts, ends = (
+        tuple(int(v) for v in node.constant(i, what).ravel()) for i, what in ((1, "start"), (2, "end"))
+    )
+    return _slice(node, starts, ends, node.optional_integers(3, "axes"), node.optional_integers(4, "steps"))
+
+
+def _slice(
+    node: OnnxNode,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    axes: Sequence[int] | None,
+    steps: Sequence[int] | None,
+) -> str:
+    axes = tuple(range(len(starts))) if axes is None else axes
+    steps = (1,) * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise Refused("starts, ends, axes and steps differ in number")
+    tensor = node.tensor()
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        if step == 0:
+            raise Refused("has a step of 0")
+        shape = node.shape_of(tensor)
+        place = node.axis(axis, len(shape))
+        # Python's slices cut out-of-range ends as ONNX does.
+        positions = range(shape[place])[slice(start, None if step < 0 and end < -shape[place] else end, step)]
+        tensor = select(node, tensor, place, positions)
+    return tensor
+
+
+@importer("Gather")
+def gather(node: OnnxNode) -> str:
+    if not node.is_constant(1):
+        raise Refused("takes its indices from the network's input; only constant indices are supported")
+    shape = node.shape()
+    axis = node.axis(node.integer("axis", 0), len(shape))
+    indices = node.constant(1, "indices")
+    if indices.size and (indices.min() < -shape[axis] or indices.max() >= shape[axis]):
+        raise Refused(f"an index leaves an axis of {shape[axis]}")
+    taken = select(node, node.tensor(), axis, (indices.ravel() % shape[axis]).tolist())
+    return node.reshape(taken, (*shape[:axis], *indices.shape, *shape[axis + 1 :]))
+
+
+@importer("Expand")
+def expand(node: OnnxNode) -> str:
+    target = tuple(int(n) for n in node.constant(1, "shape").ravel())
+    return broadcast_to(node, node.tensor(), np.broadcast_shapes(node.shape(), target))
+
+
+def broadcast_to(node: OnnxNode, tensor: str, shape: tuple[int, ...]) -> str:
+    """The tensor repeated to a larger shape, as numpy broadcasts."""
+    own = node.shape_of(tensor)
+    tensor = node.reshape(tensor, (1,) * (len(shape) - len(own)) + own)
+    for axis, size in enumerate(shape):
+        if node.shape_of(tensor)[axis] != size:
+            tensor = select(node, tensor, axis, [0] * size)
+    return tensor
+
+
+@importer("Tile")
+def tile(node: OnnxNode) -> str:
+    repeats = [int(n) for n in node.constant(1, "repeats").ravel()]
+    tensor = node.tensor()
+    if len(repeats) != len(node.shape()):
+        raise Refused(f"{len(repeats)} repeats do not fit {len(node.shape())} axes")
+    for axis, times in enumerate(repeats):
+        tensor = select(node, tensor, axis, list(range(node.shape_of(tensor)[axis])) * times)
+    return tensor
+
+
+def _blocks(node: OnnxNode) -> int:
+    size = node.integer("blocksize", 0)
+    if size < 1 or len(node.shape()) != 4:
+        raise Refused("needs an image and a blocksize of at least 1")
+    return size
+
+
+@importer("DepthToSpace")
+def depth_to_space(node: OnnxNode) -> str:
+    size = _blocks(node)
+    image = node.to_channels_last(node.tensor())
+    _, height, width, channels = node.shape_of(image)
+    if channels % (size * size):
+        raise Refused(f"{channels} channels do not fill blocks of {size}x{size}")
+    depth = channels // (size * size)
+    mode = node.text("mode", "DCR")
+    if mode == "DCR":
+        blocks = node.transpose(
+            node.reshape(image, (1, height, width, size, size, depth)), (0, 1, 3, 2, 4, 5)
+        )
+    elif mode == "CRD":
+        blocks = node.transpose(
+            node.reshape(image, (1, height, width, depth, size, size)), (0, 1, 4, 2, 5, 3)
+        )
+    else:
+        raise Refused(f"mode {mode!r} is unknown")
+    return node.to_channels_first(node.reshape(blocks, (1, height * size, width * size, depth)))
+
+
+@importer("SpaceToDepth")
+def space_to_depth(node: OnnxNode) -> str:
+    size = _blocks(node)
+    image = node.to_channels_last(node.tensor())
+    _, height, width, channels = node.shape_of(image)
+    if height % size or width % size:
+        raise Refused(f"an image of {height}x{width} has no whole blocks of {size}x{size}")
+    split_image = node.reshape(image, (1, height // size, size, width // size, size, channels))
+    blocks = node.transpose(split_image, (0, 1, 3, 2, 4, 5))
+    return node.to_channels_first(
+        node.reshape(blocks, (1, height // size, width // size, size * size * channels))
+    )
