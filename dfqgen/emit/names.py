@@ -35,9 +35,9 @@ def identifier(text: str, fallback: str) -> str:
     word = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:MAX_IDENTIFIER].strip("_")
     if not word:
         return fallback
-    if word[0].isdigit():
-        return f"{fallback}_{word}"
-    if word in RESERVED or word.startswith("dfq") or _TYPE_STEM.fullmatch(word):
+    if word[0].isdigit() or word.startswith("dfq"):
+        return f"{fallback}_{word}"[:MAX_IDENTIFIER].strip("_")
+    if word in RESERVED or _TYPE_STEM.fullmatch(word):
         return f"{word}_{fallback}"
     return word
 

@@ -20,6 +20,14 @@ typedef struct {
 
 DFQ_KERNEL void dfq_add(const dfq_add_t *layer, const int8_t *a, const int8_t *b, int8_t *out)
 {
+    if (layer->los == NULL && layer->his == NULL) {
+        DFQ_UNROLL(4)
+        for (int32_t i = 0; i < layer->elements; i++) {
+            const int32_t acc = a[i] * layer->multiplier_a + b[i] * layer->multiplier_b + layer->offset;
+            out[i] = (int8_t)dfq_clamp(dfq_shift_right(acc, layer->shift), layer->lo, layer->hi);
+        }
+        return;
+    }
     for (int32_t i = 0, c = 0; i < layer->elements; i++) {
         const int32_t acc = a[i] * layer->multiplier_a + b[i] * layer->multiplier_b + layer->offset;
         const int32_t lo = layer->los != NULL ? layer->los[c] : layer->lo;

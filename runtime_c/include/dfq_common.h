@@ -34,6 +34,23 @@
 #define DFQ_LAYER static
 #endif
 
+/* Thumb-1 (Cortex-M0, M0+): only eight registers do arithmetic. */
+#if defined(__thumb__) && !defined(__thumb2__)
+#define DFQ_EIGHT_REGISTERS 1
+#endif
+
+/* Before a loop: the compiler should unroll it that many times. */
+#define DFQ_PRAGMA(text) _Pragma(#text)
+#if defined(DFQ_OPTIMIZE_SIZE)
+#define DFQ_UNROLL(times)
+#elif defined(__clang__)
+#define DFQ_UNROLL(times) DFQ_PRAGMA(clang loop unroll_count(times))
+#elif defined(__GNUC__)
+#define DFQ_UNROLL(times) DFQ_PRAGMA(GCC unroll times)
+#else
+#define DFQ_UNROLL(times)
+#endif
+
 /* Shift right rounding towards minus infinity; `>>` of a negative value is implementation-defined in C99,
  * and every compiler this runs on shifts in the sign. */
 DFQ_INLINE int32_t dfq_shift_right(int32_t value, int32_t bits)
@@ -49,6 +66,13 @@ DFQ_INLINE int32_t dfq_multiply_round(int32_t acc, int32_t multiplier)
 
 DFQ_INLINE int32_t dfq_clamp(int32_t value, int32_t lo, int32_t hi)
 {
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SAT) && !defined(__ARM_FEATURE_MVE)
+    if (lo == INT8_MIN && hi == INT8_MAX) { /* compilers write five instructions */
+        int32_t saturated;
+        __asm__("ssat %0, #8, %1" : "=r"(saturated) : "r"(value));
+        return saturated;
+    }
+#endif
     return value < lo ? lo : value > hi ? hi : value;
 }
 

@@ -5,7 +5,8 @@
  *   out      one int8 for each channel, for each column
  *
  * Blocks of 2 columns x 2 channels in scalar variables: four multiply-accumulates for four loads, and
- * nothing spills on the 13 registers of a Cortex-M3. On a host with AVX2 the same blocks go 16 deep.
+ * nothing spills on the 13 registers of a Cortex-M3 (2.3 instructions a multiply-accumulate, all counted).
+ * A Cortex-M0 has registers for pairs only. On a host with AVX2 the same blocks go 16 deep.
  */
 #ifndef DFQ_MATMUL_H
 #define DFQ_MATMUL_H
@@ -34,6 +35,18 @@ typedef struct {
     int32_t a00, a01, a10, a11;
 } dfq_block_2x2_t;
 
+/* Four multiply-accumulates for four loads. */
+DFQ_INLINE dfq_block_2x2_t dfq_step_2x2(dfq_block_2x2_t acc, const int8_t *x0, const int8_t *x1, const int8_t *w0,
+                                        const int8_t *w1)
+{
+    const int32_t p0 = *x0, p1 = *x1, q0 = *w0, q1 = *w1;
+    acc.a00 += p0 * q0;
+    acc.a01 += p0 * q1;
+    acc.a10 += p1 * q0;
+    acc.a11 += p1 * q1;
+    return acc;
+}
+
 DFQ_INLINE dfq_block_2x2_t dfq_dot_2x2(dfq_block_2x2_t acc, const int8_t *x0, const int8_t *x1, const int8_t *w0,
                                        const int8_t *w1, int32_t depth)
 {
@@ -55,12 +68,14 @@ DFQ_INLINE dfq_block_2x2_t dfq_dot_2x2(dfq_block_2x2_t acc, const int8_t *x0, co
         acc.a11 += dfq_horizontal_sum(v11);
     }
 #endif
+    for (; k + 4 <= depth; k += 4) {
+        acc = dfq_step_2x2(acc, x0 + k, x1 + k, w0 + k, w1 + k);
+        acc = dfq_step_2x2(acc, x0 + k + 1, x1 + k + 1, w0 + k + 1, w1 + k + 1);
+        acc = dfq_step_2x2(acc, x0 + k + 2, x1 + k + 2, w0 + k + 2, w1 + k + 2);
+        acc = dfq_step_2x2(acc, x0 + k + 3, x1 + k + 3, w0 + k + 3, w1 + k + 3);
+    }
     for (; k < depth; k++) {
-        const int32_t p0 = x0[k], p1 = x1[k], q0 = w0[k], q1 = w1[k];
-        acc.a00 += p0 * q0;
-        acc.a01 += p0 * q1;
-        acc.a10 += p1 * q0;
-        acc.a11 += p1 * q1;
+        acc = dfq_step_2x2(acc, x0 + k, x1 + k, w0 + k, w1 + k);
     }
     return acc;
 }
@@ -77,11 +92,74 @@ DFQ_INLINE int32_t dfq_dot(int32_t acc, const int8_t *x, const int8_t *w, int32_
         acc += dfq_horizontal_sum(sum);
     }
 #endif
+    DFQ_UNROLL(4)
     for (; k < depth; k++) {
         acc += (int32_t)x[k] * w[k];
     }
     return acc;
 }
+
+/* Sums of one column and four channels. */
+typedef struct {
+    int32_t a0, a1, a2, a3;
+} dfq_block_1x4_t;
+
+DFQ_INLINE dfq_block_1x4_t dfq_step_1x4(dfq_block_1x4_t acc, const int8_t *x, const int8_t *w, int32_t pitch)
+{
+    const int32_t p = *x;
+    acc.a0 += p * w[0];
+    acc.a1 += p * w[pitch];
+    acc.a2 += p * w[2 * pitch];
+    acc.a3 += p * w[3 * pitch];
+    return acc;
+}
+
+DFQ_INLINE dfq_block_1x4_t dfq_dot_1x4(dfq_block_1x4_t acc, const int8_t *x, const int8_t *w, int32_t depth)
+{
+    int32_t k = 0;
+#if defined(__AVX2__)
+    if (depth >= 16) {
+        __m256i v0 = _mm256_setzero_si256(), v1 = v0, v2 = v0, v3 = v0;
+        for (; k + 16 <= depth; k += 16) {
+            const __m256i p = dfq_widen16(x + k);
+            v0 = _mm256_add_epi32(v0, _mm256_madd_epi16(p, dfq_widen16(w + k)));
+            v1 = _mm256_add_epi32(v1, _mm256_madd_epi16(p, dfq_widen16(w + depth + k)));
+            v2 = _mm256_add_epi32(v2, _mm256_madd_epi16(p, dfq_widen16(w + 2 * depth + k)));
+            v3 = _mm256_add_epi32(v3, _mm256_madd_epi16(p, dfq_widen16(w + 3 * depth + k)));
+        }
+        acc.a0 += dfq_horizontal_sum(v0);
+        acc.a1 += dfq_horizontal_sum(v1);
+        acc.a2 += dfq_horizontal_sum(v2);
+        acc.a3 += dfq_horizontal_sum(v3);
+    }
+#endif
+    for (; k + 4 <= depth; k += 4) {
+        acc = dfq_step_1x4(acc, x + k, w + k, depth);
+        acc = dfq_step_1x4(acc, x + k + 1, w + k + 1, depth);
+        acc = dfq_step_1x4(acc, x + k + 2, w + k + 2, depth);
+        acc = dfq_step_1x4(acc, x + k + 3, w + k + 3, depth);
+    }
+    for (; k < depth; k++) {
+        acc = dfq_step_1x4(acc, x + k, w + k, depth);
+    }
+    return acc;
+}
+
+#if defined(DFQ_EIGHT_REGISTERS)
+/* Two sums that share one operand, the second in the upper word: what fits eight registers. Not inlined, since
+ * the layer around it would take some of them. */
+DFQ_NOINLINE uint64_t dfq_dot_pair(const int8_t *shared, const int8_t *y0, const int8_t *y1, int32_t depth)
+{
+    int32_t a0 = 0, a1 = 0;
+    DFQ_UNROLL(8)
+    for (int32_t k = 0; k < depth; k++) {
+        const int32_t p = shared[k];
+        a0 += y0[k] * p;
+        a1 += y1[k] * p;
+    }
+    return (uint64_t)(uint32_t)a1 << 32 | (uint32_t)a0;
+}
+#endif
 
 /* Two columns, channels first .. first + count of the layer. */
 DFQ_INLINE void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const int8_t *weight,
@@ -93,6 +171,13 @@ DFQ_INLINE void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, con
     const int8_t *w = weight + first * depth;
     const int32_t end = first + count;
     int32_t c = first;
+#if defined(DFQ_EIGHT_REGISTERS)
+    for (; c < end; c++, w += depth) {
+        const uint64_t sums = dfq_dot_pair(w, x0, x1, depth);
+        out0[c] = dfq_requantize(form, bias[c] + (int32_t)(uint32_t)sums, c);
+        out1[c] = dfq_requantize(form, bias[c] + (int32_t)(sums >> 32), c);
+    }
+#endif
     for (; c + 2 <= end; c += 2, w += 2 * depth) {
         dfq_block_2x2_t acc = {bias[c], bias[c + 1], bias[c], bias[c + 1]};
         acc = dfq_dot_2x2(acc, x0, x1, w, w + depth, depth);
@@ -113,7 +198,24 @@ DFQ_INLINE void dfq_matmul_one_column(const int8_t *column, int32_t depth, const
                                       int32_t count, int8_t *out)
 {
     const int8_t *w = weight + first * depth;
-    for (int32_t c = first; c < first + count; c++, w += depth) {
+    const int32_t end = first + count;
+    int32_t c = first;
+#if defined(DFQ_EIGHT_REGISTERS)
+    for (; c + 2 <= end; c += 2, w += 2 * depth) {
+        const uint64_t sums = dfq_dot_pair(column, w, w + depth, depth);
+        out[c] = dfq_requantize(form, bias[c] + (int32_t)(uint32_t)sums, c);
+        out[c + 1] = dfq_requantize(form, bias[c + 1] + (int32_t)(sums >> 32), c + 1);
+    }
+#endif
+    for (; c + 4 <= end; c += 4, w += 4 * depth) {
+        dfq_block_1x4_t acc = {bias[c], bias[c + 1], bias[c + 2], bias[c + 3]};
+        acc = dfq_dot_1x4(acc, column, w, depth);
+        out[c] = dfq_requantize(form, acc.a0, c);
+        out[c + 1] = dfq_requantize(form, acc.a1, c + 1);
+        out[c + 2] = dfq_requantize(form, acc.a2, c + 2);
+        out[c + 3] = dfq_requantize(form, acc.a3, c + 3);
+    }
+    for (; c < end; c++, w += depth) {
         out[c] = dfq_requantize(form, dfq_dot(bias[c], column, w, depth), c);
     }
 }

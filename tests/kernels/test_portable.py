@@ -16,15 +16,19 @@ from tests.kernels.library import KernelLibrary
 from tests.kernels.strategies import Case
 
 # Undefined behaviour stops the test run: these libraries are the sources a microcontroller runs.
-SCALAR = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
-VECTOR = ("-mavx2",)
+SANITIZE = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+VARIANTS = {
+    "scalar": SANITIZE,  # Cortex-M3
+    "eight registers": (*SANITIZE, "-DDFQ_EIGHT_REGISTERS=1"),  # Cortex-M0
+    "vector": ("-mavx2",),
+}
 
 
-@pytest.fixture(scope="module", params=["scalar", "vector"])
+@pytest.fixture(scope="module", params=VARIANTS)
 def library(request: pytest.FixtureRequest) -> KernelLibrary:
     if request.param == "vector" and not _has_avx2():
         pytest.skip("this machine has no AVX2")
-    return KernelLibrary(REGISTRY, Isa.PORTABLE, SCALAR if request.param == "scalar" else VECTOR)
+    return KernelLibrary(REGISTRY, Isa.PORTABLE, VARIANTS[request.param])
 
 
 def _has_avx2() -> bool:

@@ -93,7 +93,7 @@ static const dfq_pointwise_t layer4_layer = {
     .bias = tiny_layer4_bias,
     .requantize = {
         .multipliers = tiny_layer4_multipliers,
-        .zero_point = 36,
+        .zero_point = 61,
         .lo = -128,
         .hi = 127,
     },
@@ -152,8 +152,8 @@ static const dfq_average_pool_t layer6_layer = {
     },
     .multiplier = 1073741824,
     .pre_shift = 0,
-    .in_zero_point = 36,
-    .out_zero_point = 36,
+    .in_zero_point = 61,
+    .out_zero_point = 61,
     .lo = -128,
     .hi = 127,
 };

@@ -60,7 +60,7 @@ static inline void tiny_quantize_input(tiny_t *net, const float *x)
     int8_t *input = tiny_input(net);
     for (int32_t i = 0; i < TINY_INPUT_SIZE; i++) {
         /* Counted from -128, so that truncation rounds down. */
-        const float q = x[i] / TINY_INPUT_SCALE + (0.0f + 128.5f);
+        const float q = x[i] / TINY_INPUT_SCALE + 128.5f;
         input[i] = (int8_t)((q > 0.0f ? q < 255.0f ? (int32_t)q : 255 : 0) - 128);
     }
 }
