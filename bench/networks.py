@@ -1,0 +1,83 @@
+"""Build the MLPerf Tiny networks and MobileNet for a Cortex-M4 and print what came out as a Markdown table.
+
+    python bench/networks.py MODELS_FOLDER [--on cortex-m4 ...]
+
+Every row: flash (constants and code), the arena, instructions an inference on the emulated core, and how
+close the C is to the float network on random inputs of the stated meaning. Bits are checked everywhere.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfqgen import BuildOptions, CompileOptions, InputMeaning, build
+from dfqgen.pipeline import run
+from dfqgen.report.html import count_text, decibel_text, size_text
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A file and what its input means."""
+
+    name: str
+    meaning: InputMeaning
+    emulate: bool = True
+
+
+IMAGE = InputMeaning()
+NETWORKS = (
+    Network("ic01_resnet8", IMAGE),
+    Network("ic01_resnet8-folded", IMAGE),
+    Network("vww01_mobilenetv1_025", InputMeaning(std=(255.0,))),
+    Network("vww01_mobilenetv1_025-folded", InputMeaning(std=(255.0,))),
+    Network("kws01_dscnn", InputMeaning(lo=-150.0, hi=150.0)),
+    Network("ad01_autoencoder", InputMeaning(lo=-60.0, hi=20.0)),
+    Network("mobilenetv1_075_224", InputMeaning((127.5,), (127.5,)), emulate=False),
+    Network("mobilenetv1_075_224-folded", InputMeaning((127.5,), (127.5,)), emulate=False),
+)
+
+
+def row(network: Network, models: Path, targets: list[str], scratch: Path) -> list[str]:
+    """One line of the table."""
+    options = BuildOptions(
+        CompileOptions("cortex-m4", meaning=network.meaning), flash_bytes=8 << 20, ram_bytes=4 << 20
+    )
+    folder = scratch / network.name
+    facts = build(models / f"{network.name}.onnx", folder, options).facts
+    sizes, output = facts["sizes"], facts["comparison"]["outputs"][0]
+    counts = [
+        count_text(run(folder, target)["instructions"]) if network.emulate else "" for target in targets
+    ]
+    return [
+        network.name,
+        count_text(sizes["macs"]),
+        size_text(sizes["weight_bytes"]),
+        size_text(sizes["code_bytes"]),
+        size_text(sizes["arena_bytes"]),
+        *counts,
+        decibel_text(output["sqnr_db"]),
+    ]
+
+
+def main(
+    models: Annotated[Path, typer.Argument(help="The folder of the .onnx files.")],
+    on: Annotated[list[str] | None, typer.Option(help="Targets to emulate.")] = None,
+) -> None:
+    """Print the table."""
+    targets = on or ["cortex-m4"]
+    head = ["network", "MACs", "constants", "code", "arena", *(f"instructions, {t}" for t in targets), "SQNR"]
+    print("| " + " | ".join(head) + " |")
+    print("|---" + "|--:" * (len(head) - 1) + "|")
+    with tempfile.TemporaryDirectory() as scratch:
+        for network in NETWORKS:
+            if (models / f"{network.name}.onnx").is_file():
+                print("| " + " | ".join(row(network, models, targets, Path(scratch))) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
