@@ -119,5 +119,10 @@ class DspPaddedFullyConnectedKernel(DspFullyConnectedKernel):
         return super().cost(op, inputs, output) + inputs[0].elements
 
 
-for _kernel in (DspConv2DKernel(), DspPointwiseKernel(), DspFullyConnectedKernel(), DspPaddedFullyConnectedKernel()):
+for _kernel in (
+    DspConv2DKernel(),
+    DspPointwiseKernel(),
+    DspFullyConnectedKernel(),
+    DspPaddedFullyConnectedKernel(),
+):
     REGISTRY.add(_kernel)

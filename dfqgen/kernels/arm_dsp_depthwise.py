@@ -42,7 +42,7 @@ class DspDepthwise3x3Kernel(Kernel[QConv2D]):
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         x = inputs[0]
         form = op.requantize
-        bounds = bounds_code("bounds", form.lo, form.hi)
+        bounds = bounds_code(form.lo, form.hi)
         stream = pack_depthwise3x3(rows_of(op))
         fields = (
             Field("stream", "weight"),

@@ -68,7 +68,7 @@ def rows_of(op: QConv2D) -> Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatmulCode:
-    """Designators of the member `matmul` (dfq_dsp_matmul_t) and the constants they point to."""
+    """The fields `matmul` (dfq_dsp_matmul_t) and `bounds`, and the constants they point to."""
 
     fields: tuple[Field, ...]
     arrays: tuple[ConstArray, ...]
@@ -81,18 +81,17 @@ def matmul_code(op: QConv2D) -> MatmulCode:
     rows = rows_of(op)
     paired = can_pair(rows)
     depth = round_up(rows.weight.shape[1], 4)
-    bounds = bounds_code("matmul.bounds", form.lo, form.hi)
-    fields = (
-        Field("matmul.stream", "weight"),
-        Field("matmul.depth", depth),
-        Field("matmul.out_channels", op.out_channels),
-        Field("matmul.zero_point", form.zero_point),
-        *(() if paired else (Field("matmul.plain", 1), Field("matmul.pre_shift", rows.pre_shift))),
-        *bounds.fields,
+    bounds = bounds_code(form.lo, form.hi)
+    members = (
+        Field("stream", "weight"),
+        Field("depth", depth),
+        Field("out_channels", op.out_channels),
+        Field("zero_point", form.zero_point),
+        *(() if paired else (Field("plain", 1), Field("pre_shift", rows.pre_shift))),
     )
     comment = "biases, weights in blocks of four channels, multipliers"
     stream = ConstArray("weight", pack_stream(rows, paired=paired), comment)
-    return MatmulCode(fields, (stream, *bounds.arrays), depth)
+    return MatmulCode((Field("matmul", members), *bounds.fields), (stream, *bounds.arrays), depth)
 
 
 def can_pair(rows: Rows) -> bool:
@@ -132,25 +131,25 @@ def wrap_int32(values: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundsCode:
-    """Designators of a dfq_dsp_bounds_t, and its tables."""
+    """The field `bounds` (dfq_dsp_bounds_t) of a clamp narrower than int8, and its tables."""
 
     fields: tuple[Field, ...]
     arrays: tuple[ConstArray, ...]
 
 
-def bounds_code(member: str, lo: Array, hi: Array) -> BoundsCode:
+def bounds_code(lo: Array, hi: Array) -> BoundsCode:
     """Kernels saturate to int8; only what is left to clamp becomes code and tables."""
     if is_int8_range(lo, hi):
         return BoundsCode((), ())
-    fields = [Field(f"{member}.narrow", 1)]
+    members = [Field("narrow", 1)]
     arrays = []
     for name, values in (("lo", lo), ("hi", hi)):
         if np.all(values == values[0]):
-            fields.append(Field(f"{member}.{name}", int(values[0])))
+            members.append(Field(name, int(values[0])))
         else:
             arrays.append(ConstArray(f"{name}s", values.astype(np.int8)))
-            fields.append(Field(f"{member}.{name}s", f"{name}s"))
-    return BoundsCode(tuple(fields), tuple(arrays))
+            members.append(Field(f"{name}s", f"{name}s"))
+    return BoundsCode((Field("bounds", tuple(members)),), tuple(arrays))
 
 
 def is_int8_range(lo: Array, hi: Array) -> bool:

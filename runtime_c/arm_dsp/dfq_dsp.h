@@ -291,13 +291,23 @@ DFQ_INLINE uint32_t dfq_dsp_min(uint32_t a, uint32_t b)
 
 #endif
 
-/* The output bounds of a layer that are narrower than int8: one pair, or one a channel. `none` true costs nothing. */
+/* The bounds of a layer's outputs: one pair, or one a channel. */
 typedef struct {
     const int8_t *los; /* [channels], or NULL: lo for all */
     const int8_t *his;
     int32_t lo, hi;
     int32_t narrow; /* 0: the bounds are those of int8 */
 } dfq_dsp_bounds_t;
+
+/* What every layer with a weight stream has; see dfq_dsp_matmul.h. */
+typedef struct {
+    const int32_t *stream;
+    int32_t depth; /* inputs of a dot product, rounded up to a multiple of 4 */
+    int32_t out_channels;
+    int32_t zero_point;
+    int32_t plain;     /* 1: plain form */
+    int32_t pre_shift; /* plain form only */
+} dfq_dsp_matmul_t;
 
 DFQ_NOINLINE void dfq_dsp_clamp_pixels(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
 {

@@ -17,6 +17,7 @@
 
 typedef struct {
     dfq_dsp_matmul_t matmul;
+    dfq_dsp_bounds_t bounds;
     int32_t in_height, in_width, in_channels;
     int32_t out_height, out_width;
     int32_t kernel_height, kernel_width;
@@ -188,7 +189,7 @@ DFQ_KERNEL void dfq_dsp_conv2d(const dfq_dsp_conv2d_t *layer, const int8_t *x, i
             dfq_dsp_gather_one(layer, x, windows[0], columns);
             dfq_dsp_gather_one(layer, x, windows[1], columns + 1);
         }
-        dfq_dsp_matmul_pair(matmul, columns, &args, y, y + second * matmul->out_channels);
+        dfq_dsp_matmul_pair(matmul, &layer->bounds, columns, &args, y, y + second * matmul->out_channels);
         y += 2 * matmul->out_channels;
     }
 }

@@ -511,7 +511,7 @@ DFQ_NOINLINE void dfq_dsp_pair_all(const dfq_dsp_depthwise3x3_t *layer, const in
     }
 }
 
-DFQ_NOINLINE void dfq_dsp_depthwise3x3(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+DFQ_KERNEL void dfq_dsp_depthwise3x3(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
 {
     const int32_t columns = layer->out_width + 2;
     const int32_t row = layer->out_width * layer->channels;
@@ -535,7 +535,7 @@ DFQ_NOINLINE void dfq_dsp_depthwise3x3(const dfq_dsp_depthwise3x3_t *layer, cons
     }
 }
 
-DFQ_NOINLINE void dfq_dsp_depthwise3x3_stride2(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+DFQ_KERNEL void dfq_dsp_depthwise3x3_stride2(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
 {
     const int32_t columns = 2 * layer->out_width + 1;
     const int32_t count = dfq_min(layer->in_width, columns - layer->pad_left);

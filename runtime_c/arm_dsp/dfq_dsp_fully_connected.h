@@ -14,6 +14,7 @@
 
 typedef struct {
     dfq_dsp_matmul_t matmul;
+    dfq_dsp_bounds_t bounds;
     int32_t in_channels;
 } dfq_dsp_fully_connected_t;
 
@@ -28,7 +29,7 @@ DFQ_KERNEL void dfq_dsp_fully_connected(const dfq_dsp_fully_connected_t *layer, 
     } else {
         dfq_dsp_matmul_1x4_paired(x, &args, y);
     }
-    dfq_dsp_clamp(&matmul->bounds, y, 1, matmul->out_channels);
+    dfq_dsp_clamp(&layer->bounds, y, 1, matmul->out_channels);
 }
 
 /* The same with an input that ends inside a word: its padding meets zero weights. */

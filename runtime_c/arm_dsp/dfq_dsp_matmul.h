@@ -23,17 +23,6 @@
 
 #include "dfq_dsp.h"
 
-/* The members that every layer with a weight stream has. */
-typedef struct {
-    const int32_t *stream;
-    int32_t depth;        /* inputs of a dot product, rounded up to a multiple of 4 */
-    int32_t out_channels;
-    int32_t zero_point;
-    int32_t plain;        /* 1: plain form */
-    int32_t pre_shift;    /* plain form only */
-    dfq_dsp_bounds_t bounds;
-} dfq_dsp_matmul_t;
-
 /* What the assembly reads, in this order. */
 typedef struct {
     const void *x_end;        /* end of the activations */
@@ -458,7 +447,7 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_pair_args(const dfq_dsp_matmul_t *layer
 }
 
 /* All outputs of two pixels. `y1` may be `y0`. */
-DFQ_INLINE void dfq_dsp_matmul_pair(const dfq_dsp_matmul_t *layer, const dfq_word_t *columns,
+DFQ_INLINE void dfq_dsp_matmul_pair(const dfq_dsp_matmul_t *layer, const dfq_dsp_bounds_t *bounds, const dfq_word_t *columns,
                                     const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
 {
     if (layer->plain) {
@@ -466,9 +455,9 @@ DFQ_INLINE void dfq_dsp_matmul_pair(const dfq_dsp_matmul_t *layer, const dfq_wor
     } else {
         dfq_dsp_matmul_2x4_paired(columns, args, y0, y1);
     }
-    dfq_dsp_clamp(&layer->bounds, y0, 1, layer->out_channels);
+    dfq_dsp_clamp(bounds, y0, 1, layer->out_channels);
     if (y1 != y0) {
-        dfq_dsp_clamp(&layer->bounds, y1, 1, layer->out_channels);
+        dfq_dsp_clamp(bounds, y1, 1, layer->out_channels);
     }
 }
 

@@ -16,6 +16,7 @@
 
 typedef struct {
     dfq_dsp_matmul_t matmul;
+    dfq_dsp_bounds_t bounds;
     int32_t pixels;
 } dfq_dsp_pointwise_t;
 
@@ -29,7 +30,7 @@ DFQ_KERNEL void dfq_dsp_pointwise(const dfq_dsp_pointwise_t *layer, const int8_t
         /* A single last pixel is computed twice, to one place. */
         const int32_t second = pixel + 1 < layer->pixels ? 1 : 0;
         dfq_dsp_widen_pair(columns, x, x + second * in_channels, in_channels);
-        dfq_dsp_matmul_pair(matmul, columns, &args, y, y + second * matmul->out_channels);
+        dfq_dsp_matmul_pair(matmul, &layer->bounds, columns, &args, y, y + second * matmul->out_channels);
         x += 2 * in_channels;
         y += 2 * matmul->out_channels;
     }
