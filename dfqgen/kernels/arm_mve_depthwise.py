@@ -23,12 +23,13 @@ LINE_BYTES = 32
 
 
 def pack_weight(weight: Array) -> Array:
-    """weight [channels, height, width, 1] as [channels][height / 4][width][4 rows], int8."""
+    """weight [channels, height, width, 1] as [channels][height / 4][width][4 rows] and 4 zeros, int8."""
     channels, height, width, _ = weight.shape
     padded = np.zeros((channels, round_up(height, WORD), width), np.int8)
     padded[:, :height] = weight[..., 0]
     groups = padded.reshape(channels, -1, WORD, width).transpose(0, 1, 3, 2)
-    return np.ascontiguousarray(groups).reshape(-1)
+    # The kernel loads 16 bytes of 3x3 weights and uses 12.
+    return np.concatenate([groups.reshape(-1), np.zeros(4, np.int8)])
 
 
 class MveDepthwiseKernel(Kernel[QConv2D]):
@@ -95,7 +96,7 @@ class MveDepthwiseKernel(Kernel[QConv2D]):
     def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
         rows, channels = output.shape[1], op.out_channels
         vectors = self.row_groups(op) * -(-op.kernel[1] // WORD)
-        simple = op.stride[1] == 2 and vectors == 1
+        simple = op.stride[1] == 2 and op.kernel[1] == 3 and vectors == 1
         group = 19.0 if simple else 2 * (vectors * 22.0 + 25)
         finish = 19.0 + 2.0 * is_narrow(op.requantize)
         channel = 30.0 + self.groups(output) * (group + finish)

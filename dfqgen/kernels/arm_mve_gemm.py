@@ -75,13 +75,8 @@ def linear_code(
         channel_array("multipliers", multiplier, "int32"),
     ]
     if is_narrow(form):
-        fields.append(Field("narrow", 1))
-        for one, table, values in (("lo", "los", form.lo), ("hi", "his", form.hi)):
-            if np.all(values == values[0]):
-                fields.append(Field(one, int(values[0])))
-            else:
-                fields.append(Field(table, table))
-                arrays.append(channel_array(table, values, "int8"))
+        fields += [Field("los", "los"), Field("his", "his")]
+        arrays += [channel_array("los", form.lo, "int8"), channel_array("his", form.hi, "int8")]
     return Field("linear", tuple(fields)), tuple(arrays)
 
 

@@ -22,8 +22,8 @@
  *
  *     clamp(zero_point + (((acc + bias) << pre_shift) * multiplier + 2^31 >> 32), lo, hi)
  *
- * bias holds (bias << pre_shift). Bounds: `narrow` 0 means those of int8; else los, his [channels] or, where
- * these are NULL, lo and hi for all. Each kernel says how weight, bias and multipliers are packed.
+ * bias holds (bias << pre_shift). los and his [channels] are NULL where the bounds are those of int8.
+ * Each kernel says how weight, bias and multipliers are packed.
  */
 typedef struct {
     const int8_t *weight;
@@ -35,9 +35,6 @@ typedef struct {
     int32_t channels;
     int32_t pre_shift;
     int32_t zero_point;
-    int32_t narrow;
-    int32_t lo;
-    int32_t hi;
 } dfq_mve_linear_t;
 
 /* One accumulator; `index` is its place in bias and multipliers. */
@@ -45,32 +42,17 @@ DFQ_INLINE int8_t dfq_mve_requantize(const dfq_mve_linear_t *linear, int32_t acc
 {
     const int32_t sum = acc * (int32_t)((uint32_t)1 << linear->pre_shift) + linear->bias[index];
     const int32_t value = dfq_multiply_round(sum, linear->multipliers[index]) + linear->zero_point;
-    const int32_t lo = !linear->narrow ? INT8_MIN : linear->los != NULL ? linear->los[channel] : linear->lo;
-    const int32_t hi = !linear->narrow ? INT8_MAX : linear->his != NULL ? linear->his[channel] : linear->hi;
+    const int32_t lo = linear->los != NULL ? linear->los[channel] : INT8_MIN;
+    const int32_t hi = linear->his != NULL ? linear->his[channel] : INT8_MAX;
     return (int8_t)dfq_clamp(value, lo, hi);
 }
 
-#if DFQ_MVE
-
-/* Narrow two vectors of int32 into one of int16 with saturation, lanes alternating: e0 o0 e1 o1 ... */
-DFQ_INLINE int16x8_t dfq_mve_narrow_32(int32x4_t even, int32x4_t odd)
-{
-    return vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(even), even), odd);
-}
-
-DFQ_INLINE int8x16_t dfq_mve_narrow_16(int16x8_t even, int16x8_t odd)
-{
-    return vqmovntq_s16(vqmovnbq_s16(vreinterpretq_s8_s16(even), even), odd);
-}
-
-/* Accumulators that still want their pre-shift; rare, so out of the way of the others. */
-DFQ_NOINLINE void dfq_mve_shift(int32_t *acc, int32_t count, int32_t pre_shift)
-{
-    for (int32_t i = 0; i < count; i += 4) {
-        vstrwq_s32(acc + i, vshlq_r_s32(vldrwq_s32(acc + i), pre_shift));
-    }
-}
-
+/* A function written wholly in assembly, called by the AAPCS with a pointer to its operands. Without noipa GCC
+ * would draw conclusions from a body it cannot read. */
+#if DFQ_MVE && defined(__clang__)
+#define DFQ_MVE_NAKED static DFQ_UNUSED __attribute__((naked, noinline))
+#else
+#define DFQ_MVE_NAKED static DFQ_UNUSED __attribute__((naked, noinline, noipa))
 #endif
 
 /* Copy `count` bytes; the buffers do not overlap. */

@@ -2,6 +2,7 @@
  *
  *   x        [in_height][in_width][channels]
  *   weight   [channels][groups][kernel_width][4 rows]; group g holds kernel rows 4 g .. 4 g + 3, zeros after the last
+ *            and four bytes more, which are read
  *   bias, multipliers  [channels]
  *   out      [out_height][out_width][channels]
  *
@@ -104,39 +105,192 @@ DFQ_INLINE int32_t dfq_mve_depthwise_columns(const dfq_mve_depthwise_t *layer)
 
 #if DFQ_MVE
 
-/* Accumulators [group][2][4] of channel c become int8. A group is 4 columns of two output rows (`two_rows`), or
- * 8 pixels of one row, even ones first; `places` are their distances from `out`. */
-DFQ_INLINE void dfq_mve_depthwise_finish(const dfq_mve_depthwise_t *layer, int32_t c, int32_t *acc, int32_t groups,
-                                         bool two_rows, int32_t rows, uint16x8_t places, int8_t *out)
+/* What the assembly works on: some channels of a pass. Pointers move from channel to channel. */
+typedef struct {
+    const int8_t *weight;       /* 0 */
+    const int32_t *bias;        /* 4 */
+    const int32_t *multipliers; /* 8 */
+    int32_t count;              /* 12: channels */
+    int32_t groups;             /* 16: of eight results */
+    int32_t *line;              /* 20: accumulators [group][2][4] */
+    int32_t zero_point;         /* 24 */
+    int8_t *out;                /* 28 */
+    int32_t out_step;           /* 32: bytes from group to group */
+    int32_t mask;               /* 36: predicates, of all groups but the last */
+    int32_t mask_last;          /* 40: and of the last */
+    int32_t special;            /* 44: pre-shift or bounds */
+    int32_t pre_shift;          /* 48 */
+    const int8_t *los;          /* 52 */
+    const int8_t *his;          /* 56 */
+    int32_t unused;             /* 60 */
+    uint32_t words[4];          /* 64: addresses of the first patch's words, one patch too low */
+    uint16_t places[8];         /* 80: where a group's results go, even lanes from the first vector of the line */
+} dfq_mve_depthwise_job_t;
+
+/* q0 and r0 = the weights of a 3x3 kernel, [4 columns][4 rows], and zero; q4 the words' addresses. */
+#define DFQ_MVE_DW_WEIGHTS                \
+    "movs r0, #0\n\t"                     \
+    "vldrb.8 q0, [r5], #12\n\t"           \
+    "vmov q4, q7\n\t"                     \
+    "vmov.32 q0[3], r0\n\t"
+
+/* A 4x4 patch gives 2x2 outputs: the weights as they are, a column to the right, a row down, both. */
+#define DFQ_MVE_DW_PATCHES                \
+    DFQ_MVE_DW_WEIGHTS                    \
+    "vmov q1, q0\n\t"                     \
+    "vshl.i32 q2, q0, #8\n\t"             \
+    "vshlc q1, r0, #32\n\t"               \
+    "vshl.i32 q3, q1, #8\n\t"             \
+    "2:\n\t"                              \
+    "vldrw.u32 q5, [q4, #128]!\n\t"       \
+    "vmladav.s8 r0, q5, q0\n\t"           \
+    "vmladav.s8 r2, q5, q1\n\t"           \
+    "vldrw.u32 q6, [q4, #128]!\n\t"       \
+    "vmladav.s8 r8, q5, q2\n\t"           \
+    "vmladav.s8 r10, q5, q3\n\t"          \
+    "vmladav.s8 r4, q6, q0\n\t"           \
+    "vmladav.s8 r6, q6, q1\n\t"           \
+    "vmladav.s8 r12, q6, q2\n\t"          \
+    "vmladav.s8 lr, q6, q3\n\t"           \
+    "subs r1, #1\n\t"                     \
+    "stmia r3!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t" \
+    "bne 2b\n\t"
+
+/* At stride 2 a patch is one output; even ones go to the first vector. */
+#define DFQ_MVE_DW_WINDOW(acc, q) "vldrw.u32 " q ", [q4, #128]!\n\tvmladav.s8 " acc ", " q ", q0\n\t"
+#define DFQ_MVE_DW_WINDOWS                \
+    DFQ_MVE_DW_WEIGHTS                    \
+    "2:\n\t"                              \
+    DFQ_MVE_DW_WINDOW("r0", "q5") DFQ_MVE_DW_WINDOW("r8", "q6") DFQ_MVE_DW_WINDOW("r2", "q5")  \
+    DFQ_MVE_DW_WINDOW("r10", "q6") DFQ_MVE_DW_WINDOW("r4", "q5") DFQ_MVE_DW_WINDOW("r12", "q6") \
+    DFQ_MVE_DW_WINDOW("r6", "q5") DFQ_MVE_DW_WINDOW("lr", "q6")                                 \
+    "subs r1, #1\n\t"                     \
+    "stmia r3!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t" \
+    "bne 2b\n\t"
+
+/* A group becomes bytes. */
+#define DFQ_MVE_DW_GROUP(saturate)        \
+    "vldrw.32 q0, [r3], #16\n\t"          \
+    "vldrw.32 q1, [r3], #16\n\t"          \
+    "vadd.i32 q0, q0, r0\n\t"             \
+    "vadd.i32 q1, q1, r0\n\t"             \
+    "vrmulh.s32 q0, q0, q3\n\t"           \
+    "vrmulh.s32 q1, q1, q3\n\t"           \
+    "vqmovnb.s32 q0, q0\n\t"              \
+    "vqmovnt.s32 q0, q1\n\t"              \
+    "vqadd.s16 q0, q0, r4\n\t" saturate   \
+    "vpst\n\t"                            \
+    "vstrbt.16 q0, [r6, q6]\n\t"          \
+    "add r6, r8\n\t"
+#define DFQ_MVE_DW_GROUPS(saturate)       \
+    "wls lr, r1, 4f\n\t"                  \
+    "3:\n\t" DFQ_MVE_DW_GROUP(saturate)   \
+    "le lr, 3b\n\t"                       \
+    "4:\n\t"                              \
+    "vmsr p0, r12\n\t" DFQ_MVE_DW_GROUP(saturate)
+
+/* `sums` fills the line of a channel: r1 groups, r3 line, r5 weights. Between channels r5 weights, r7 bias,
+ * r9 multipliers, r11 job, q7 words. */
+#define DFQ_MVE_DEPTHWISE(name, sums)                                                 \
+    DFQ_MVE_NAKED void name(DFQ_UNUSED dfq_mve_depthwise_job_t *job)                  \
+    {                                                                                 \
+        __asm__ volatile("push {r3-r11, lr}\n\t"                                      \
+                         "vpush {d8-d15}\n\t"                                         \
+                         "mov r11, r0\n\t"                                            \
+                         "ldm r11, {r5, r7, r9}\n\t"                                  \
+                         "vldrw.32 q7, [r11, #64]\n\t"                                \
+                         "1:\n\t"                                                     \
+                         "ldrd r1, r3, [r11, #16]\n\t" sums                           \
+                         "add r12, r11, #16\n\t"                                      \
+                         "ldm r12, {r1, r3, r4, r6, r8, r10, r12}\n\t"                \
+                         "adds r2, r6, #1\n\t"                                        \
+                         "str r2, [r11, #28]\n\t"                                     \
+                         "movs r2, #4\n\t"                                            \
+                         "vadd.i32 q7, q7, r2\n\t"                                    \
+                         "vldrw.32 q6, [r11, #80]\n\t"                                \
+                         "ldr r0, [r7], #4\n\t"                                       \
+                         "ldr r2, [r9], #4\n\t"                                       \
+                         "vmsr p0, r10\n\t"                                           \
+                         "vdup.32 q3, r2\n\t"                                         \
+                         "subs r1, #1\n\t"                                            \
+                         "ldr r2, [r11, #44]\n\t"                                     \
+                         "cbnz r2, 5f\n\t"                                            \
+                         DFQ_MVE_DW_GROUPS("vqmovnb.s16 q0, q0\n\t")                  \
+                         "b 9f\n\t"                                                   \
+                         "5:\n\t"                                                     \
+                         "ldr r2, [r11, #48]\n\t"                                     \
+                         "adds r10, r1, #1\n\t"                                       \
+                         "lsls r10, r10, #1\n\t"                                      \
+                         "dls lr, r10\n\t"                                            \
+                         "mov r10, r3\n\t"                                            \
+                         "6:\n\t"                                                     \
+                         "vldrw.32 q0, [r10]\n\t"                                     \
+                         "vshl.s32 q0, r2\n\t"                                        \
+                         "vstrw.32 q0, [r10], #16\n\t"                                \
+                         "le lr, 6b\n\t"                                              \
+                         "ldr r2, [r11, #52]\n\t"                                     \
+                         "ldrsb lr, [r2], #1\n\t"                                     \
+                         "str r2, [r11, #52]\n\t"                                     \
+                         "vdup.16 q4, lr\n\t"                                         \
+                         "ldr r2, [r11, #56]\n\t"                                     \
+                         "ldrsb lr, [r2], #1\n\t"                                     \
+                         "str r2, [r11, #56]\n\t"                                     \
+                         "vdup.16 q5, lr\n\t"                                         \
+                         DFQ_MVE_DW_GROUPS("vmax.s16 q0, q0, q4\n\tvmin.s16 q0, q0, q5\n\t") \
+                         "9:\n\t"                                                     \
+                         "ldr r2, [r11, #12]\n\t"                                     \
+                         "subs r2, #1\n\t"                                            \
+                         "str r2, [r11, #12]\n\t"                                     \
+                         "bne 1b\n\t"                                                 \
+                         "vpop {d8-d15}\n\t"                                          \
+                         "pop {r3-r11, pc}");                                         \
+    }
+
+DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_patches, DFQ_MVE_DW_PATCHES)
+DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_windows, DFQ_MVE_DW_WINDOWS)
+DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_finish, "")
+
+/* A job for `count` channels from c of `rows` output rows at `out`; two rows give groups of 4 columns, one row of 8. */
+DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_mve_depthwise_t *layer,
+                                      const int8_t *strip, int32_t *line, int32_t c, int32_t count, int32_t pass_rows,
+                                      int32_t rows, int8_t *out)
 {
+    static const int8_t bounds[2][16] = {
+        {INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN,
+         INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN},
+        {INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX,
+         INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX}};
     const dfq_mve_linear_t *linear = &layer->linear;
-    const int32_t bias = linear->bias[c];
-    const int32x4_t multipliers = vdupq_n_s32(linear->multipliers[c]);
-    const int16_t zero_point = (int16_t)linear->zero_point;
-    const int16x8_t lo = vdupq_n_s16((int16_t)(!linear->narrow ? INT8_MIN : linear->los != NULL ? linear->los[c] : linear->lo));
-    const int16x8_t hi = vdupq_n_s16((int16_t)(!linear->narrow ? INT8_MAX : linear->his != NULL ? linear->his[c] : linear->hi));
-    const int32_t width = two_rows ? 4 : 8;
-    const int32_t step = width * layer->linear.channels;
-    int32_t left = layer->out_width;
-    if (linear->pre_shift != 0) {
-        dfq_mve_shift(acc, 8 * groups, linear->pre_shift);
-    }
-    int32_t whole = two_rows && rows < 2 ? 0 : left / width;
-    left -= whole * width;
-    for (; whole > 0; whole--, acc += 8, out += step) {
-        const int32x4_t a = vrmulhq_s32(vaddq_n_s32(vldrwq_s32(acc), bias), multipliers);
-        const int32x4_t b = vrmulhq_s32(vaddq_n_s32(vldrwq_s32(acc + 4), bias), multipliers);
-        const int16x8_t value = vqaddq_n_s16(dfq_mve_narrow_32(a, b), zero_point);
-        vstrbq_scatter_offset_s16(out, places, vminq_s16(vmaxq_s16(value, lo), hi));
-    }
-    for (; left > 0; left -= width, acc += 8, out += step) {
+    const int32_t channels = linear->channels;
+    const int32_t width = pass_rows == 2 ? 4 : 8;
+    const uint32_t last = (uint32_t)((layer->out_width - 1) % width + 1);
+    const uint16x8_t index = vidupq_n_u16(0, 1);
+    job->weight = linear->weight + 12 * c;
+    job->bias = linear->bias + c;
+    job->multipliers = linear->multipliers + c;
+    job->count = count;
+    job->groups = (layer->out_width + width - 1) / width;
+    job->line = line;
+    job->zero_point = linear->zero_point;
+    job->out = out + c;
+    job->out_step = width * channels;
+    job->pre_shift = linear->pre_shift;
+    job->special = linear->pre_shift != 0 || linear->los != NULL;
+    job->los = linear->los != NULL ? linear->los + c : bounds[0];
+    job->his = linear->his != NULL ? linear->his + c : bounds[1];
+    vstrwq_u32(job->words, vaddq_n_u32(vmulq_n_u32(vidupq_n_u32(0, 1), 64u * (uint32_t)layer->dilation_x),
+                                       (uint32_t)(uintptr_t)strip - 128u));
+    if (pass_rows == 2) {
         /* Lanes of the second row are the odd ones. */
-        const mve_pred16_t lanes = !two_rows ? vctp16q((uint32_t)left)
-                                             : (mve_pred16_t)(vctp32q((uint32_t)left) & (rows < 2 ? 0x3333 : 0xFFFF));
-        const int32x4_t a = vrmulhq_s32(vaddq_n_s32(vldrwq_s32(acc), bias), multipliers);
-        const int32x4_t b = vrmulhq_s32(vaddq_n_s32(vldrwq_s32(acc + 4), bias), multipliers);
-        const int16x8_t value = vqaddq_n_s16(dfq_mve_narrow_32(a, b), zero_point);
-        vstrbq_scatter_offset_p_s16(out, places, vminq_s16(vmaxq_s16(value, lo), hi), lanes);
+        job->mask = rows == 2 ? 0xFFFF : 0x3333;
+        job->mask_last = ((1 << (4 * last)) - 1) & job->mask;
+        vstrhq_u16(job->places,
+                   vaddq_u16(vmulq_n_u16(vshrq_n_u16(index, 1), (uint16_t)channels),
+                             vmulq_n_u16(vandq_u16(index, vdupq_n_u16(1)), (uint16_t)(layer->out_width * channels))));
+    } else {
+        job->mask = 0xFFFF;
+        job->mask_last = (1 << (2 * last)) - 1;
+        vstrhq_u16(job->places, vmulq_n_u16(index, (uint16_t)channels));
     }
 }
 
@@ -144,72 +298,18 @@ DFQ_INLINE void dfq_mve_depthwise_finish(const dfq_mve_depthwise_t *layer, int32
 DFQ_NOINLINE void dfq_mve_depthwise_3x3_block(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t *line,
                                               int32_t c, int32_t count, int32_t rows, int8_t *out)
 {
-    const int32_t groups = (layer->out_width + 3) >> 2;
-    const uint16x8_t index = vidupq_n_u16(0, 1);
-    const uint16x8_t places =
-        vaddq_u16(vmulq_n_u16(vshrq_n_u16(index, 1), (uint16_t)layer->linear.channels),
-                  vmulq_n_u16(vandq_u16(index, vdupq_n_u16(1)), (uint16_t)(layer->out_width * layer->linear.channels)));
-    /* Addresses of a patch's four words, one patch (two columns of 64 bytes) before the first. */
-    uint32x4_t words = vaddq_n_u32(vmulq_n_u32(vidupq_n_u32(0, 1), 64u), (uint32_t)(uintptr_t)strip - 128u);
-    for (; count > 0; count--, c++) {
-        /* Weights [3 columns][4 rows] and the same one column right, one row down, both. */
-        const uint32x4_t w00 = vreinterpretq_u32_s8(vldrbq_z_s8(layer->linear.weight + 12 * c, vctp8q(12)));
-        uint32_t carry = 0;
-        const uint32x4_t w01 = vshlcq_u32(w00, &carry, 32);
-        const uint32x4_t w10 = vshlq_n_u32(w00, 8);
-        const uint32x4_t w11 = vshlq_n_u32(w01, 8);
-        uint32x4_t at = words;
-        int32_t *acc = line;
-        int32_t left = groups;
-        __asm__ volatile("1:\n\t"
-                         "vldrw.u32 q0, [%q[at], #128]!\n\t"
-                         "vmladav.s8 r0, q0, %q[w00]\n\t"
-                         "vmladav.s8 r2, q0, %q[w01]\n\t"
-                         "vldrw.u32 q1, [%q[at], #128]!\n\t"
-                         "vmladav.s8 r8, q0, %q[w10]\n\t"
-                         "vmladav.s8 r10, q0, %q[w11]\n\t"
-                         "vmladav.s8 r4, q1, %q[w00]\n\t"
-                         "vmladav.s8 r6, q1, %q[w01]\n\t"
-                         "vmladav.s8 r12, q1, %q[w10]\n\t"
-                         "vmladav.s8 lr, q1, %q[w11]\n\t"
-                         "subs %[left], #1\n\t"
-                         "stmia %[acc]!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t"
-                         "bne 1b\n\t"
-                         : [at] "+&w"(at), [acc] "+&r"(acc), [left] "+&r"(left)
-                         : [w00] "w"(w00), [w01] "w"(w01), [w10] "w"(w10), [w11] "w"(w11)
-                         : "r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr", "q0", "q1", "cc", "memory");
-        dfq_mve_depthwise_finish(layer, c, line, groups, true, rows, places, out + c);
-        words = vaddq_n_u32(words, 4u);
-    }
+    dfq_mve_depthwise_job_t job;
+    dfq_mve_depthwise_job(&job, layer, strip, line, c, count, 2, rows, out);
+    dfq_mve_depthwise_patches(&job);
 }
 
-/* The same for one output row at stride_x 2, when the kernel has at most four rows and columns. */
+/* The same for one output row at stride_x 2, when the kernel has three columns and at most four rows. */
 DFQ_NOINLINE void dfq_mve_depthwise_stride_2_block(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t *line,
                                                    int32_t c, int32_t count, int8_t *out)
 {
-    const int32_t groups = (layer->out_width + 7) >> 3;
-    const int32_t taps = 4 * layer->kernel_width;
-    const uint16x8_t places = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)layer->linear.channels);
-    uint32x4_t words = vaddq_n_u32(vmulq_n_u32(vidupq_n_u32(0, 1), 64u * (uint32_t)layer->dilation_x),
-                                   (uint32_t)(uintptr_t)strip - 128u);
-    for (; count > 0; count--, c++) {
-        const int8x16_t w = vldrbq_z_s8(layer->linear.weight + taps * c, vctp8q((uint32_t)taps));
-        uint32x4_t at = words;
-        int32_t *acc = line;
-        int32_t left = groups;
-#define DFQ_MVE_WINDOW(acc, q) "vldrw.u32 " q ", [%q[at], #128]!\n\tvmladav.s8 " acc ", " q ", %q[w]\n\t"
-        __asm__ volatile("1:\n\t" DFQ_MVE_WINDOW("r0", "q0") DFQ_MVE_WINDOW("r8", "q1") DFQ_MVE_WINDOW("r2", "q0")
-                             DFQ_MVE_WINDOW("r10", "q1") DFQ_MVE_WINDOW("r4", "q0") DFQ_MVE_WINDOW("r12", "q1")
-                                 DFQ_MVE_WINDOW("r6", "q0") DFQ_MVE_WINDOW("lr", "q1")
-                         "subs %[left], #1\n\t"
-                         "stmia %[acc]!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t"
-                         "bne 1b\n\t"
-                         : [at] "+&w"(at), [acc] "+&r"(acc), [left] "+&r"(left)
-                         : [w] "w"(w)
-                         : "r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr", "q0", "q1", "cc", "memory");
-        dfq_mve_depthwise_finish(layer, c, line, groups, false, 1, places, out + c);
-        words = vaddq_n_u32(words, 4u);
-    }
+    dfq_mve_depthwise_job_t job;
+    dfq_mve_depthwise_job(&job, layer, strip, line, c, count, 1, 1, out);
+    dfq_mve_depthwise_windows(&job);
 }
 
 /* The same for any kernel. */
@@ -219,11 +319,11 @@ DFQ_NOINLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, cons
     const int32_t row_groups = (layer->kernel_height + 3) >> 2;
     const int32_t column = 64 * row_groups;
     const int32_t pitch = layer->stride_x * column;
-    const int32_t groups = (layer->out_width + 7) >> 3;
     const uint32x4_t taps = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)(layer->dilation_x * column));
-    const uint16x8_t places = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)layer->linear.channels);
     for (; count > 0; count--, c++, strip += 4) {
-        for (int32_t i = 0; i < 2 * groups; i++) {
+        dfq_mve_depthwise_job_t job;
+        dfq_mve_depthwise_job(&job, layer, strip, line, c, 1, 1, 1, out);
+        for (int32_t i = 0; i < 2 * job.groups; i++) {
             /* Even pixels of a group, then odd ones. */
             const int8_t *w = layer->linear.weight + c * row_groups * 4 * layer->kernel_width;
             const int8_t *window = strip + (8 * (i >> 1) + (i & 1)) * pitch;
@@ -250,7 +350,7 @@ DFQ_NOINLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, cons
             line[4 * i + 2] = a2;
             line[4 * i + 3] = a3;
         }
-        dfq_mve_depthwise_finish(layer, c, line, groups, false, 1, places, out + c);
+        dfq_mve_depthwise_finish(&job);
     }
 }
 
@@ -329,7 +429,7 @@ DFQ_KERNEL void dfq_mve_depthwise(const dfq_mve_depthwise_t *layer, const int8_t
     const int32_t row_groups = (layer->kernel_height + 3) >> 2;
     const int32_t column = 64 * row_groups;
     const int32_t columns = dfq_mve_depthwise_columns(layer);
-    const bool stride_2 = layer->stride_x == 2 && layer->kernel_height <= 4 && layer->kernel_width <= 4;
+    const bool stride_2 = layer->stride_x == 2 && layer->kernel_height <= 4 && layer->kernel_width == 3;
     dfq_mve_fill(strip, layer->pad_value, column * layer->strip_columns);
     for (int32_t oy = 0; oy < layer->out_height; oy++) {
         const int32_t iy = oy * layer->stride_y - layer->pad_top;

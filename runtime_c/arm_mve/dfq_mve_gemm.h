@@ -91,120 +91,256 @@
 #define DFQ_MVE_PAIR_ROUNDS_4 DFQ_MVE_LOOP(DFQ_MVE_HEAD_4, DFQ_MVE_ROUND_4)
 #define DFQ_MVE_PAIR_ANY DFQ_MVE_LOOP(DFQ_MVE_HEAD_1, DFQ_MVE_STEP("a"))
 
-/* One output vector of a full block: channels `c` .. `c` + 15 of one pixel. */
-DFQ_INLINE void dfq_mve_store_16(const dfq_mve_linear_t *layer, int32_t c, int32x4_t v0, int32x4_t v1,
-                                 int32x4_t v2, int32x4_t v3, int8_t *y)
-{
-    const int16_t zero_point = (int16_t)layer->zero_point;
-    const int16x8_t even = vqaddq_n_s16(dfq_mve_narrow_32(v0, v2), zero_point);
-    const int16x8_t odd = vqaddq_n_s16(dfq_mve_narrow_32(v1, v3), zero_point);
-    int8x16_t out = dfq_mve_narrow_16(even, odd);
-    if (layer->narrow) {
-        out = vmaxq_s8(out, layer->los != NULL ? vldrbq_s8(layer->los + c) : vdupq_n_s8((int8_t)layer->lo));
-        out = vminq_s8(out, layer->his != NULL ? vldrbq_s8(layer->his + c) : vdupq_n_s8((int8_t)layer->hi));
-    }
-    vstrbq_s8(y + c, out);
-}
+/* What the assembly works on: up to DFQ_MVE_CHANNELS channels of some pairs of pixels, or of one pixel. */
+typedef struct {
+    const int32_t *bias;        /* 0 */
+    const int32_t *multipliers; /* 4 */
+    const int8_t *los;          /* 8 */
+    const int8_t *his;          /* 12 */
+    int8_t *y0;                 /* 16 */
+    int8_t *y1;                 /* 20 */
+    int32_t zero_point;         /* 24 */
+    int32_t blocks;             /* 28: of 16 channels */
+    int32_t rest;               /* 32: channels after them */
+    const int8_t *x0;           /* 36 */
+    const int8_t *x1;           /* 40 */
+    const int8_t *w;            /* 44 */
+    int32_t tiles;              /* 48 */
+    int32_t rounds;             /* 52 */
+    void (*dot)(void);          /* 56 */
+    int32_t *acc;               /* 60: [tile][pixel][4] */
+    int32_t pre_shift;          /* 64 */
+    int32_t x_step;             /* 68: from one pair to the next, in bytes */
+    int32_t y_step;             /* 72 */
+    int32_t pairs;              /* 76 */
+} dfq_mve_job_t;
 
-/* One tile of the last block: `count` (1..4, or more) channels from `c` of one pixel. */
-DFQ_INLINE void dfq_mve_store_4(const dfq_mve_linear_t *layer, int32_t c, int32_t count, int32x4_t value, int8_t *y)
-{
-    const mve_pred16_t lanes = vctp32q((uint32_t)count);
-    int32x4_t lo = vdupq_n_s32(layer->narrow ? layer->lo : INT8_MIN);
-    int32x4_t hi = vdupq_n_s32(layer->narrow ? layer->hi : INT8_MAX);
-    if (layer->narrow && layer->los != NULL) {
-        lo = vldrbq_z_s32(layer->los + c, lanes);
-    }
-    if (layer->narrow && layer->his != NULL) {
-        hi = vldrbq_z_s32(layer->his + c, lanes);
-    }
-    value = vminq_s32(vmaxq_s32(vaddq_n_s32(value, layer->zero_point), lo), hi);
-    vstrbq_p_s32(y + c, value, lanes);
-}
-
-DFQ_INLINE int32x4_t dfq_mve_scale(const int32_t *acc, int32x4_t bias, int32x4_t multipliers)
-{
-    return vrmulhq_s32(vaddq_s32(vldrwq_s32(acc), bias), multipliers);
-}
-
-/* Finish a block of 16 channels, or the last: accumulators [tile][pixel][4] of one or two pixels, shifted already. */
-DFQ_INLINE void dfq_mve_finish(const dfq_mve_linear_t *layer, int32_t c, int32_t pixels, const int32_t *acc, int8_t *y0,
-                               int8_t *y1)
-{
-    const int32_t *bias = layer->bias + c;
-    const int32_t *multipliers = layer->multipliers + c;
-    const int32_t pitch = 4 * pixels;
-    if (c + 16 <= layer->channels) {
-        const int32x4_t b0 = vldrwq_s32(bias);
-        const int32x4_t b1 = vldrwq_s32(bias + 4);
-        const int32x4_t b2 = vldrwq_s32(bias + 8);
-        const int32x4_t b3 = vldrwq_s32(bias + 12);
-        const int32x4_t m0 = vldrwq_s32(multipliers);
-        const int32x4_t m1 = vldrwq_s32(multipliers + 4);
-        const int32x4_t m2 = vldrwq_s32(multipliers + 8);
-        const int32x4_t m3 = vldrwq_s32(multipliers + 12);
-        dfq_mve_store_16(layer, c, dfq_mve_scale(acc, b0, m0), dfq_mve_scale(acc + pitch, b1, m1),
-                         dfq_mve_scale(acc + 2 * pitch, b2, m2), dfq_mve_scale(acc + 3 * pitch, b3, m3), y0);
-        if (pixels == 2) {
-            dfq_mve_store_16(layer, c, dfq_mve_scale(acc + 4, b0, m0), dfq_mve_scale(acc + pitch + 4, b1, m1),
-                             dfq_mve_scale(acc + 2 * pitch + 4, b2, m2), dfq_mve_scale(acc + 3 * pitch + 4, b3, m3), y1);
-        }
-        return;
-    }
-    for (; c < layer->channels; c += 4, bias += 4, multipliers += 4, acc += pitch) {
-        const int32x4_t b = vldrwq_s32(bias);
-        const int32x4_t m = vldrwq_s32(multipliers);
-        dfq_mve_store_4(layer, c, layer->channels - c, dfq_mve_scale(acc, b, m), y0);
-        if (pixels == 2) {
-            dfq_mve_store_4(layer, c, layer->channels - c, dfq_mve_scale(acc + 4, b, m), y1);
-        }
-    }
-}
-
-/* Accumulators [tile][pixel][4] of `tiles` tiles; gives the weights of the next tile. Written wholly in assembly,
- * called by the AAPCS; without noipa GCC takes the parameters for unused. */
-#if defined(__clang__)
-#define DFQ_MVE_NAKED static DFQ_UNUSED __attribute__((naked, noinline))
-#else
-#define DFQ_MVE_NAKED static DFQ_UNUSED __attribute__((naked, noinline, noipa))
-#endif
+/* Accumulators of all tiles of two pixels. In: r1, r3 pixels; r5 weights; r7 acc; r9 tiles; r11 rounds. */
 #define DFQ_MVE_DOT(name, text)                                                                                   \
-    DFQ_MVE_NAKED const int8_t *name(DFQ_UNUSED const int8_t *w, DFQ_UNUSED const int8_t *x1,                     \
-                                     DFQ_UNUSED const int8_t *x0, DFQ_UNUSED int32_t *acc,                        \
-                                     DFQ_UNUSED int32_t tiles, DFQ_UNUSED int32_t rounds)                         \
+    DFQ_MVE_NAKED void name(void)                                                                                 \
     {                                                                                                             \
-        __asm__ volatile("push {r4-r11, lr}\n\t"                                                                  \
-                         "ldrd r9, r11, [sp, #36]\n\t"                                                            \
-                         "vpush {d8-d15}\n\t"                                                                     \
-                         "mov r5, r0\n\t"                                                                         \
-                         "mov r7, r3\n\t"                                                                         \
-                         "mov r3, r1\n\t"                                                                         \
-                         "mov r1, r2\n\t" text "mov r0, r5\n\t"                                                   \
-                         "vpop {d8-d15}\n\t"                                                                      \
-                         "pop {r4-r11, pc}");                                                                     \
+        __asm__ volatile("push {r4, lr}\n\t" text "pop {r4, pc}");                                                \
     }
 
-typedef const int8_t *dfq_mve_dot_t(const int8_t *w, const int8_t *x1, const int8_t *x0, int32_t *acc, int32_t tiles,
-                                    int32_t rounds);
+/* The offsets of a block's accumulators, from 16 bytes before: tile t of pixel p is at 16 + 4 * pitch * t + 16 p. */
+#define DFQ_MVE_SCALE(q) "vadd.i32 " q ", " q ", q2\n\tvrmulh.s32 " q ", " q ", q3\n\t"
+#define DFQ_MVE_TABLES(at, update) \
+    "vldrw.32 q2, [r1, #" at "]" update "\n\tvldrw.32 q3, [r2, #" at "]" update "\n\t"
+/* Even tiles' and odd tiles' int16 lanes of a pixel become bytes. */
+#define DFQ_MVE_PAIR_UP(even, odd) "vqmovnb.s32 " even ", " even "\n\tvqmovnt.s32 " even ", " odd "\n\tvqadd.s16 " even ", " even ", r8\n\t"
+#define DFQ_MVE_BYTES(even, odd) "vqmovnb.s16 " even ", " even "\n\tvqmovnt.s16 " even ", " odd "\n\t"
 
-/* `pairs` times two pixels, `x_step` bytes apart. One function for all depths, for the sake of flash. */
-DFQ_NOINLINE void dfq_mve_pairs_with(dfq_mve_dot_t *dot, int32_t rounds, const dfq_mve_linear_t *layer, const int8_t *x,
-                                   int32_t x_step, int8_t *y, int32_t pairs)
+/* Shift `vectors` accumulators at r9 left by r7; ends at label 4. */
+#define DFQ_MVE_PRE_SHIFT(vectors)        \
+    "cbz r7, 4f\n\t"                      \
+    "ldr r6, [r0, #48]\n\t" vectors       \
+    "mov r5, r9\n\t"                      \
+    "dls lr, r6\n\t"                      \
+    "3:\n\t"                              \
+    "vldrw.32 q0, [r5]\n\t"               \
+    "vshl.s32 q0, r7\n\t"                 \
+    "vstrw.32 q0, [r5], #16\n\t"          \
+    "le lr, 3b\n\t"                       \
+    "4:\n\t"
+
+/* In: r0 job, r9 acc. Sets r1 bias, r2 multipliers, r3 los, r4 his, r5, r6 outputs, r8 zero point, r10 blocks. */
+#define DFQ_MVE_FINISH_SETUP              \
+    "ldm r0, {r1, r2, r3, r4, r5, r6}\n\t" \
+    "ldrd r8, r10, [r0, #24]\n\t"         \
+    "subs r9, #16\n\t"                    \
+    "subs r1, #16\n\t"                    \
+    "subs r2, #16\n\t"
+
+/* Channels after the last whole block, four at a time. */
+#define DFQ_MVE_FINISH_REST(load, scale, clamp, store) \
+    "ldr r7, [r0, #32]\n\t"               \
+    "cmp r7, #0\n\t"                      \
+    "beq 9f\n\t"                          \
+    "mov r12, #127\n\t"                   \
+    "vdup.32 q7, r12\n\t"                 \
+    "mvn r12, r12\n\t"                    \
+    "vdup.32 q6, r12\n\t"                 \
+    "8:\n\t"                              \
+    "vctp.32 r7\n\t" load                 \
+    DFQ_MVE_TABLES("16", "!") scale       \
+    "cbz r3, 10f\n\t"                     \
+    "vpstt\n\t"                           \
+    "vldrbt.s32 q6, [r3], #4\n\t"         \
+    "vldrbt.s32 q7, [r4], #4\n\t"         \
+    "10:\n\t" clamp store                 \
+    "subs r7, #4\n\t"                     \
+    "bgt 8b\n\t"                          \
+    "9:\n\t"
+#define DFQ_MVE_CLAMP(q) \
+    "vadd.i32 " q ", " q ", r8\n\tvmax.s32 " q ", " q ", q6\n\tvmin.s32 " q ", " q ", q7\n\t"
+
+/* Pairs of pixels. */
+DFQ_MVE_NAKED void dfq_mve_run_pairs(DFQ_UNUSED dfq_mve_job_t *job)
 {
+    __asm__ volatile("push {r0, r4-r11, lr}\n\t"
+                     "vpush {d8-d15}\n\t"
+                     "0:\n\t"
+                     "ldr r0, [sp, #64]\n\t"
+                     "ldrd r1, r3, [r0, #36]\n\t"
+                     "ldrd r5, r9, [r0, #44]\n\t"
+                     "ldrd r11, r2, [r0, #52]\n\t"
+                     "ldr r7, [r0, #60]\n\t"
+                     "blx r2\n\t"
+                     "ldr r0, [sp, #64]\n\t"
+                     "ldrd r9, r7, [r0, #60]\n\t"
+                     DFQ_MVE_PRE_SHIFT("lsls r6, r6, #1\n\t")
+                     DFQ_MVE_FINISH_SETUP
+                     "wls lr, r10, 7f\n\t"
+                     "5:\n\t"
+                     "vldrw.32 q0, [r9, #16]\n\t"
+                     "vldrw.32 q1, [r9, #32]\n\t"
+                     DFQ_MVE_TABLES("16", "")
+                     "vldrw.32 q4, [r9, #80]\n\t"
+                     "vldrw.32 q5, [r9, #96]\n\t"
+                     DFQ_MVE_SCALE("q0") DFQ_MVE_SCALE("q1")
+                     DFQ_MVE_TABLES("48", "") DFQ_MVE_SCALE("q4") DFQ_MVE_SCALE("q5")
+                     DFQ_MVE_PAIR_UP("q0", "q4") DFQ_MVE_PAIR_UP("q1", "q5")
+                     "vldrw.32 q4, [r9, #48]\n\t"
+                     "vldrw.32 q5, [r9, #64]\n\t"
+                     DFQ_MVE_TABLES("32", "")
+                     "vldrw.32 q6, [r9, #112]\n\t"
+                     "vldrw.32 q7, [r9, #128]!\n\t"
+                     DFQ_MVE_SCALE("q4") DFQ_MVE_SCALE("q5")
+                     DFQ_MVE_TABLES("64", "!") DFQ_MVE_SCALE("q6") DFQ_MVE_SCALE("q7")
+                     DFQ_MVE_PAIR_UP("q4", "q6") DFQ_MVE_PAIR_UP("q5", "q7")
+                     DFQ_MVE_BYTES("q0", "q4") DFQ_MVE_BYTES("q1", "q5")
+                     "cbz r3, 6f\n\t"
+                     "vldrb.8 q2, [r3], #16\n\t"
+                     "vldrb.8 q3, [r4], #16\n\t"
+                     "vmax.s8 q0, q0, q2\n\t"
+                     "vmax.s8 q1, q1, q2\n\t"
+                     "vmin.s8 q0, q0, q3\n\t"
+                     "vmin.s8 q1, q1, q3\n\t"
+                     "6:\n\t"
+                     "vstrb.8 q0, [r5], #16\n\t"
+                     "vstrb.8 q1, [r6], #16\n\t"
+                     "le lr, 5b\n\t"
+                     "7:\n\t"
+                     DFQ_MVE_FINISH_REST("vldrw.32 q0, [r9, #16]!\n\tvldrw.32 q1, [r9, #16]!\n\t",
+                                         DFQ_MVE_SCALE("q0") DFQ_MVE_SCALE("q1"),
+                                         DFQ_MVE_CLAMP("q0") DFQ_MVE_CLAMP("q1"),
+                                         "vpstt\n\tvstrbt.32 q0, [r5], #4\n\tvstrbt.32 q1, [r6], #4\n\t")
+                     "ldr r1, [r0, #76]\n\t"
+                     "subs r1, #1\n\t"
+                     "beq 11f\n\t"
+                     "str r1, [r0, #76]\n\t"
+                     "ldrd r1, r2, [r0, #68]\n\t"
+                     "ldrd r3, r4, [r0, #36]\n\t"
+                     "ldrd r5, r6, [r0, #16]\n\t"
+                     "add r3, r1\n\t"
+                     "add r4, r1\n\t"
+                     "add r5, r2\n\t"
+                     "add r6, r2\n\t"
+                     "strd r3, r4, [r0, #36]\n\t"
+                     "strd r5, r6, [r0, #16]\n\t"
+                     "b 0b\n\t"
+                     "11:\n\t"
+                     "vpop {d8-d15}\n\t"
+                     "pop {r0, r4-r11, pc}");
+}
+
+/* One pixel: four accumulators, so that LR is free for a low-overhead loop. `rounds` is steps - 1. */
+#define DFQ_MVE_MAC_1(a, acc, w) "vldrb.8 " w ", [r5], #16\n\tvmladav" a ".s8 " acc ", q0, " w "\n\t"
+#define DFQ_MVE_STEP_1(a)                                                                                         \
+    "vldrb.8 q0, [r1], #16\n\t" DFQ_MVE_MAC_1(a, "r4", "q1") DFQ_MVE_MAC_1(a, "r6", "q2")                         \
+    DFQ_MVE_MAC_1(a, "r8", "q1") DFQ_MVE_MAC_1(a, "r10", "q2")
+DFQ_MVE_NAKED void dfq_mve_run_pixel(DFQ_UNUSED dfq_mve_job_t *job)
+{
+    __asm__ volatile("push {r4-r11, lr}\n\t"
+                     "vpush {d8-d15}\n\t"
+                     "ldrd r5, r9, [r0, #44]\n\t"
+                     "ldr r11, [r0, #52]\n\t"
+                     "ldr r7, [r0, #60]\n\t"
+                     "ldr r2, [r0, #36]\n\t"
+                     "1:\n\t"
+                     "mov r1, r2\n\t" DFQ_MVE_STEP_1("")
+                     "wls lr, r11, 12f\n\t"
+                     "2:\n\t" DFQ_MVE_STEP_1("a")
+                     "le lr, 2b\n\t"
+                     "12:\n\t"
+                     "stmia r7!, {r4, r6, r8, r10}\n\t"
+                     "subs r9, #1\n\t"
+                     "bne 1b\n\t"
+                     "ldrd r9, r7, [r0, #60]\n\t"
+                     DFQ_MVE_PRE_SHIFT("")
+                     DFQ_MVE_FINISH_SETUP
+                     "wls lr, r10, 7f\n\t"
+                     "5:\n\t"
+                     DFQ_MVE_TABLES("16", "")
+                     "vldrw.32 q0, [r9, #16]\n\t" DFQ_MVE_SCALE("q0")
+                     DFQ_MVE_TABLES("48", "")
+                     "vldrw.32 q1, [r9, #48]\n\t" DFQ_MVE_SCALE("q1")
+                     DFQ_MVE_PAIR_UP("q0", "q1")
+                     DFQ_MVE_TABLES("32", "")
+                     "vldrw.32 q4, [r9, #32]\n\t" DFQ_MVE_SCALE("q4")
+                     DFQ_MVE_TABLES("64", "!")
+                     "vldrw.32 q5, [r9, #64]!\n\t" DFQ_MVE_SCALE("q5")
+                     DFQ_MVE_PAIR_UP("q4", "q5") DFQ_MVE_BYTES("q0", "q4")
+                     "cbz r3, 6f\n\t"
+                     "vldrb.8 q2, [r3], #16\n\t"
+                     "vldrb.8 q3, [r4], #16\n\t"
+                     "vmax.s8 q0, q0, q2\n\t"
+                     "vmin.s8 q0, q0, q3\n\t"
+                     "6:\n\t"
+                     "vstrb.8 q0, [r5], #16\n\t"
+                     "le lr, 5b\n\t"
+                     "7:\n\t"
+                     DFQ_MVE_FINISH_REST("vldrw.32 q0, [r9, #16]!\n\t", DFQ_MVE_SCALE("q0"), DFQ_MVE_CLAMP("q0"),
+                                         "vpst\n\tvstrbt.32 q0, [r5], #4\n\t")
+                     "vpop {d8-d15}\n\t"
+                     "pop {r4-r11, pc}");
+}
+
+/* Job `run` over all channels, DFQ_MVE_CHANNELS at a time. */
+DFQ_INLINE void dfq_mve_all_channels(void (*run)(dfq_mve_job_t *), dfq_mve_job_t *job, const dfq_mve_linear_t *layer)
+{
+    int8_t *const y0 = job->y0;
+    int8_t *const y1 = job->y1;
+    job->w = layer->weight;
+    job->zero_point = layer->zero_point;
+    job->pre_shift = layer->pre_shift;
+    for (int32_t c = 0; c < layer->channels; c += DFQ_MVE_CHANNELS) {
+        const int32_t count = dfq_min(layer->channels - c, DFQ_MVE_CHANNELS);
+        job->bias = layer->bias + c;
+        job->multipliers = layer->multipliers + c;
+        job->los = layer->los != NULL ? layer->los + c : NULL;
+        job->his = layer->his != NULL ? layer->his + c : NULL;
+        job->y0 = y0 + c;
+        job->y1 = y1 + c;
+        job->blocks = count >> 4;
+        job->rest = count & 15;
+        job->tiles = (count + 3) >> 2;
+        run(job);
+        job->w += job->tiles * ((layer->depth + 15) >> 4) * 64;
+    }
+}
+
+/* `pairs` times two pixels, `x_step` bytes apart. */
+DFQ_NOINLINE void dfq_mve_pairs_with(void (*dot)(void), int32_t rounds, const dfq_mve_linear_t *layer, const int8_t *x,
+                                     int32_t x_step, int8_t *y, int32_t pairs)
+{
+    int32_t acc[2 * DFQ_MVE_CHANNELS];
+    dfq_mve_job_t job;
     const int32_t channels = layer->channels;
-    for (; pairs > 0; pairs--, x += 2 * x_step, y += 2 * channels) {
-        const int8_t *w = layer->weight;
-        for (int32_t c = 0; c < channels; c += DFQ_MVE_CHANNELS) {
-            int32_t acc[2 * DFQ_MVE_CHANNELS];
-            const int32_t tiles = (dfq_min(channels - c, DFQ_MVE_CHANNELS) + 3) >> 2;
-            w = dot(w, x + x_step, x, acc, tiles, rounds);
-            if (layer->pre_shift != 0) {
-                dfq_mve_shift(acc, 8 * tiles, layer->pre_shift);
-            }
-            for (int32_t t = 0; t < tiles; t += 4) {
-                dfq_mve_finish(layer, c + 4 * t, 2, acc + 8 * t, y, y + channels);
-            }
-        }
+    /* With one round of channels, the assembly goes on to the next pair by itself. */
+    const int32_t together = channels <= DFQ_MVE_CHANNELS ? pairs : 1;
+    job.dot = dot;
+    job.rounds = rounds;
+    job.acc = acc;
+    job.x_step = 2 * x_step;
+    job.y_step = 2 * channels;
+    for (int32_t i = 0; i < pairs; i += together) {
+        job.x0 = x + i * job.x_step;
+        job.x1 = job.x0 + x_step;
+        job.y0 = y + i * job.y_step;
+        job.y1 = job.y0 + channels;
+        job.pairs = together;
+        dfq_mve_all_channels(dfq_mve_run_pairs, &job, layer);
     }
 }
 
@@ -227,49 +363,24 @@ DFQ_INLINE void dfq_mve_pairs(const dfq_mve_linear_t *layer, const int8_t *x, in
 #if defined(DFQ_OPTIMIZE_SIZE)
     dfq_mve_pairs_with(steps == 1 ? dfq_mve_dot_16 : dfq_mve_dot_any, steps - 1, layer, x, x_step, y, pairs);
 #else
-    static dfq_mve_dot_t *const whole[4] = {dfq_mve_dot_16, dfq_mve_dot_32, dfq_mve_dot_48, dfq_mve_dot_64};
-    static dfq_mve_dot_t *const looped[4] = {dfq_mve_dot_head_1, dfq_mve_dot_head_2, dfq_mve_dot_head_3,
-                                             dfq_mve_dot_head_4};
-    dfq_mve_dot_t *const dot = steps <= 4 ? whole[steps - 1] : looped[(steps - 1) & 3];
-    dfq_mve_pairs_with(dot, (steps - 1) >> 2, layer, x, x_step, y, pairs);
+    static void (*const whole[4])(void) = {dfq_mve_dot_16, dfq_mve_dot_32, dfq_mve_dot_48, dfq_mve_dot_64};
+    static void (*const looped[4])(void) = {dfq_mve_dot_head_1, dfq_mve_dot_head_2, dfq_mve_dot_head_3,
+                                            dfq_mve_dot_head_4};
+    dfq_mve_pairs_with(steps <= 4 ? whole[steps - 1] : looped[(steps - 1) & 3], (steps - 1) >> 2, layer, x, x_step, y,
+                       pairs);
 #endif
 }
 
-/* One pixel: four accumulators, and LR is free for a low-overhead loop. */
-DFQ_NOINLINE void dfq_mve_pixel(const dfq_mve_linear_t *layer, const int8_t *pixel, int8_t *y)
+DFQ_NOINLINE void dfq_mve_pixel(const dfq_mve_linear_t *layer, const int8_t *x, int8_t *y)
 {
-    const int32_t channels = layer->channels;
-    const int32_t more = ((layer->depth + 15) >> 4) - 1;
-    const int8_t *w = layer->weight;
-    for (int32_t c = 0; c < channels; c += DFQ_MVE_CHANNELS) {
-        int32_t line[DFQ_MVE_CHANNELS];
-        const int32_t tiles = (dfq_min(channels - c, DFQ_MVE_CHANNELS) + 3) >> 2;
-        const int8_t *x = pixel;
-        int32_t *acc = line;
-        int32_t left = tiles;
-#define DFQ_MVE_MAC_1(a, acc, w) "vldrb.8 " w ", [%[w]], #16\n\tvmladav" a ".s8 " acc ", q0, " w "\n\t"
-#define DFQ_MVE_STEP_1(a)                                                    \
-    "vldrb.8 q0, [%[x]], #16\n\t" DFQ_MVE_MAC_1(a, "r0", "q1")               \
-    DFQ_MVE_MAC_1(a, "r2", "q2") DFQ_MVE_MAC_1(a, "r4", "q1") DFQ_MVE_MAC_1(a, "r6", "q2")
-        __asm__ volatile("1:\n\t" DFQ_MVE_STEP_1("")
-                         "wls lr, %[more], 3f\n\t"
-                         "2:\n\t" DFQ_MVE_STEP_1("a")
-                         "le lr, 2b\n\t"
-                         "3:\n\t"
-                         "stmia %[acc]!, {r0, r2, r4, r6}\n\t"
-                         "mov %[x], %[pixel]\n\t"
-                         "subs %[left], #1\n\t"
-                         "bne 1b\n\t"
-                         : [x] "+&r"(x), [w] "+&r"(w), [acc] "+&r"(acc), [left] "+&r"(left)
-                         : [more] "r"(more), [pixel] "r"(pixel)
-                         : "r0", "r2", "r4", "r6", "lr", "q0", "q1", "q2", "cc", "memory");
-        if (layer->pre_shift != 0) {
-            dfq_mve_shift(line, 4 * tiles, layer->pre_shift);
-        }
-        for (int32_t t = 0; t < tiles; t += 4) {
-            dfq_mve_finish(layer, c + 4 * t, 1, line + 4 * t, y, y);
-        }
-    }
+    int32_t acc[DFQ_MVE_CHANNELS];
+    dfq_mve_job_t job;
+    job.rounds = ((layer->depth + 15) >> 4) - 1;
+    job.acc = acc;
+    job.x0 = x;
+    job.y0 = y;
+    job.y1 = y;
+    dfq_mve_all_channels(dfq_mve_run_pixel, &job, layer);
 }
 
 #else /* the same in C */

@@ -1,0 +1,124 @@
+"""The Helium instructions themselves, on an emulated Cortex-M55, over shapes that reach every path."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfqgen.fixedpoint.qtype import Requantize
+from dfqgen.kernels import REGISTRY
+from dfqgen.ops.add import QAdd
+from dfqgen.ops.lookup import QLookup
+from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
+from dfqgen.ops.windows import NO_PADS, Pads, window_output
+from dfqgen.targets import Isa, load_target
+from tests.kernels import strategies
+from tests.kernels.board import Run, run_on_board
+from tests.kernels.strategies import Case
+
+M55 = load_target("cortex-m55")
+ONE = (1, 1)
+AROUND = Pads(1, 1, 1, 1)
+
+pytestmark = pytest.mark.skipif(
+    shutil.which(M55.compiler.command) is None or shutil.which("qemu-system-arm") is None,
+    reason="needs the Arm compiler and QEMU",
+)
+
+
+def convolutions(rng: np.random.Generator) -> list[Case]:
+    """Every number of steps, tails of channels and depths, one pixel, odd rows, strides, dilation, pads."""
+    pointwise = [(16 * steps, channels) for steps, channels in enumerate((1, 3, 8, 15, 16, 17, 20, 5, 36), 1)]
+    pointwise += [(1, 1), (3, 8), (5, 65), (8, 16), (17, 9), (32, 80), (64, 144)]
+    shapes = [((1, 2), ONE, ONE, ONE, NO_PADS, 1, *pair) for pair in pointwise]
+    shapes += [((1, 1), ONE, ONE, ONE, NO_PADS, 1, *pair) for pair in pointwise]
+    shapes += [
+        ((3, 3), ONE, ONE, ONE, NO_PADS, 1, 16, 24),
+        ((5, 4), ONE, (2, 2), ONE, NO_PADS, 1, 32, 10),
+        ((4, 5), (3, 3), ONE, ONE, AROUND, 1, 3, 16),
+        ((5, 5), (3, 3), (2, 2), ONE, Pads(0, 0, 1, 1), 1, 3, 8),
+        ((12, 6), (10, 4), (2, 2), ONE, Pads(4, 1, 5, 1), 1, 1, 32),
+        ((4, 4), (3, 3), ONE, ONE, AROUND, 1, 16, 16),
+        ((4, 4), (3, 3), (2, 2), ONE, AROUND, 1, 16, 20),
+        ((3, 4), (3, 3), ONE, ONE, AROUND, 1, 20, 7),
+        ((3, 3), (3, 3), ONE, ONE, AROUND, 1, 32, 4),
+        ((7, 7), (3, 3), ONE, (2, 2), Pads(2, 2, 2, 2), 1, 5, 6),
+        ((6, 8), (3, 2), (1, 2), (1, 3), Pads(0, 3, 1, 0), 1, 16, 18),
+        ((1, 1), (3, 3), ONE, ONE, AROUND, 1, 4, 3),
+        ((2, 9), (1, 5), (1, 3), ONE, Pads(0, 3, 0, 2), 1, 7, 12),
+        ((6, 3), (5, 1), ONE, ONE, Pads(3, 0, 1, 0), 1, 48, 6),
+    ]
+    return [strategies.conv_case(rng, *shape) for shape in shapes]
+
+
+def depthwise(rng: np.random.Generator) -> list[Case]:
+    """Both special cases and the general one; widths around the group, odd heights, tails of channels."""
+    sizes = [(1, 1, 2), (2, 3, 8), (3, 4, 16), (4, 5, 17), (5, 6, 33), (6, 8, 3), (5, 12, 40)]
+    shapes = [((height, width), (3, 3), ONE, ONE, AROUND, channels) for height, width, channels in sizes]
+    shapes += [
+        ((4, 6), (3, 3), ONE, ONE, NO_PADS, 5),
+        ((4, 6), (3, 3), ONE, ONE, Pads(2, 0, 1, 3), 20),
+        ((6, 6), (3, 3), (2, 2), ONE, Pads(0, 0, 1, 1), 16),
+        ((7, 17), (3, 3), (2, 2), ONE, AROUND, 19),
+        ((9, 20), (3, 3), (1, 2), (2, 2), Pads(2, 2, 2, 2), 4),
+        ((8, 8), (4, 3), (3, 2), ONE, AROUND, 6),
+        ((6, 7), (5, 5), ONE, ONE, Pads(2, 2, 2, 2), 18),
+        ((6, 7), (2, 2), (2, 2), ONE, NO_PADS, 7),
+        ((7, 9), (3, 3), ONE, (2, 3), Pads(2, 3, 2, 3), 9),
+        ((9, 4), (9, 1), (2, 1), ONE, Pads(4, 0, 4, 0), 16),
+        ((3, 9), (1, 7), (1, 3), ONE, Pads(0, 3, 0, 3), 21),
+    ]
+    return [strategies.conv_case(rng, *shape[:5], shape[5], 1, 1) for shape in shapes]
+
+
+def others(rng: np.random.Generator) -> list[Case]:
+    cases = []
+    for elements in (1, 3, 4, 15, 64, 101):
+        a, b, y = (strategies.tensor(name, (1, 1, 1, elements)) for name in "aby")
+        lo, hi = np.full(elements, -100), np.full(elements, 90)
+        add = QAdd("add", ("a", "b"), "y", (-20000, 15000), 7 << 15, 15, lo, hi)
+        cases.append(strategies.make_case(add, (a, b), y, rng))
+        table = QLookup("table", ("a",), "y", rng.integers(-128, 128, 256).astype(np.int8))
+        cases.append(strategies.make_case(table, (a,), y, rng))
+    for image, kernel, stride, pads, channels in [
+        ((8, 8), (8, 8), ONE, NO_PADS, 64),
+        ((5, 7), (3, 2), (2, 2), AROUND, 7),
+        ((4, 4), (3, 3), ONE, AROUND, 18),
+        ((1, 1), ONE, ONE, NO_PADS, 1),
+    ]:
+        x = strategies.tensor("x", (1, *image, channels))
+        y = strategies.tensor("y", (1, *window_output(image, kernel, stride, ONE, pads), channels))
+        biggest = QMaxPool("pool", ("x",), "y", kernel, stride, ONE, pads)
+        cases.append(strategies.make_case(biggest, (x,), y, rng))
+        counts = AveragePool(kernel, stride, pads, False).counts(image)
+        form = Requantize.from_scale(0.9 / counts.reshape(-1), 0, 0, 0)
+        lo, hi = strategies.channel_bounds(rng, channels)
+        mean = QAveragePool(
+            "pool", ("x",), "y", kernel, stride, pads, 5,
+            form.multiplier.reshape(counts.shape), form.pre_shift, -9, lo, hi,
+        )  # fmt: skip
+        cases.append(strategies.make_case(mean, (x,), y, rng))
+    return cases
+
+
+@pytest.mark.parametrize("optimize", ["speed", "size"])
+@pytest.mark.parametrize("family", [convolutions, depthwise, others])
+def test_instructions_equal_the_operator_in_place_too(
+    tmp_path: Path, optimize: str, family: Callable[[np.random.Generator], list[Case]]
+) -> None:
+    rng = np.random.default_rng(5)
+    runs = []
+    for case in family(rng):
+        for kernel in REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.MVE]):
+            runs.append(Run(kernel, case))
+            for index in range(len(case.inputs)):
+                if kernel.overlap_lead_bytes(case.op, case.inputs, case.output, index) is not None:
+                    runs.append(Run(kernel, case, index))
+    results = run_on_board(runs, M55, tmp_path, optimize)
+    for run, result in zip(runs, results, strict=True):
+        note = f"{run.kernel.function} {run.case.inputs[0].shape} -> {run.case.output.shape}, {run.overlap=}"
+        assert (result.wrong, result.harmed) == (0, 0), note
