@@ -19,9 +19,9 @@ from dfqgen.targets import load_target
 from dfqgen.verify.host import HostNetwork, verify_on_host
 from dfqgen.verify.toolchain import WARNINGS, compile_c, host_compiler
 from tests.emit.test_names import HOSTILE
-from tests.programs import branched, tiny, write
+from tests.programs import branched, stored, tiny, write
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def sources(folder: Path, name: str) -> list[Path]:
@@ -33,8 +33,8 @@ def run(program: Path) -> int:
 
 
 def test_the_c_of_a_tiny_network_is_this_text(tmp_path: Path) -> None:
-    """A change of the generated C shows as a diff: copy it over tests/emit/golden if it is meant."""
-    files = write(tiny(), tmp_path / "out")
+    """A change of the generated C shows as a diff: copy it over tests/golden if it is meant."""
+    files = write(stored(), tmp_path / "out")
     for path in ("tiny.h", "tiny.c", "tiny_weights.h", "tiny_selftest.c", "tiny.mk", "CMakeLists.txt"):
         assert files[path].decode() == (GOLDEN / path).read_text(), path
 

@@ -170,7 +170,7 @@ static const dfq_fully_connected_t layer8_layer = {
     .bias = tiny_layer8_bias,
     .requantize = {
         .multipliers = tiny_layer8_multipliers,
-        .zero_point = 16,
+        .zero_point = 15,
         .lo = -128,
         .hi = 127,
     },
