@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -17,16 +17,38 @@ from dfqgen.quantization.ranges import weight_scale
 LARGEST_BIAS = 1 << 29
 
 
+# Up to this many bits, clipping the largest weights for a finer step pays.
+LOW_BITS = 6
+
+
+def low_bits(graph: Graph, dtype: IntType) -> dict[str, IntType]:
+    """`dtype` for all weights but those of the first, the last and depthwise layers, which keep 8 bits.
+
+    These hold few of the weights and suffer most: a depthwise channel has nine products to average over.
+    """
+    layers = [node for node in graph.nodes if isinstance(node.op, Conv2D)]
+    inner = (node for node in layers[1:-1] if isinstance(node.op, Conv2D) and not node.op.depthwise)
+    return {node.output: dtype for node in inner}
+
+
 def quantize_weights(
-    graph: Graph, types: Mapping[str, QType], options: QuantizeOptions
+    graph: Graph,
+    types: Mapping[str, QType],
+    options: QuantizeOptions,
+    bits: Mapping[str, IntType],
+    skip: Collection[str] = (),
 ) -> dict[str, QuantizedWeight]:
-    """The integer weight of every convolution, by output tensor; `types` are the activations'."""
+    """The integer weight of every convolution, by output tensor; `types` are the activations'.
+
+    `bits` has the layers with another width than 8; those in `skip` are left out.
+    """
     weights: dict[str, QuantizedWeight] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Conv2D):
+        if isinstance(node.op, Conv2D) and node.output not in skip:
             input_scale = types[node.inputs[0]].scale
             smallest_scale = np.abs(node.op.bias.astype(np.float64)) / (input_scale * LARGEST_BIAS)
-            weights[node.output] = quantize_weight(node.op.weight, options, smallest_scale)
+            dtype = bits.get(node.output, IntType.INT8)
+            weights[node.output] = quantize_weight(node.op.weight, options, smallest_scale, dtype)
     return weights
 
 
@@ -36,6 +58,7 @@ def quantize_weight(
     """weight [Cout, ...] as symmetric integers, one scale per output channel or one for all.
 
     `smallest_scale` [Cout] bounds the scales from below (the layer's bias must fit its accumulator).
+    The scale covers the largest weight, or at low bits (and powers of two) makes the squared error smallest.
     """
     channels = weight.shape[0]
     largest = np.abs(weight.reshape(channels, -1)).max(axis=1).astype(np.float64)
@@ -44,30 +67,43 @@ def quantize_weight(
         smallest_scale = np.full(channels, smallest_scale.max())
     scale = np.maximum(weight_scale(largest, dtype, power_of_two=options.power_of_two), smallest_scale)
     if options.power_of_two:
-        scale = _best_power_of_two(weight, np.exp2(np.ceil(np.log2(scale))), smallest_scale, dtype, options)
+        scale = np.exp2(np.ceil(np.log2(scale)))
+    factors = _scale_factors(dtype, options)
+    shared = options.weights == "per-tensor"
+    scale = _least_squares_scale(weight, scale, factors, smallest_scale, dtype, shared=shared)
     shape = (channels,) + (1,) * (weight.ndim - 1)
     real = weight.astype(np.float64) / scale.reshape(shape)
     integers = squant_round(real) if options.rounding == "squant" else np.floor(real + 0.5)
     return QuantizedWeight(np.clip(integers, -dtype.maximum, dtype.maximum).astype(np.int8), scale, dtype)
 
 
-def _best_power_of_two(
-    weight: Array, scale: Array, smallest_scale: Array, dtype: IntType, options: QuantizeOptions
+def _scale_factors(dtype: IntType, options: QuantizeOptions) -> Array:
+    """What the covering scale may be multiplied by, 1 first."""
+    low = dtype.bits <= LOW_BITS
+    if options.power_of_two:
+        return np.array([1.0, 0.5, 0.25] if low else [1.0, 0.5])
+    return np.linspace(1.0, 0.25, 76) if low else np.ones(1)
+
+
+def _least_squares_scale(
+    weight: Array, scale: Array, factors: Array, smallest_scale: Array, dtype: IntType, *, shared: bool
 ) -> Array:
-    """Half the covering scale where clipping the largest weights costs less than the finer step gains."""
+    """`scale` times the factor that makes the squared error of the weights smallest, per channel or shared.
 
-    def error(candidate: Array) -> Array:
-        shape = (-1,) + (1,) * (weight.ndim - 1)
-        q = np.clip(np.floor(weight / candidate.reshape(shape) + 0.5), -dtype.maximum, dtype.maximum)
-        squares = (q * candidate.reshape(shape) - weight) ** 2
-        per_channel: Array = squares.reshape(weight.shape[0], -1).sum(axis=1)
-        return (
-            np.full_like(per_channel, per_channel.sum()) if options.weights == "per-tensor" else per_channel
-        )
-
-    half = scale / 2
-    better = (error(half) < error(scale)) & (half >= smallest_scale)
-    return np.where(better, half, scale)
+    Clipping the largest weights can cost less than the finer step gains. The first factor is 1.
+    """
+    best, best_error = scale, np.full(scale.shape, np.inf)
+    for factor in factors:
+        candidate = factor * scale
+        steps = candidate.reshape((-1,) + (1,) * (weight.ndim - 1))
+        q = np.clip(np.floor(weight / steps + 0.5), -dtype.maximum, dtype.maximum)
+        error = ((q * steps - weight) ** 2).reshape(weight.shape[0], -1).sum(axis=1)
+        if shared:
+            error = np.full_like(error, error.sum())
+        better = (error < best_error) & ((candidate >= smallest_scale) | (factor == 1.0))
+        best = np.where(better, candidate, best)
+        best_error = np.where(better, error, best_error)
+    return best
 
 
 def squant_round(real: Array) -> Array:
