@@ -1,0 +1,210 @@
+"""Diverse sample generation: inputs whose features have the statistics that training left in the network.
+
+Zhang, Qin et al., "Diversifying Sample Generation for Accurate Data-Free Quantization", CVPR 2021. Adam
+moves the inputs until each layer's feature statistics match batch normalization's. Slack distribution
+alignment stops it from overfitting them, and layerwise sample enhancement gives every sample a layer of its
+own, so that the samples differ. Without both it is the loss of ZeroQ (Cai et al., CVPR 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfqgen.errors import UserError
+from dfqgen.graph.ir import Array, Graph
+from dfqgen.quantization.options import InputMeaning
+from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.procedural import procedural_samples
+from dfqgen.synthesis.targets import (
+    Slack,
+    Target,
+    as_tensors,
+    enhancement_weights,
+    feature_graph,
+    gaussian_inputs,
+    gaussian_slack,
+    slack_loss,
+    synthesis_targets,
+)
+from dfqgen.synthesis.torch_graph import TorchGraph, constant
+
+Progress = Callable[[int, int, float], None]
+
+# Float activations of one batch, with their gradients, stay under this many elements.
+BATCH_ELEMENTS = 160_000_000
+# Brightness and contrast of an image may differ from the input's stated ones by this many deviations.
+INPUT_SLACK = 0.5
+PLATEAU_STEPS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisOptions:
+    """How samples are made. `slack` and `enhance` are the two parts that make them diverse.
+
+    `start`: "procedural" begins at dead-leaves images, "noise" at Gaussian noise as in the paper.
+    `learning_rate` is in deviations of the input a step.
+    """
+
+    count: int = 64
+    iterations: int = 500
+    slack: bool = True
+    enhance: bool = True
+    quantile: float = 0.9
+    start: Literal["noise", "procedural"] = "noise"
+    learning_rate: float = 0.1
+    seed: int = 0
+
+    @property
+    def diverse(self) -> bool:
+        return self.slack or self.enhance
+
+    def plain(self) -> SynthesisOptions:
+        """The same without what makes samples diverse: the ZeroQ-style baseline."""
+        return replace(self, slack=False, enhance=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Synthesis:
+    """Samples ([N, ...] float32 by input tensor, as the float network sees them) and how they came about.
+
+    `losses` is the mean loss after each iteration; `source` says where the targets come from.
+    """
+
+    samples: Mapping[str, Array]
+    losses: Array
+    source: str
+
+
+def synthesize(
+    graph: Graph,
+    meanings: Mapping[str, InputMeaning],
+    options: SynthesisOptions,
+    progress: Progress | None = None,
+) -> Synthesis:
+    """Samples for `graph` (as loaded: batch normalization not folded), the same for the same seed.
+
+    `meanings` says by port name what each input means: samples stay within its bounds, and match its mean
+    and deviation. `progress` is called with (iterations done, of how many, loss).
+    """
+    if options.count < 1 or options.iterations < 0:
+        raise UserError("synthesis needs at least one sample, and no negative number of iterations")
+    inputs = {port.tensor: meanings[port.name].statistics(port.shape[-1]) for port in graph.inputs}
+    targets, source = synthesis_targets(graph, inputs)
+    if not targets:
+        raise UserError("the network has neither batch normalization nor convolutions to synthesize from")
+    generator = torch.Generator().manual_seed(options.seed)
+    network = feature_graph(graph, targets)
+    batch = batch_size(network.graph, options.count)
+    slack = {target.tensor: Slack() for target in targets}
+    if options.slack:
+        slack = gaussian_slack(
+            network, targets, inputs, quantile=options.quantile, generator=generator, batch=batch
+        )
+    start = _start(graph, inputs, options, generator)
+    done: list[dict[str, Tensor]] = []
+    losses = np.zeros(options.iterations)
+    for first in range(0, options.count, batch):
+        chunk = {name: value[first : first + batch] for name, value in start.items()}
+        size = len(next(iter(chunk.values())))
+        weights = enhancement_weights(first, size, len(targets), enhance=options.enhance)
+        matcher = _Matcher(network, targets, slack, inputs, weights)
+
+        def step(iteration: int, loss: float, first: int = first, size: int = size) -> None:
+            losses[iteration] += loss * size / options.count
+            if progress is not None:
+                share = first * options.iterations + (iteration + 1) * size
+                progress(share, options.count * options.iterations, loss)
+
+        done.append(optimize(matcher, chunk, options, step))
+    samples = {name: torch.cat([part[name] for part in done]).numpy() for name in start}
+    return Synthesis(samples, losses, source)
+
+
+def batch_size(graph: Graph, count: int) -> int:
+    """Samples optimised at once, such that their activations fit memory; batches of nearly equal size."""
+    elements = sum(int(np.prod(shape)) for shape in graph.shapes.values())
+    batches = -(-count // max(1, BATCH_ELEMENTS // elements))
+    return -(-count // batches)
+
+
+def _start(
+    graph: Graph,
+    inputs: Mapping[str, ChannelStatistics],
+    options: SynthesisOptions,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    if options.start == "noise":
+        return gaussian_inputs(graph.inputs, inputs, options.count, generator)
+    return as_tensors(
+        {
+            port.tensor: procedural_samples(inputs[port.tensor], port.shape, options.count, options.seed + i)
+            for i, port in enumerate(graph.inputs)
+        }
+    )
+
+
+class _Matcher:
+    """The loss of a batch of inputs."""
+
+    def __init__(
+        self,
+        network: TorchGraph,
+        targets: tuple[Target, ...],
+        slack: Mapping[str, Slack],
+        inputs: Mapping[str, ChannelStatistics],
+        weights: Tensor,
+    ) -> None:
+        self.network = network
+        self.targets = targets
+        self.slack = slack
+        self.inputs = inputs
+        self.weights = weights
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean over samples of their layers' weighted losses and the input's own."""
+        features = self.network(batch)
+        layers = torch.stack(
+            [slack_loss(features[t.tensor], t, self.slack[t.tensor]) for t in self.targets], dim=1
+        )
+        loss = (layers * self.weights).sum(dim=1)
+        for name, x in batch.items():
+            stated = self.inputs[name]
+            target = Target(name, stated.mean, stated.std)
+            allowed = INPUT_SLACK * target.unit
+            loss = loss + slack_loss(x, target, Slack(allowed, allowed))
+        return loss.mean()
+
+
+def optimize(
+    matcher: _Matcher,
+    start: Mapping[str, Tensor],
+    options: SynthesisOptions,
+    step: Callable[[int, float], None],
+) -> dict[str, Tensor]:
+    """Adam on the inputs in units of their deviation, kept within their bounds after every step."""
+    scale = {name: constant(s.std) for name, s in matcher.inputs.items()}
+    bounds = {name: (constant(s.lo / s.std), constant(s.hi / s.std)) for name, s in matcher.inputs.items()}
+    units = {name: (value / scale[name]).requires_grad_() for name, value in start.items()}
+    adam = torch.optim.Adam(list(units.values()), lr=options.learning_rate)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        adam, factor=0.5, patience=PLATEAU_STEPS, min_lr=1e-3 * options.learning_rate
+    )
+    for iteration in range(options.iterations):
+        adam.zero_grad()
+        loss = matcher({name: unit * scale[name] for name, unit in units.items()})
+        loss.backward()
+        adam.step()
+        with torch.no_grad():
+            for name, unit in units.items():
+                lo, hi = bounds[name]
+                unit.copy_(torch.minimum(torch.maximum(unit, lo), hi))
+        value = float(loss.detach())
+        schedule.step(value)
+        step(iteration, value)
+    return {name: (unit * scale[name]).detach() for name, unit in units.items()}

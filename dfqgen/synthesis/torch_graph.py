@@ -1,0 +1,197 @@
+"""The float graph in PyTorch: the same function as `Graph.evaluate`, with gradients.
+
+One small function per operator. Tensors are channels last, as everywhere in dfqgen; convolutions and pools
+see them through a permuted view, which PyTorch knows as its channels-last format and computes without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import singledispatch
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dfqgen.errors import UserError
+from dfqgen.graph.ir import Array, Graph, Node, Op
+from dfqgen.ops.add import Add
+from dfqgen.ops.affine import Affine
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.movement import Pad, Reshape, Transpose
+from dfqgen.ops.norm import BatchNorm
+from dfqgen.ops.pool import AveragePool, MaxPool
+from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.windows import NO_PADS, Pads
+
+Function = Callable[..., Tensor]
+
+
+def constant(value: Array | float) -> Tensor:
+    """A float32 tensor of its own memory."""
+    return torch.tensor(np.asarray(value, np.float32))
+
+
+@singledispatch
+def torch_function(op: Op) -> Function:
+    """The operator as a differentiable function of NHWC tensors; its constants are converted once."""
+    kind = type(op).__name__
+    raise UserError(
+        f"synthesis has no differentiable form of the operator {kind}",
+        f"Register one for {kind} in dfqgen/synthesis/torch_graph.py.",
+    )
+
+
+def to_nchw(x: Tensor) -> Tensor:
+    """A view with the channels second; no copy."""
+    return x.permute(0, 3, 1, 2)
+
+
+def to_nhwc(x: Tensor) -> Tensor:
+    """A view with the channels last; no copy where PyTorch kept its channels-last format."""
+    return x.permute(0, 2, 3, 1)
+
+
+def pad_border(x: Tensor, pads: Pads, value: float) -> Tensor:
+    """x [N,H,W,C] with a constant border."""
+    if pads == NO_PADS:
+        return x
+    return F.pad(x, (0, 0, pads.left, pads.right, pads.top, pads.bottom), value=value)
+
+
+def symmetric(pads: Pads) -> bool:
+    return pads.top == pads.bottom and pads.left == pads.right
+
+
+@torch_function.register
+def torch_conv(op: Conv2D) -> Function:
+    weight = constant(op.weight.transpose(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
+    bias = constant(op.bias)
+
+    def function(x: Tensor) -> Tensor:
+        border: tuple[int, int] = (0, 0)
+        if symmetric(op.pads):
+            border = (op.pads.top, op.pads.left)
+        else:
+            x = pad_border(x, op.pads, 0.0)
+        return to_nhwc(F.conv2d(to_nchw(x), weight, bias, op.stride, border, op.dilation, op.groups))
+
+    return function
+
+
+@torch_function.register
+def torch_batch_norm(op: BatchNorm) -> Function:
+    scale, shift = constant(op.scale), constant(op.shift)
+    return lambda x: torch.addcmul(shift, x, scale)
+
+
+@torch_function.register
+def torch_affine(op: Affine) -> Function:
+    scale, shift = constant(op.scale), constant(op.shift)
+    return lambda x: torch.addcmul(shift, x, scale)
+
+
+@torch_function.register
+def torch_clip(op: Clip) -> Function:
+    if op.lo.size == 1 and op.hi.size == 1:
+        lo, hi = float(op.lo[0]), float(op.hi[0])
+        if lo == 0.0 and np.isinf(hi):
+            return torch.relu
+        return lambda x: torch.clamp(x, lo, hi)
+    low, high = constant(op.lo), constant(op.hi)
+    return lambda x: torch.minimum(torch.maximum(x, low), high)
+
+
+ELEMENTWISE: Mapping[str, Callable[[Tensor, float], Tensor]] = {
+    "sigmoid": lambda x, _: torch.sigmoid(x),
+    "tanh": lambda x, _: torch.tanh(x),
+}
+
+
+@torch_function.register
+def torch_elementwise(op: Elementwise) -> Function:
+    try:
+        function = ELEMENTWISE[op.function]
+    except KeyError:
+        raise UserError(
+            f"synthesis has no differentiable form of the function {op.function!r}",
+            f"Add {op.function!r} to ELEMENTWISE in dfqgen/synthesis/torch_graph.py.",
+        ) from None
+    return lambda x: function(x, op.parameter)
+
+
+@torch_function.register
+def torch_add(op: Add) -> Function:
+    return lambda a, b: torch.add(a, b, alpha=op.sign)
+
+
+@torch_function.register
+def torch_average_pool(op: AveragePool) -> Function:
+    def function(x: Tensor) -> Tensor:
+        counts = constant(op.counts((x.shape[1], x.shape[2])))
+        padded = to_nchw(pad_border(x, op.pads, 0.0))
+        sums = F.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
+        return to_nhwc(sums / counts)
+
+    return function
+
+
+@torch_function.register
+def torch_max_pool(op: MaxPool) -> Function:
+    def function(x: Tensor) -> Tensor:
+        padded = to_nchw(pad_border(x, op.pads, -torch.inf))
+        return to_nhwc(F.max_pool2d(padded, op.kernel, op.stride, dilation=op.dilation))
+
+    return function
+
+
+@torch_function.register
+def torch_reshape(op: Reshape) -> Function:
+    return lambda x: x.reshape(x.shape[0], *op.shape[1:])
+
+
+@torch_function.register
+def torch_transpose(op: Transpose) -> Function:
+    return lambda x: x.permute(op.permutation)
+
+
+@torch_function.register
+def torch_pad(op: Pad) -> Function:
+    border = [n for pair in reversed(list(zip(op.before, op.after, strict=True))) for n in pair]
+    return lambda x: F.pad(x, border, value=op.value)
+
+
+@torch_function.register
+def torch_softmax(op: Softmax) -> Function:
+    return lambda x: torch.softmax(x, op.axis)
+
+
+class TorchGraph:
+    """A graph ready to run on tensors; UserError where an operator has no differentiable form."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._functions = {node.output: torch_function(node.op) for node in graph.nodes}
+
+    def __call__(
+        self,
+        inputs: Mapping[str, Tensor],
+        watch: Callable[[Node, tuple[Tensor, ...], Tensor], Tensor | None] | None = None,
+    ) -> dict[str, Tensor]:
+        """The output tensors for inputs [N, ...] by input tensor; `watch` as in `Graph.evaluate`."""
+        remaining = {name: len(nodes) for name, nodes in self.graph.consumers.items()}
+        values: dict[str, Tensor] = dict(inputs)
+        for node in self.graph.nodes:
+            arguments = tuple(values[name] for name in node.inputs)
+            result = self._functions[node.output](*arguments)
+            if watch is not None:
+                seen = watch(node, arguments, result)
+                result = result if seen is None else seen
+            values[node.output] = result
+            for name in node.inputs:
+                remaining[name] -= 1
+                if not remaining[name] and name not in self.graph.output_tensors:
+                    del values[name]
+        return {name: values[name] for name in self.graph.output_tensors}
