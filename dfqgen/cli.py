@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from dfqgen import __version__, cli_output, pipeline
+from dfqgen import __version__, cli_output, pipeline, profiling
 from dfqgen import cli_options as opt
-from dfqgen.compilation import CompileOptions, Progress
+from dfqgen.compilation import Progress
 from dfqgen.errors import DfqgenError
-from dfqgen.inputs import state_meaning
 from dfqgen.plan.budget import parse_size
-from dfqgen.quantization.options import QuantizeOptions
 
 WIDTH = 110  # columns where there is no terminal
 
@@ -93,45 +91,15 @@ def _root(
     pass
 
 
-def _options(
-    target: str,
-    name: str | None,
-    optimize: Literal["speed", "size"],
-    input_shape: list[str] | None,
-    io_layout: Literal["nhwc", "nchw"],
-    input_mean: str | None,
-    input_std: str | None,
-    input_range: str | None,
-    weights: Literal["per-channel", "per-tensor"],
-    scales: Literal["multiplier", "power-of-two"] | None,
-) -> CompileOptions:
-    bounds = opt.numbers(input_range, "--input-range", 2)
-    return CompileOptions(
-        target=target,
-        name=name,
-        optimize=optimize,
-        input_shapes=opt.shapes(input_shape),
-        io_layout=io_layout,
-        meaning=state_meaning(
-            opt.numbers(input_mean, "--input-mean"),
-            opt.numbers(input_std, "--input-std"),
-            None if bounds is None else (bounds[0], bounds[1]),
-        ),
-        quantize=QuantizeOptions(weights=weights),
-        scales=scales,
-    )
-
-
 @app.command()
+@opt.expand_options
 def build(
     model: opt.Model,
+    arguments: opt.CompileArguments,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The folder to make.", show_default="out/<name of the model>"),
     ] = None,
-    target: opt.Target = "host",
-    name: opt.Name = None,
-    optimize: opt.Optimize = "speed",
     flash: Annotated[
         str | None,
         typer.Option("--flash", metavar="SIZE", help="Flash budget, like 256K.", show_default="the target's"),
@@ -143,13 +111,6 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Replace what an earlier build put there.")] = False,
     data: opt.Data = None,
     per_layer: opt.PerLayer = False,
-    input_shape: opt.InputShape = None,
-    io_layout: opt.IoLayout = "nhwc",
-    input_mean: opt.InputMean = None,
-    input_std: opt.InputStd = None,
-    input_range: opt.InputRange = None,
-    weights: opt.Weights = "per-channel",
-    scales: opt.Scales = None,
     as_json: opt.Json = False,
 ) -> None:
     """Compile MODEL to a folder of C, prove it equal to the integer reference, compare it with float.
@@ -162,18 +123,7 @@ def build(
     """
     with _reporting(as_json), _progress() as progress:
         options = pipeline.BuildOptions(
-            compile=_options(
-                target,
-                name,
-                optimize,
-                input_shape,
-                io_layout,
-                input_mean,
-                input_std,
-                input_range,
-                weights,
-                scales,
-            ),
+            compile=arguments.options(),
             flash_bytes=None if flash is None else parse_size(flash),
             ram_bytes=None if ram is None else parse_size(ram),
             force=force,
@@ -228,19 +178,42 @@ def run(
 
 
 @app.command()
+def profile(
+    out_dir: opt.OutDir,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", "-t", help="A target with an emulator.", show_default="what OUT_DIR was built for"
+        ),
+    ] = None,
+    clock: Annotated[
+        str | None,
+        typer.Option("--clock", metavar="FREQUENCY", help="Like 80M.", show_default="the target's"),
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Count the instructions of every layer on an emulated microcontroller and estimate its cycles.
+
+    Writes profile.json into OUT_DIR and a section into its report.html.
+
+    Examples:
+
+      dfqgen profile out/model --target cortex-m4
+
+      dfqgen profile out/model --target cortex-m4 --clock 80M --json
+    """
+    with _reporting(as_json), _progress() as progress:
+        clock_hz = None if clock is None else profiling.parse_frequency(clock)
+        facts = profiling.profile(out_dir, target, clock_hz=clock_hz, progress=progress)
+    _finish(facts, as_json, cli_output.print_profile)
+
+
+@app.command()
+@opt.expand_options
 def inspect(
     model: opt.Model,
+    arguments: opt.CompileArguments,
     ir: Annotated[bool, typer.Option("--ir", help="Print the fixed-point program instead.")] = False,
-    target: opt.Target = "host",
-    name: opt.Name = None,
-    optimize: opt.Optimize = "speed",
-    input_shape: opt.InputShape = None,
-    io_layout: opt.IoLayout = "nhwc",
-    input_mean: opt.InputMean = None,
-    input_std: opt.InputStd = None,
-    input_range: opt.InputRange = None,
-    weights: opt.Weights = "per-channel",
-    scales: opt.Scales = None,
     as_json: opt.Json = False,
 ) -> None:
     """Show what dfqgen sees in MODEL: the float graph, or the fixed-point program it becomes.
@@ -252,20 +225,42 @@ def inspect(
       dfqgen inspect model.onnx --ir --input-std 255
     """
     with _reporting(as_json), _progress() as progress:
-        options = _options(
-            target,
-            name,
-            optimize,
-            input_shape,
-            io_layout,
-            input_mean,
-            input_std,
-            input_range,
-            weights,
-            scales,
-        )
-        facts = pipeline.inspect(model, options, ir=ir, progress=progress)
+        facts = pipeline.inspect(model, arguments.options(), ir=ir, progress=progress)
     _finish(facts, as_json, cli_output.print_inspect)
+
+
+@app.command("eval")
+@opt.expand_options
+def evaluate(
+    model: opt.Model,
+    arguments: opt.CompileArguments,
+    data: Annotated[
+        Path, typer.Option("--data", help=".npz with x (uint8 or float32, NHWC) and optional labels y.")
+    ],
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first samples.")] = None,
+    decode: Annotated[
+        Path | None,
+        typer.Option(
+            "--decode", help="A Python file whose decode(outputs) gives (boxes, scores) of a detector."
+        ),
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Measure accuracy on samples: the float network against the generated C, compiled for this machine.
+
+    Labels give top-1 and top-5, no labels the agreement of both; class maps give the mean IoU.
+
+    Examples:
+
+      dfqgen eval model.onnx --data test.npz --input-mean 127.5 --input-std 127.5
+
+      dfqgen eval model.onnx --data test.npz --input-std 255 --weights per-tensor --no-equalize --limit 100
+    """
+    with _reporting(as_json), _progress() as progress:
+        facts = pipeline.evaluate(
+            model, data, arguments.options(), limit=limit, decoder=decode, progress=progress
+        )
+    _finish(facts, as_json, cli_output.print_evaluation)
 
 
 @app.command()

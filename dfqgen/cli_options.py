@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+
+from dfqgen.compilation import CompileOptions
+from dfqgen.inputs import state_meaning
+from dfqgen.quantization.options import QuantizeOptions
 
 
 def numbers(text: str | None, option: str, count: int | None = None) -> tuple[float, ...] | None:
@@ -106,6 +114,53 @@ Scales = Annotated[
         show_default="the target's",
     ),
 ]
+_DFQ = "Data-free quantization"
+
+
+def _dfq(*names: str, text: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=_DFQ, **settings)
+
+
+Statistics = Annotated[
+    Literal["auto", "analytic"],
+    _dfq("--statistics", text="Where no batch normalization tells: procedural samples, or closed forms."),
+]
+CalibrationData = Annotated[
+    Path | None,
+    _dfq(
+        "--calibration-data",
+        text="Your own samples (.npz with x) in place of statistics.",
+        show_default=False,
+    ),
+]
+FoldDead = Annotated[
+    bool, _dfq("--fold-dead/--no-fold-dead", text="Fold constant channels into the next layer's bias.")
+]
+Equalize = Annotated[
+    bool | None,
+    _dfq(
+        "--equalize/--no-equalize", text="Cross-layer equalization.", show_default="with per-tensor weights"
+    ),
+]
+Relu6 = Annotated[
+    Literal["keep", "replace"],
+    _dfq("--relu6", text="Equalize through a clip a channel, or replace ReLU6 by ReLU."),
+]
+AbsorbBias = Annotated[
+    bool, _dfq("--absorb-bias/--no-absorb-bias", text="Move high biases into the next layer (ReLU only).")
+]
+CorrectBias = Annotated[
+    bool, _dfq("--correct-bias/--no-correct-bias", text="Undo the mean error of rounded weights.")
+]
+RangeMethod = Annotated[
+    Literal["sigma", "mse"],
+    _dfq("--ranges", text="Activation ranges: mean and n sigma, or least squared error."),
+]
+NSigma = Annotated[float, _dfq("--n-sigma", text="Half-width of activation ranges.", min=1.0, max=20.0)]
+Rounding = Annotated[
+    Literal["nearest", "squant"],
+    _dfq("--rounding", text="Weights to nearest, or so that errors cancel in sums."),
+]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -115,3 +170,80 @@ Data = Annotated[
     ),
 ]
 PerLayer = Annotated[bool, typer.Option("--per-layer", help="Compare every layer with the float network.")]
+
+
+@dataclass(frozen=True, slots=True)
+class CompileArguments:
+    """What every command that compiles a model takes; one field an option."""
+
+    target: Target = "host"
+    name: Name = None
+    optimize: Optimize = "speed"
+    input_shape: InputShape = None
+    io_layout: IoLayout = "nhwc"
+    input_mean: InputMean = None
+    input_std: InputStd = None
+    input_range: InputRange = None
+    weights: Weights = "per-channel"
+    scales: Scales = None
+    statistics: Statistics = "auto"
+    calibration_data: CalibrationData = None
+    fold_dead: FoldDead = True
+    equalize: Equalize = None
+    relu6: Relu6 = "keep"
+    absorb_bias: AbsorbBias = False
+    correct_bias: CorrectBias = True
+    range_method: RangeMethod = "sigma"
+    n_sigma: NSigma = 4.0
+    rounding: Rounding = "nearest"
+
+    def options(self) -> CompileOptions:
+        """The same for the API. Raises UserError and usage errors."""
+        bounds = numbers(self.input_range, "--input-range", 2)
+        quantize = QuantizeOptions(
+            **{field.name: getattr(self, field.name) for field in fields(self) if field.name in _QUANTIZE}
+        )
+        return CompileOptions(
+            target=self.target,
+            name=self.name,
+            optimize=self.optimize,
+            input_shapes=shapes(self.input_shape),
+            io_layout=self.io_layout,
+            meaning=state_meaning(
+                numbers(self.input_mean, "--input-mean"),
+                numbers(self.input_std, "--input-std"),
+                None if bounds is None else (bounds[0], bounds[1]),
+            ),
+            quantize=quantize,
+            scales=self.scales,
+            calibration_data=self.calibration_data,
+        )
+
+
+# Options that are fields of QuantizeOptions under the same name.
+_QUANTIZE = {field.name for field in fields(QuantizeOptions)} - {"scales"}
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with a parameter of type CompileArguments gets one option for each of its fields instead."""
+    hints = get_type_hints(command, include_extras=True)
+    own = signature(command).parameters
+    group_name = next(name for name, hint in hints.items() if hint is CompileArguments)
+    group_hints = get_type_hints(CompileArguments, include_extras=True)
+    group_fields = {field.name: field.default for field in fields(CompileArguments)}
+
+    @functools.wraps(command)
+    def expanded(**values: Any) -> None:
+        group = CompileArguments(**{name: values.pop(name) for name in group_fields})
+        command(**values, **{group_name: group})
+
+    parameters = [own[name].replace(annotation=hints[name]) for name in own if name != group_name]
+    parameters += [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=group_hints[name])
+        for name, default in group_fields.items()
+    ]
+    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    expanded.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del expanded.__wrapped__
+    return expanded

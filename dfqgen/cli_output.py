@@ -107,6 +107,33 @@ def print_comparison(comparison: Facts, console: Console) -> None:
     console.print(table)
 
 
+_MEASURES = (
+    ("top1", "top-1", percent_text),
+    ("top5", "top-5", percent_text),
+    ("top1_agreement", "top-1 agreement", percent_text),
+    ("mean_iou", "mean IoU with float", percent_text),
+    ("sqnr_db", "SQNR", decibel_text),
+    ("max_error", "largest error", "{:.4g}".format),
+)
+
+
+def print_evaluation(facts: Facts, console: Console) -> None:
+    """Accuracy, output by output, float beside C."""
+    table = _table("output", "measure", "float", "C", right=("float", "C"))
+    for output in facts["outputs"]:
+        for key, label, show in _MEASURES:
+            if key in output:
+                reference = percent_text(output[f"float_{key}"]) if f"float_{key}" in output else ""
+                _row(table, output["name"], label, reference, show(output[key]))
+    if "boxes" in facts:
+        boxes = facts["boxes"]
+        _row(table, "boxes", "of float's boxes found", boxes["float"], percent_text(boxes["recall"]))
+        _row(table, "boxes", "invented", "", boxes["invented"])
+    console.print(table)
+    speed = f"{facts['host_ms_per_sample']:.3g} ms a sample and core"
+    console.print(Text(f"{facts['samples']} samples, C compiled for this machine: {speed}"))
+
+
 def print_layers(layers: Iterable[Facts], console: Console) -> None:
     """Every layer, with its distance from the float network where it was measured."""
     columns = ("layer", "what", "output", "MACs", "constants", "SQNR", "largest error")
@@ -141,6 +168,30 @@ def print_run(facts: Facts, console: Console) -> None:
     flash = f"code {size_text(facts['text_bytes'])}, constants {size_text(facts['rodata_bytes'])}"
     ram = f"arena {size_text(facts['arena_bytes'])}, stack {size_text(facts['stack_bytes'])}"
     console.print(Text(f"\nEvery bit equals the reference. Flash: {flash}. RAM: {ram}."), soft_wrap=True)
+
+
+def print_profile(facts: Facts, console: Console) -> None:
+    """Where the time goes, layer by layer."""
+    timed = facts["cycles"] is not None
+    columns = ["layer", "what", "MACs", "instructions", "per MAC"]
+    columns += ["est. cycles", "share", "ms"] if timed else ["share"]
+    table = _table(*columns, right=columns[2:], title=f"{facts['target']}, instructions counted in QEMU")
+    total = {"layer": "total", "title": "", "share": 1.0, **facts}
+    for layer in [*facts["layers"], total]:
+        macs, ratio = layer["macs"], layer["instructions_per_mac"]
+        cells = [layer["layer"], layer["title"], count_text(macs) if macs else "", f"{layer['instructions']:,}"]
+        cells.append("" if ratio is None else f"{ratio:.2f}")
+        cells += [f"{layer['cycles']:,}"] if timed else []
+        cells.append(f"{100 * layer['share']:.1f} %")
+        cells += [f"{layer['milliseconds']:.3f}"] if timed else []
+        _row(table, *cells)
+    console.print(table)
+    if timed:
+        note = f"Milliseconds at {facts['clock_hz'] / 1e6:g} MHz; cycles are estimated, without wait states."
+    else:
+        note = f"No cycles: {facts['target']} has no cycle model (dual issue)."
+    saved = " and ".join(facts["saved"])
+    console.print(Text(printable(f"\n{note} Saved in {facts['folder']}: {saved}.")), soft_wrap=True)
 
 
 def print_verify(facts: Facts, console: Console) -> None:

@@ -13,7 +13,7 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
 from dfqgen.frontend.read import read_model
 from dfqgen.graph.ir import Graph, Shape
-from dfqgen.inputs import UNSTATED, meanings_for
+from dfqgen.inputs import UNSTATED, load_samples, meanings_for
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.quantization.prepare import Prepared, prepare
 from dfqgen.quantization.quantize import quantize_graph
@@ -34,6 +34,7 @@ class CompileOptions:
 
     `input_shapes` go by input name; "" names the only one. `name` prefixes everything in the C; None takes
     the model file's. `meaning` None means that the user did not say; `scales` None takes the target's way.
+    `calibration_data` is an .npz file whose samples replace the data-free statistics.
     """
 
     target: str = "host"
@@ -44,6 +45,7 @@ class CompileOptions:
     meaning: InputMeaning | None = None
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     scales: ScaleMode | None = None
+    calibration_data: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,8 +96,13 @@ def compile_model(model: Path, options: CompileOptions, progress: Progress = sil
     graph = load_graph(model, options, progress)
     meanings = meanings_for(graph, options.meaning)
     quantize = replace(options.quantize, scales=options.scales or cast(ScaleMode, target.scales))
+    samples = None
+    if options.calibration_data is not None:
+        progress("measuring statistics on the calibration data")
+        raw = load_samples(options.calibration_data, graph).raw
+        samples = {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
     progress("data-free quantization")
-    prepared = prepare(graph, meanings, quantize)
+    prepared = prepare(graph, meanings, quantize, samples)
     program = quantize_graph(prepared, quantize)
     warnings = () if options.meaning is not None else (UNSTATED_WARNING,)
     return Compiled(graph, meanings, quantize, prepared, program, target, warnings)
@@ -122,6 +129,9 @@ def provenance(model: Path, options: CompileOptions, compiled: Compiled) -> dict
         "io_layout": options.io_layout,
         "input": None if meaning is None else _fields(meaning),
         "quantize": _fields(quantize),
+        "calibration_data": None
+        if options.calibration_data is None
+        else {"file": options.calibration_data.name, "sha256": file_hash(options.calibration_data)},
     }
 
 

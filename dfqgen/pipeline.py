@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dfqgen
+from dfqgen import evaluation
 from dfqgen.compilation import (
     Compiled,
     CompileOptions,
@@ -200,7 +201,9 @@ def verify(
     if file_hash_of(model) != record["model"]["sha256"]:
         raise UserError(f"{model} is not the file that {folder} was built from ({record['model']['file']})")
     progress("comparing with the float network")
-    compiled = compile_model(model, options_from_provenance(record, manifest["target"]), progress)
+    # The folder's own program: calibration data may not be at hand to make it again.
+    options = options_from_provenance(record, manifest["target"])
+    compiled = replace(compile_model(model, options, progress), program=program)
     facts["comparison"] = compare_with_float(compiled, model, check.network, data)
     if per_layer:
         plan = plan_program(program, compiled.target, optimize=manifest["optimize"])
@@ -215,6 +218,26 @@ def file_hash_of(model: Path) -> str:
         return file_hash(model)
     except OSError as error:
         raise UserError(f"cannot read {model}: {error.strerror}") from None
+
+
+def evaluate(
+    model: str | Path,
+    data: Path,
+    options: CompileOptions,
+    *,
+    limit: int | None = None,
+    decoder: Path | None = None,
+    progress: Progress = silent,
+) -> Facts:
+    """Accuracy on samples of the float network and of the generated C; see `dfqgen.evaluation`."""
+    decode = None if decoder is None else evaluation.load_decoder(decoder)
+    result = evaluation.evaluate(model, data, options, limit=limit, progress=progress)
+    return {
+        "model": Path(model).name,
+        **evaluation.facts(result, decode),
+        "steps": report.note_facts(result.compiled.prepared.notes),
+        "warnings": list(result.compiled.warnings),
+    }
 
 
 def inspect(

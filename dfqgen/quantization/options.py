@@ -22,6 +22,8 @@ class QuantizeOptions:
     `statistics`: "auto" takes batch normalization's where there is one and measures the rest on procedural
     samples, whose extremes also widen the ranges; "analytic" propagates in closed form instead and widens
     nothing. Samples given to `prepare` override both.
+    `n_sigma` is the half-width of activation ranges, `n_sigma_scores` that of the network's last layers,
+    whose rare extremes are the answer.
     """
 
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
@@ -34,6 +36,7 @@ class QuantizeOptions:
     correct_bias: bool = True
     range_method: Literal["sigma", "mse"] = "sigma"
     n_sigma: float = 4.0
+    n_sigma_scores: float = 8.0
     rounding: Literal["nearest", "squant"] = "nearest"
 
     @property

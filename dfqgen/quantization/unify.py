@@ -19,6 +19,7 @@ from dfqgen.graph.ir import Graph, Node
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.movement import Pad
+from dfqgen.ops.softmax import Softmax
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
 from dfqgen.statistics.channel import ChannelStatistics
@@ -98,6 +99,15 @@ def unified_types(
     return types
 
 
+def score_tensors(graph: Graph) -> frozenset[str]:
+    """Tensors that leave the network as they are, or through a softmax: what decides is their extremes."""
+    scores = set(graph.output_tensors)
+    for node in reversed(graph.nodes):
+        if node.output in scores and (node.op.keeps_type or isinstance(node.op, Softmax)):
+            scores.update(node.inputs)
+    return frozenset(scores)
+
+
 class _Walk:
     """Families over the nodes seen so far, in order."""
 
@@ -117,6 +127,7 @@ class _Walk:
         self.sets = Families()
         self.families: dict[str, _Family] = {}
         self._names = set(graph.consumers)
+        self._scores = score_tensors(graph)
         for port in graph.inputs:
             self._found(port.tensor, _Family(sigma_range(statistics[port.tensor], options.n_sigma)))
 
@@ -143,9 +154,8 @@ class _Walk:
         self._found(node.output, _Family(extent, fixed))
 
     def _range(self, tensor: str) -> Range:
-        return choose_range(
-            self.statistics[tensor], self.options.range_method, self.options.n_sigma, IntType.INT8
-        )
+        n_sigma = self.options.n_sigma_scores if tensor in self._scores else self.options.n_sigma
+        return choose_range(self.statistics[tensor], self.options.range_method, n_sigma, IntType.INT8)
 
     def _join(self, node: Node) -> None:
         """The output and all inputs of an operator that keeps the type are one family."""
