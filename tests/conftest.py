@@ -25,10 +25,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in absent]
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(
-            f"{len(absent)} tests deselected: no networks in {_shared_folder() / 'models'} (DFQGEN_SHARED)"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # Not where items are deselected: the workers of pytest-xdist have no terminal.
+    models = _shared_folder() / "models"
+    if not models.is_dir():
+        terminalreporter.write_line(
+            f"tests marked shared_models are deselected: no networks in {models} (DFQGEN_SHARED)"
         )
 
 
