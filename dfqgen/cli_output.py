@@ -179,7 +179,12 @@ def print_profile(facts: Facts, console: Console) -> None:
     total = {"layer": "total", "title": "", "share": 1.0, **facts}
     for layer in [*facts["layers"], total]:
         macs, ratio = layer["macs"], layer["instructions_per_mac"]
-        cells = [layer["layer"], layer["title"], count_text(macs) if macs else "", f"{layer['instructions']:,}"]
+        cells = [
+            layer["layer"],
+            layer["title"],
+            count_text(macs) if macs else "",
+            f"{layer['instructions']:,}",
+        ]
         cells.append("" if ratio is None else f"{ratio:.2f}")
         cells += [f"{layer['cycles']:,}"] if timed else []
         cells.append(f"{100 * layer['share']:.1f} %")

@@ -53,9 +53,9 @@ class Emulator:
 class CycleModel:
     """Cycles by kind of instruction, with memory that never waits. What is not named takes one cycle.
 
-    `load_pipelined` is for a load straight after another single load or store; loads and stores of
-    several registers take one cycle and `register` for each. `taken_branch` comes on top of the
-    instruction, `vector` is for instructions on Helium's Q registers.
+    `load_pipelined` is for a load straight after another single load whose result is not its address;
+    loads and stores of several registers take one cycle and `register` for each. `taken_branch` comes on
+    top of the instruction, `vector` is for instructions on Helium's Q registers.
     """
 
     load: int
@@ -65,6 +65,7 @@ class CycleModel:
     taken_branch: int
     multiply_accumulate: int = 1
     multiply_long: int = 1
+    multiply_long_accumulate: int = 1
     divide: int = 1
     vector: int = 1
 

@@ -73,12 +73,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """A line of disassembly. `follows_memory`: the one before it is a single load or store."""
+    """A line of disassembly.
+
+    `pipelined`: the one before it is a load of one register that this one does not use in its address.
+    """
 
     mnemonic: str
     operands: str
     function: str
-    follows_memory: bool
+    pipelined: bool
 
 
 def profile_firmware(
@@ -138,15 +141,17 @@ def instruction_cycles(instruction: Instruction, model: CycleModel) -> int:
     if mnemonic.startswith(("ldm", "stm", "push", "pop", "vldm", "vstm", "vpush", "vpop")):
         return 1 + _registers(operands) * model.register
     if mnemonic.startswith(("vldr", "vstr")):
-        return 1 + model.register
+        return 1 + (2 if operands.startswith("d") else 1) * model.register
     if mnemonic.startswith("ldr"):
-        return model.load_pipelined if instruction.follows_memory else model.load
+        return model.load_pipelined if instruction.pipelined else model.load
     if mnemonic.startswith("str"):
         return model.store
     if mnemonic.startswith(("sdiv", "udiv")):
         return model.divide
-    if mnemonic.startswith(("smull", "umull", "smlal", "umlal")):
+    if mnemonic.startswith(("smull", "umull")):
         return model.multiply_long
+    if mnemonic.startswith(("smlal", "umlal")):
+        return model.multiply_long_accumulate
     if mnemonic.startswith(("mla", "mls")):
         return model.multiply_accumulate
     return 1
@@ -162,24 +167,27 @@ def parse_disassembly(lines: Iterable[str]) -> dict[int, Instruction]:
     """objdump's lines: "<address> <function>:" and "address:<tab>mnemonic<tab>operands"."""
     code: dict[int, Instruction] = {}
     function = ""
-    follows_memory = False
+    loaded = ""  # the register that the line before loads, if it is a single load
     for line in lines:
         if header := re.fullmatch(r"[0-9a-f]+ <(.+)>:", line):
-            function, follows_memory = header[1], False
+            function, loaded = header[1], ""
         elif match := re.match(r"\s*([0-9a-f]+):\t(\S+)\s*(.*)", line):
-            mnemonic = re.sub(r"\.[nw]$", "", match[2])
-            code[int(match[1], 16)] = Instruction(mnemonic, match[3], function, follows_memory)
-            follows_memory = mnemonic.startswith(("ldr", "str")) and mnemonic[:4] not in ("ldrd", "strd")
+            mnemonic, operands = re.sub(r"\.[nw]$", "", match[2]), match[3]
+            register, _, address = operands.partition(", ")
+            pipelined = bool(loaded) and not re.search(rf"\b{loaded}\b", address)
+            code[int(match[1], 16)] = Instruction(mnemonic, operands, function, pipelined)
+            loaded = register if mnemonic.startswith("ldr") and not mnemonic.startswith("ldrd") else ""
     return code
 
 
 def _registers(operands: str) -> int:
-    """Registers in a list such as {r4-r7, lr} or {d8-d11}."""
+    """Words in a list of registers such as {r4-r7, lr} or {d8-d11}; a d register is two."""
     listed = re.search(r"\{(.*)\}", operands)
     count = 0
     for part in listed[1].split(",") if listed else ():
         ends = [int(number) for number in re.findall(r"\d+", part)]
-        count += ends[1] - ends[0] + 1 if "-" in part and len(ends) == 2 else 1
+        registers = ends[1] - ends[0] + 1 if "-" in part and len(ends) == 2 else 1
+        count += 2 * registers if part.strip().startswith("d") else registers
     return count
 
 

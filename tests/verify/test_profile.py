@@ -60,8 +60,10 @@ def test_only_targets_with_a_cycle_model_have_cycles(tmp_path: Path) -> None:
         ("str r0, [r1]", 1),
         ("push {r4, r5, r6, lr}", 5),
         ("ldmia.w sp!, {r4-r11, pc}", 10),
-        ("vpush {d8-d11}", 5),
+        ("vpush {d8-d11}", 9),
+        ("vpush {s16-s19}", 5),
         ("vldr s0, [r1]", 2),
+        ("vldr d0, [r1]", 3),
         ("udiv r0, r1, r2", 6),
         ("smlal r0, r1, r2, r3", 1),
         ("smlad r0, r1, r2, r3", 1),
@@ -70,7 +72,7 @@ def test_only_targets_with_a_cycle_model_have_cycles(tmp_path: Path) -> None:
 )
 def test_cycles_of_an_instruction_on_the_m4(text: str, cycles: int) -> None:
     mnemonic, operands = text.split(" ", 1)
-    assert instruction_cycles(Instruction(mnemonic, operands, "f", follows_memory=False), M4) == cycles
+    assert instruction_cycles(Instruction(mnemonic, operands, "f", pipelined=False), M4) == cycles
 
 
 def test_a_load_after_a_load_is_pipelined_and_taken_branches_cost_more() -> None:
