@@ -13,6 +13,7 @@ from dfqgen.frontend.lower_affine import affine_to_conv
 from dfqgen.frontend.read import cut_outputs, fixed_input_shapes, read_model
 from dfqgen.frontend.recognise import recognise
 from dfqgen.graph.ir import Graph, Shape
+from dfqgen.graph.pointwise import fuse_pointwise
 from dfqgen.graph.rewrite import simplify, tidy_names
 
 __all__ = ["load", "supported_operators"]
@@ -45,4 +46,4 @@ def load(
     graph = simplify(sink(affine_to_conv(graph)))
     if not graph.nodes:
         raise UnsupportedModel("nothing is left to compute: the outputs are the inputs")
-    return tidy_names(graph)
+    return tidy_names(fuse_pointwise(graph))

@@ -18,11 +18,18 @@ from dfqgen.graph.ir import Array, Graph, Node, Op, Port, Shape
 from dfqgen.graph.rewrite import MERGE, Result, Scope, rewrite, transpose_to_reshape
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
+from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.concat import Concat
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Pad, Reshape, Transpose
+from dfqgen.ops.multiply import Mul
 from dfqgen.ops.norm import BatchNorm
+from dfqgen.ops.normalize import LpNormalize
+from dfqgen.ops.pointwise import Pointwise
+from dfqgen.ops.prelu import PRelu
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import Take
 
@@ -73,6 +80,13 @@ SINK_TRANSPOSE: Mapping[type[Op], TransposeRule] = {
     Pad: _pad_elsewhere,
     Take: _take_elsewhere,
     Concat: lambda op, permutation: Concat(permutation[op.axis]),
+    Mul: _same,
+    Maximum: _same,
+    Pointwise: _same,
+    PRelu: _if_last_axis_stays,
+    ArgMax: lambda op, permutation: replace(op, axis=permutation[op.axis]),
+    LogSoftmax: lambda op, permutation: LogSoftmax(permutation[op.axis]),
+    LpNormalize: lambda op, permutation: replace(op, axis=permutation[op.axis]),
 }
 
 
@@ -95,6 +109,10 @@ SINK_RESHAPE: Mapping[type[Op], ReshapeRule] = {
     Affine: _if_channels_stay_or_scalar,
     BatchNorm: _if_channels_stay,
     Softmax: _softmax_on_same_last_axis,
+    Mul: lambda op, before, after: op,
+    Maximum: lambda op, before, after: op,
+    Pointwise: lambda op, before, after: op,
+    PRelu: _if_channels_stay,
 }
 
 
@@ -115,12 +133,41 @@ def sink_transpose(node: Node, scope: Scope) -> Result:
     return [replace(node, op=op, inputs=inputs, output=inner), back]
 
 
+def sink_transpose_past_vector(node: Node, scope: Scope) -> Result:
+    """op(transpose(x), b) becomes transpose(op(x, b')) when b' is only a reshape of b: scales of channels.
+
+    Squeeze-and-excitation makes b from fully connected layers, without a transpose of its own.
+    """
+    if not isinstance(node.op, Add | Mul | Maximum) or len(node.inputs) != 2:
+        return None
+    for index, name in enumerate(node.inputs):
+        source = scope.producer(name, Transpose)
+        other = node.inputs[1 - index]
+        if source is None or not isinstance(source.op, Transpose) or scope.producer(other, Transpose):
+            continue
+        permutation = source.op.permutation
+        shape = scope.shapes[other]
+        inverse = np.argsort(permutation)
+        moved = [axis for axis in inverse if shape[axis] > 1]
+        if moved != sorted(moved):
+            continue
+        vector, inner = scope.fresh(other), scope.fresh(node.output)
+        inputs = (source.inputs[0], vector) if index == 0 else (vector, source.inputs[0])
+        return [
+            Node(node.name, Reshape(tuple(shape[axis] for axis in inverse)), (other,), vector),
+            replace(node, inputs=inputs, output=inner),
+            Node(node.name, Transpose(permutation), (inner,), node.output),
+        ]
+    return None
+
+
 def sink_reshape(node: Node, scope: Scope) -> Result:
     """op(reshape(x)) becomes reshape(op'(x)), when all inputs are reshaped from one shape."""
     rule = SINK_RESHAPE.get(type(node.op))
     sources = [scope.producer(name, Reshape) for name in node.inputs]
     befores = {scope.shapes[s.inputs[0]] for s in sources if s is not None}
-    if rule is None or None in sources or len(befores) != 1:
+    afters = {scope.shapes[name] for name in node.inputs}
+    if rule is None or None in sources or len(befores) != 1 or len(afters) != 1:
         return None
     before, after = befores.pop(), scope.shapes[node.inputs[0]]
     op = rule(node.op, before, after)
@@ -263,6 +310,7 @@ SINKING = (
     permute_fully_connected,
     permute_flat_parameters,
     sink_transpose,
+    sink_transpose_past_vector,
     sink_reshape,
     sink_transpose_through_reshape,
 )

@@ -17,10 +17,12 @@ from dfqgen.frontend.fold import FoldedModel
 from dfqgen.frontend.importers import (  # noqa: F401 - they register
     convolution,
     elementwise,
+    functions,
     movement,
     pooling,
     resize,
     selection,
+    transposed,
 )
 from dfqgen.frontend.importers.registry import Builder, OnnxNode, Refused, find_importer, supported_operators
 from dfqgen.frontend.read import node_label

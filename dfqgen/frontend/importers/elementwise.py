@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
+from dfqgen.frontend.importers.functions import pairwise
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
-from dfqgen.graph.ir import Array
+from dfqgen.graph.ir import Array, Op
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.multiply import Mul
 from dfqgen.ops.norm import BatchNorm
 from dfqgen.ops.softmax import Softmax
 
@@ -65,24 +67,20 @@ def _clip(node: OnnxNode, lo: float, hi: float) -> str:
     return node.emit(Clip.of(lo, hi), node.tensor())
 
 
-@importer("Sigmoid", "Tanh")
-def function(node: OnnxNode) -> str:
-    return node.emit(Elementwise(node.op_type.lower()), node.tensor())
-
-
 @importer("Add", "Sub", "Mul", "Div")
 def arithmetic(node: OnnxNode) -> str:
-    """Two activations of one shape (Add, Sub), or one with a constant (a scalar or one value a channel)."""
+    """Two activations, broadcast as numpy does, or one with a constant (a scalar or one value a channel)."""
     kind = node.op_type
     if node.is_constant(0) or node.is_constant(1):
         return _with_constant(node, 0 if node.is_constant(0) else 1)
-    if kind not in ("Add", "Sub"):
-        raise Refused("of two activations is not supported")
-    if node.shape(0) != node.shape(1):
-        raise Refused(
-            f"shapes {list(node.shape(0))} and {list(node.shape(1))} differ; equal ones are supported"
-        )
-    return node.emit(Add(1 if kind == "Add" else -1), node.tensor(0), node.tensor(1))
+    op: Op
+    if kind == "Mul":
+        op = Mul()
+    elif kind == "Div":
+        raise Refused("divides two activations, which 8 bits cannot hold; cut the graph before it")
+    else:
+        op = Add(1 if kind == "Add" else -1)
+    return pairwise(node, op, node.tensor(0), node.tensor(1))
 
 
 def _with_constant(node: OnnxNode, constant_index: int) -> str:
@@ -100,7 +98,8 @@ def _with_constant(node: OnnxNode, constant_index: int) -> str:
             raise Refused("divides by a constant zero")
         scale, shift = 1.0 / value, zero
     else:
-        raise Refused("divides a constant by an activation")
+        x = node.emit(Elementwise("reciprocal"), x)
+        scale, shift = value, zero
     return affine(node, x, scale, shift)
 
 

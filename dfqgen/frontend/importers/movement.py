@@ -9,6 +9,7 @@ import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.frontend.importers.selection import select
+from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.movement import Pad
 
 
@@ -27,9 +28,18 @@ def dropout(node: OnnxNode) -> str:
 
 @importer("Cast")
 def cast(node: OnnxNode) -> str:
-    if node.integer("to", 1) != 1:  # TensorProto.FLOAT
+    """To float32, or of a class map to any type of number: that one is whole already."""
+    if node.integer("to", 1) != 1 and not _class_map(node, node.tensor()):  # 1 is TensorProto.FLOAT
         raise Refused("converts an activation to another type than float32")
     return node.tensor()
+
+
+def _class_map(node: OnnxNode, tensor: str) -> bool:
+    """Whether the tensor holds positions, perhaps moved about."""
+    producers = {made.output: made for made in node.builder.nodes}
+    while tensor in producers and producers[tensor].op.keeps_type:
+        tensor = producers[tensor].inputs[0]
+    return tensor in producers and isinstance(producers[tensor].op, ArgMax)
 
 
 @importer("Flatten")
@@ -94,7 +104,7 @@ def transpose(node: OnnxNode) -> str:
 
 @importer("Pad")
 def pad(node: OnnxNode) -> str:
-    """`pads` and `value` are attributes before opset 11, inputs since; `axes` since 18. Negative pads crop."""
+    """`pads`, `value` are attributes before opset 11, inputs since; `axes` since 18. Negative pads crop."""
     mode = node.text("mode", "constant")
     if mode not in ("constant", *BORDERS):
         raise Refused(f"mode {mode!r} is unknown")

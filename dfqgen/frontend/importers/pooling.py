@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from dfqgen.frontend.importers.functions import scaled
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.frontend.importers.windows import read_window
 from dfqgen.graph.ir import Op
@@ -49,10 +50,10 @@ def max_pool(node: OnnxNode) -> str:
 @importer("GlobalAveragePool", "GlobalMaxPool")
 def global_pool(node: OnnxNode) -> str:
     axes = tuple(range(2, len(node.shape())))
-    return _reduce(node, axes, keep_axes=True, maximum=node.op_type == "GlobalMaxPool")
+    return _reduce(node, axes, keep_axes=True)
 
 
-@importer("ReduceMean", "ReduceMax")
+@importer("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum")
 def reduce(node: OnnxNode) -> str:
     rank = len(node.shape())
     stated = node.optional_integers(1, "axes")
@@ -65,11 +66,12 @@ def reduce(node: OnnxNode) -> str:
     reduced = tuple(sorted(axes - {0}))
     if not reduced:
         return node.tensor()
-    return _reduce(node, reduced, keep_axes, maximum=node.op_type == "ReduceMax")
+    return _reduce(node, reduced, keep_axes)
 
 
-def _reduce(node: OnnxNode, axes: tuple[int, ...], keep_axes: bool, maximum: bool) -> str:
-    """Mean or maximum over `axes` (never the batch), as a pool whose window is the whole image."""
+def _reduce(node: OnnxNode, axes: tuple[int, ...], keep_axes: bool) -> str:
+    """Over `axes` (never the batch), as a pool whose window is the whole image."""
+    kind = node.op_type.removeprefix("Reduce").removeprefix("Global").removesuffix("Pool")
     shape = node.shape()
     kept = tuple(axis for axis in range(1, len(shape)) if axis not in axes)
     x = node.transpose(node.tensor(), (0, *axes, *kept))
@@ -80,6 +82,11 @@ def _reduce(node: OnnxNode, axes: tuple[int, ...], keep_axes: bool, maximum: boo
     channels = math.prod([shape[axis] for axis in kept])
     image = node.reshape(x, (1, height, width, channels))
     kernel = (height, width)
-    op: Op = MaxPool(kernel) if maximum else AveragePool(kernel)
+    if kind == "Min":
+        image = scaled(node, image, -1.0)
+    op: Op = MaxPool(kernel) if kind in ("Max", "Min") else AveragePool(kernel)
+    reduced = node.emit(op, image)
+    if kind in ("Min", "Sum"):
+        reduced = scaled(node, reduced, -1.0 if kind == "Min" else float(height * width))
     result = tuple(1 if axis in axes else n for axis, n in enumerate(shape) if keep_axes or axis not in axes)
-    return node.reshape(node.emit(op, image), result)
+    return node.reshape(reduced, result)

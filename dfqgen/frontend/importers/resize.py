@@ -131,6 +131,7 @@ def _linear(node: OnnxNode, positions: Mapping[int, Array]) -> str:
     ways = {axis: Interpolation.at(at, shape[axis]) for axis, at in positions.items()}
     for axis in [axis for axis, way in ways.items() if not any(way.fraction)]:
         tensor = select(node, tensor, axis, ways.pop(axis).low)
+    shape = node.shape_of(tensor)
     if not ways:
         return tensor
     if len(ways) > 2:

@@ -178,8 +178,10 @@ def space_to_depth(node: OnnxNode) -> str:
     _, height, width, channels = node.shape_of(image)
     if height % size or width % size:
         raise Refused(f"an image of {height}x{width} has no whole blocks of {size}x{size}")
-    split_image = node.reshape(image, (1, height // size, size, width // size, size, channels))
-    blocks = node.transpose(split_image, (0, 1, 3, 2, 4, 5))
-    return node.to_channels_first(
-        node.reshape(blocks, (1, height // size, width // size, size * size * channels))
-    )
+    mode = node.text("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise Refused(f"mode {mode!r} is unknown")
+    parts = node.reshape(image, (1, height // size, size, width // size, size, channels))
+    blocks = node.transpose(parts, (0, 1, 3, 2, 4, 5) if mode == "DCR" else (0, 1, 3, 5, 2, 4))
+    result = (1, height // size, width // size, size * size * channels)
+    return node.to_channels_first(node.reshape(blocks, result))

@@ -27,14 +27,14 @@ def read_window(node: OnnxNode, image: tuple[int, int], kernel: tuple[int, int] 
     stated = node.integers("kernel_shape")
     axes = len(node.shape()) - 2
     if stated is not None:
-        stated = _two(stated, axes, 1)
+        stated = two(stated, axes, 1)
         if kernel is not None and stated != kernel:
             raise Refused(f"kernel_shape {stated} differs from the weight's {kernel}")
         kernel = stated
     if kernel is None:
         raise Refused("has no kernel_shape")
-    stride = _two(node.integers("strides") or (1,) * axes, axes, 1)
-    dilation = _two(node.integers("dilations") or (1,) * axes, axes, 1)
+    stride = two(node.integers("strides") or (1,) * axes, axes, 1)
+    dilation = two(node.integers("dilations") or (1,) * axes, axes, 1)
     if min(*kernel, *stride, *dilation) < 1:
         raise Refused("kernel, strides and dilations must be at least 1")
     pads = _pads(node, axes, image, kernel, stride, dilation)
@@ -46,7 +46,8 @@ def read_window(node: OnnxNode, image: tuple[int, int], kernel: tuple[int, int] 
     return Window(kernel, stride, dilation, pads, extra)
 
 
-def _two(values: tuple[int, ...], axes: int, fill: int) -> tuple[int, int]:
+def two(values: tuple[int, ...], axes: int, fill: int) -> tuple[int, int]:
+    """One value for height and one for width; `fill` for the height of a sequence."""
     if len(values) != axes:
         raise Refused(f"attribute {values} does not fit {axes} spatial axes")
     return (values[0], values[1]) if axes == 2 else (fill, values[0])
@@ -76,8 +77,8 @@ def _pads(
         raise Refused(f"pads {values} do not fit {axes} spatial axes")
     if min(values) < 0:
         raise Refused("negative pads are not supported; crop with Slice instead")
-    top, left = _two(values[:axes], axes, 0)
-    bottom, right = _two(values[axes:], axes, 0)
+    top, left = two(values[:axes], axes, 0)
+    bottom, right = two(values[axes:], axes, 0)
     return Pads(top, left, bottom, right)
 
 

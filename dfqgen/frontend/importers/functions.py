@@ -1,0 +1,202 @@
+"""Element-wise functions, products and extremes of activations, and operators along one axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.graph.ir import Op
+from dfqgen.ops.add import Add
+from dfqgen.ops.affine import Affine
+from dfqgen.ops.argmax import ArgMax
+from dfqgen.ops.log_softmax import LogSoftmax
+from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.maximum import Maximum
+from dfqgen.ops.multiply import Mul
+from dfqgen.ops.normalize import LpNormalize
+from dfqgen.ops.prelu import PRelu
+
+# ONNX operator -> (our function, its attribute and that one's default).
+PLAIN = {
+    "Sigmoid": "sigmoid", "Tanh": "tanh", "Erf": "erf", "Exp": "exp", "Log": "log", "Sqrt": "sqrt",
+    "Abs": "abs", "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round", "Sin": "sin",
+    "Cos": "cos", "Atan": "atan", "Softplus": "softplus", "Softsign": "softsign", "Mish": "mish",
+    "Reciprocal": "reciprocal",
+}  # fmt: skip
+WITH_ALPHA = {
+    "LeakyRelu": ("leaky_relu", 0.01),
+    "Elu": ("elu", 1.0),
+    "Celu": ("celu", 1.0),
+    "ThresholdedRelu": ("thresholded_relu", 1.0),
+    "Swish": ("swish", 1.0),
+}
+
+
+@importer(*PLAIN)
+def function(node: OnnxNode) -> str:
+    return node.emit(Elementwise(PLAIN[node.op_type]), node.tensor())
+
+
+@importer(*WITH_ALPHA)
+def function_with_alpha(node: OnnxNode) -> str:
+    name, default = WITH_ALPHA[node.op_type]
+    alpha = node.number("alpha", default)
+    if not np.isfinite(alpha) or (name == "celu" and alpha == 0):
+        raise Refused(f"alpha {alpha} is no usable number")
+    return node.emit(Elementwise(name, alpha), node.tensor())
+
+
+def scaled(node: OnnxNode, tensor: str, scale: float, shift: float = 0.0) -> str:
+    """scale * x + shift with numbers."""
+    return node.emit(Affine(np.array([scale], np.float64), np.array([shift], np.float64)), tensor)
+
+
+@importer("Neg")
+def negative(node: OnnxNode) -> str:
+    return scaled(node, node.tensor(), -1.0)
+
+
+@importer("Selu")
+def selu(node: OnnxNode) -> str:
+    alpha, gamma = node.number("alpha", 1.67326319), node.number("gamma", 1.05070102)
+    return scaled(node, node.emit(Elementwise("elu", alpha), node.tensor()), gamma)
+
+
+@importer("HardSigmoid")
+def hard_sigmoid(node: OnnxNode) -> str:
+    line = scaled(node, node.tensor(), node.number("alpha", 0.2), node.number("beta", 0.5))
+    return node.emit(Clip.of(0.0, 1.0), line)
+
+
+@importer("HardSwish")
+def hard_swish(node: OnnxNode) -> str:
+    x = node.tensor()
+    return node.emit(Mul(), x, node.emit(Clip.of(0.0, 1.0), scaled(node, x, 1.0 / 6.0, 0.5)))
+
+
+@importer("Gelu")
+def gelu(node: OnnxNode) -> str:
+    approximate = node.text("approximate", "none")
+    if approximate not in ("none", "tanh"):
+        raise Refused(f"approximate {approximate!r} is unknown")
+    return node.emit(Elementwise("gelu" if approximate == "none" else "gelu_tanh"), node.tensor())
+
+
+@importer("Pow")
+def power(node: OnnxNode) -> str:
+    exponent = node.constant(1, "exponent")
+    if exponent.size != 1 or not np.isfinite(float(exponent.reshape(()))):
+        raise Refused("its exponent is not one finite number")
+    value = float(exponent.reshape(()))
+    x = node.tensor()
+    shape = np.broadcast_shapes(node.shape_of(x), exponent.shape)
+    return node.emit(Elementwise("pow", value), node.reshape(x, shape))
+
+
+@importer("PRelu")
+def prelu(node: OnnxNode) -> str:
+    """One slope, or one a channel (any single axis)."""
+    slope, x = node.weight(1, "slope").astype(np.float64), node.tensor()
+    shape = node.shape_of(x)
+    if slope.size == 1:
+        return node.emit(Elementwise("leaky_relu", float(slope.reshape(()))), x)
+    if np.broadcast_shapes(shape, slope.shape) != shape:
+        raise Refused(f"slopes of shape {list(slope.shape)} do not fit {list(shape)}")
+    varying = [len(shape) - slope.ndim + axis for axis, n in enumerate(slope.shape) if n > 1]
+    if len(varying) != 1:
+        raise Refused(f"slopes of shape {list(slope.shape)} vary along several axes; one is supported")
+    to_last = (*(a for a in range(len(shape)) if a != varying[0]), varying[0])
+    result = node.emit(PRelu(slope.ravel()), node.transpose(x, to_last))
+    return node.transpose(result, tuple(int(a) for a in np.argsort(to_last)))
+
+
+def of_one_rank(node: OnnxNode, tensors: list[str]) -> list[str]:
+    """The tensors with axes of 1 in front, so that all have as many."""
+    rank = max(len(node.shape_of(tensor)) for tensor in tensors)
+    return [
+        node.reshape(tensor, (1,) * (rank - len(node.shape_of(tensor))) + node.shape_of(tensor))
+        for tensor in tensors
+    ]
+
+
+def pairwise(node: OnnxNode, op: Op, first: str, second: str) -> str:
+    """A binary operator with numpy's broadcasting."""
+    a, b = of_one_rank(node, [first, second])
+    return node.emit(op, a, b)
+
+
+@importer("Max", "Min")
+def extreme(node: OnnxNode) -> str:
+    """Of any number of activations; constants, one number each, become a clip."""
+    sign = 1 if node.op_type == "Max" else -1
+    bounds: list[float] = []
+    tensors: list[str] = []
+    for index in range(len(node.proto.input)):
+        if not node.is_constant(index):
+            tensors.append(node.tensor(index))
+            continue
+        value = node.weight(index, "bound")
+        if value.size != 1:
+            raise Refused(f"a bound of shape {list(value.shape)}: one number is supported")
+        bounds.append(float(value.reshape(())))
+    result = tensors[0]
+    for tensor in tensors[1:]:
+        result = pairwise(node, Maximum(sign), result, tensor)
+    if bounds:
+        clip = Clip.of(max(bounds), np.inf) if sign > 0 else Clip.of(-np.inf, min(bounds))
+        result = node.emit(clip, result)
+    return result
+
+
+@importer("Sum", "Mean")
+def total(node: OnnxNode) -> str:
+    """Of any number of activations."""
+    count = len(node.proto.input)
+    result = node.tensor(0)
+    for index in range(1, count):
+        result = pairwise(node, Add(), result, node.tensor(index))
+    return scaled(node, result, 1.0 / count) if node.op_type == "Mean" and count > 1 else result
+
+
+def lane_axis(node: OnnxNode, default: int) -> int:
+    """The operator's axis; never the batch."""
+    axis = node.axis(node.integer("axis", default), len(node.shape()))
+    if axis == 0:
+        raise Refused("runs over the batch axis")
+    return axis
+
+
+@importer("LogSoftmax")
+def log_softmax_of_matrix(node: OnnxNode) -> str:
+    """Before opset 13: over all axes from `axis` on, as if they were one."""
+    shape, axis = node.shape(), lane_axis(node, 1)
+    flat = (1, int(np.prod(shape[1:axis])), int(np.prod(shape[axis:])))
+    return node.reshape(node.emit(LogSoftmax(2), node.reshape(node.tensor(), flat)), shape)
+
+
+@importer("LogSoftmax", since=13)
+def log_softmax(node: OnnxNode) -> str:
+    return node.emit(LogSoftmax(lane_axis(node, -1)), node.tensor())
+
+
+@importer("LpNormalization")
+def lp_normalization(node: OnnxNode) -> str:
+    p = node.integer("p", 2)
+    if p not in (1, 2):
+        raise Refused(f"p {p} is neither 1 nor 2")
+    return node.emit(LpNormalize(lane_axis(node, -1), p), node.tensor())
+
+
+@importer("ArgMax", "ArgMin")
+def arg_max(node: OnnxNode) -> str:
+    """Up to 256 positions, which fit the int8 output as (position - 128)."""
+    shape, axis = node.shape(), lane_axis(node, 0)
+    if shape[axis] > 256:
+        raise Refused(
+            f"chooses among {shape[axis]} positions; up to 256 are supported, cut the graph before it"
+        )
+    op = ArgMax(axis, 1 if node.op_type == "ArgMax" else -1, bool(node.integer("select_last_index", 0)))
+    result = node.emit(op, node.tensor())
+    if node.integer("keepdims", 1):
+        return result
+    return node.reshape(result, shape[:axis] + shape[axis + 1 :])
