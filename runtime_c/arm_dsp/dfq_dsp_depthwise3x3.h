@@ -443,39 +443,84 @@ DFQ_DSP_RARE void dfq_dsp_pair_rows_partial(dfq_word_t *to, int32_t plane, dfq_d
     }
 }
 
-/* Vertical pairs of four channels (or `lanes`), and a third row's pixels as the bottoms of B. */
-DFQ_NOINLINE void dfq_dsp_pair_three_rows(dfq_word_t *to, int32_t plane, dfq_dsp_row_t above, dfq_dsp_row_t below,
-                                          dfq_dsp_row_t third, int32_t count, int32_t lanes)
+/* Make vertical pairs of two rows of four channels, and a third row's pixels as the bottoms of B: what the assembly
+ * reads, in this order. */
+typedef struct {
+    const int8_t *above;
+    int32_t row;   /* bytes from row to row */
+    int32_t step;  /* from pixel to pixel */
+    int32_t plane; /* of scratch from channel to channel */
+    int32_t bytes; /* of scratch that the columns of a channel span, not 0 */
+} dfq_dsp_three_args_t;
+
+#if DFQ_DSP_ASM
+
+/* clang-format off */
+/* r0 rows, r1 and r2 bytes to the second and third, r3 step, r4-r7 the four channels' columns. */
+DFQ_DSP_NAKED void dfq_dsp_pair_three_rows(dfq_word_t *to DFQ_UNUSED, const dfq_dsp_three_args_t *args DFQ_UNUSED)
 {
-    if (lanes < 4) {
-        dfq_dsp_pair_rows_partial(to, plane, above, below, count, lanes);
-        dfq_dsp_pair_rows_partial(to + 1, plane, third, third, count, lanes);
-        return;
-    }
-    dfq_word_t *to1 = to + plane, *to2 = to1 + plane, *to3 = to2 + plane;
-    for (const dfq_word_t *end = to + 2 * count; to < end; to += 2, to1 += 2, to2 += 2, to3 += 2) {
-        const uint32_t a = dfq_dsp_load(above.x);
-        const uint32_t b = dfq_dsp_load(below.x);
-        const uint32_t c = dfq_dsp_load(third.x);
-        const uint32_t a_even = dfq_dsp_widen_even(a);
-        const uint32_t a_odd = dfq_dsp_widen_odd(a);
-        const uint32_t b_even = dfq_dsp_widen_even(b);
-        const uint32_t b_odd = dfq_dsp_widen_odd(b);
-        const uint32_t c_even = dfq_dsp_widen_even(c);
-        const uint32_t c_odd = dfq_dsp_widen_odd(c);
-        to[0] = dfq_dsp_bottoms(a_even, b_even);
-        to[1] = c_even;
-        to1[0] = dfq_dsp_bottoms(a_odd, b_odd);
-        to1[1] = c_odd;
-        to2[0] = dfq_dsp_tops(a_even, b_even);
-        to2[1] = c_even >> 16;
-        to3[0] = dfq_dsp_tops(a_odd, b_odd);
-        to3[1] = c_odd >> 16;
-        above.x += above.step;
-        below.x += below.step;
-        third.x += third.step;
+    __asm__ volatile(
+        "push {r4-r11, lr}\n"
+        "mov r4, r0\n"
+        "ldm r1, {r0, r1, r3, r5, r6}\n"
+        "add r12, r4, r6\n"
+        "mov r8, r5\n"
+        "push {r12}\n"
+        "add r2, r1, r1\n"
+        "add r5, r4, r8\n"
+        "add r6, r5, r8\n"
+        "add r7, r6, r8\n"
+        "2:\n"
+        "ldr.w r8, [r0]\n"
+        "ldr.w r9, [r0, r1]\n"
+        "ldr.w r10, [r0, r2]\n"
+        "add r0, r0, r3\n"
+        "sxtb16 r11, r8\n"
+        "sxtb16 r12, r9\n"
+        "pkhtb lr, r12, r11, asr #16\n"
+        "pkhbt r11, r11, r12, lsl #16\n"
+        "sxtb16 r12, r10\n"
+        "strd r11, r12, [r4], #8\n"
+        "lsr r12, r12, #16\n"
+        "strd lr, r12, [r6], #8\n"
+        "sxtb16 r8, r8, ror #8\n"
+        "sxtb16 r9, r9, ror #8\n"
+        "sxtb16 r10, r10, ror #8\n"
+        "pkhtb lr, r9, r8, asr #16\n"
+        "pkhbt r8, r8, r9, lsl #16\n"
+        "strd r8, r10, [r5], #8\n"
+        "lsr r10, r10, #16\n"
+        "strd lr, r10, [r7], #8\n"
+        "ldr.w lr, [sp]\n"
+        "cmp r4, lr\n"
+        "bne 2b\n"
+        "add sp, sp, #4\n"
+        "pop {r4-r11, pc}\n");
+}
+/* clang-format on */
+
+#else
+
+DFQ_INLINE void dfq_dsp_pair_three_rows(dfq_word_t *to, const dfq_dsp_three_args_t *args)
+{
+    const int32_t plane = args->plane / 4;
+    const int8_t *above = args->above;
+    for (const dfq_word_t *end = to + args->bytes / 4; to != end; to += 2, above += args->step) {
+        const uint32_t a = dfq_dsp_load(above);
+        const uint32_t b = dfq_dsp_load(above + args->row);
+        const uint32_t c = dfq_dsp_load(above + 2 * args->row);
+        to[0] = dfq_dsp_bottoms(dfq_dsp_widen_even(a), dfq_dsp_widen_even(b));
+        to[1] = dfq_dsp_widen_even(c);
+        to[plane] = dfq_dsp_bottoms(dfq_dsp_widen_odd(a), dfq_dsp_widen_odd(b));
+        to[plane + 1] = dfq_dsp_widen_odd(c);
+        to[2 * plane] = dfq_dsp_tops(dfq_dsp_widen_even(a), dfq_dsp_widen_even(b));
+        to[2 * plane + 1] = dfq_dsp_widen_even(c) >> 16;
+        to[3 * plane] = dfq_dsp_tops(dfq_dsp_widen_odd(a), dfq_dsp_widen_odd(b));
+        to[3 * plane + 1] = dfq_dsp_widen_odd(c) >> 16;
     }
 }
+
+#endif
 
 /* Both words of every padding column, of `channels` channels. */
 DFQ_DSP_RARE void dfq_dsp_pad_columns(const dfq_dsp_depthwise3x3_t *layer, dfq_word_t *to, int32_t columns, int32_t channels)
@@ -535,23 +580,46 @@ DFQ_KERNEL void dfq_dsp_depthwise3x3(const dfq_dsp_depthwise3x3_t *layer, const 
     }
 }
 
+/* Rows iy and iy + 1 of channels c ... as A, and iy + 2 as B. */
+DFQ_DSP_RARE void dfq_dsp_pair_border(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int32_t iy, int32_t c,
+                                      dfq_word_t *to, int32_t columns, int32_t count)
+{
+    const uint32_t padding = dfq_dsp_lanes(layer->pad_value);
+    const int32_t lanes = dfq_min(4, layer->channels - c);
+    const dfq_dsp_row_t above = dfq_dsp_row_from(dfq_dsp_row(layer, x, iy, &padding), c);
+    const dfq_dsp_row_t below = dfq_dsp_row_from(dfq_dsp_row(layer, x, iy + 1, &padding), c);
+    const dfq_dsp_row_t third = dfq_dsp_row_from(dfq_dsp_row(layer, x, iy + 2, &padding), c);
+    if (lanes == 4) {
+        const dfq_dsp_pair_args_t a = dfq_dsp_pair_rows_args(above, below, count, columns, 1);
+        const dfq_dsp_pair_args_t b = dfq_dsp_pair_rows_args(third, third, count, columns, 1);
+        dfq_dsp_pair_rows(to, &a);
+        dfq_dsp_pair_rows(to + 1, &b);
+    } else {
+        dfq_dsp_pair_rows_partial(to, 2 * columns, above, below, count, lanes);
+        dfq_dsp_pair_rows_partial(to + 1, 2 * columns, third, third, count, lanes);
+    }
+}
+
 DFQ_KERNEL void dfq_dsp_depthwise3x3_stride2(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
 {
     const int32_t columns = 2 * layer->out_width + 1;
     const int32_t count = dfq_min(layer->in_width, columns - layer->pad_left);
-    const uint32_t padding = dfq_dsp_lanes(layer->pad_value);
+    const int32_t row = layer->in_width * layer->channels;
     dfq_word_t *pairs = (dfq_word_t *)(void *)scratch;
+    dfq_word_t *first = pairs + 2 * layer->pad_left;
     dfq_dsp_pad_columns(layer, pairs, columns, 4);
     for (int32_t oy = 0; oy < layer->out_height; oy++) {
         const int32_t iy = 2 * oy - layer->pad_top;
-        const dfq_dsp_row_t above = dfq_dsp_row(layer, x, iy, &padding);
-        const dfq_dsp_row_t below = dfq_dsp_row(layer, x, iy + 1, &padding);
-        const dfq_dsp_row_t third = dfq_dsp_row(layer, x, iy + 2, &padding);
+        const bool inside = iy >= 0 && iy + 2 < layer->in_height;
         for (int32_t c = 0; c < layer->channels; c += 4) {
             const int32_t lanes = dfq_min(4, layer->channels - c);
             const dfq_dsp_depthwise_args_t args = dfq_dsp_depthwise_args(layer, c, lanes, columns, 2);
-            dfq_dsp_pair_three_rows(pairs + 2 * layer->pad_left, 2 * columns, dfq_dsp_row_from(above, c),
-                                    dfq_dsp_row_from(below, c), dfq_dsp_row_from(third, c), count, lanes);
+            if (inside && lanes == 4 && count > 0) {
+                const dfq_dsp_three_args_t rows = {x + iy * row + c, row, layer->channels, 8 * columns, 8 * count};
+                dfq_dsp_pair_three_rows(first, &rows);
+            } else if (count > 0) { /* else all columns are padding */
+                dfq_dsp_pair_border(layer, x, iy, c, first, columns, count);
+            }
             dfq_dsp_depthwise_stride2(pairs, &args, y + c);
         }
         dfq_dsp_clamp(&layer->bounds, y, layer->out_width, layer->channels);

@@ -1,0 +1,133 @@
+"""The Arm DSP kernels' instructions on emulated boards: exact for all shapes, and within a budget."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from dfqgen.kernels import REGISTRY
+from dfqgen.ops.windows import NO_PADS, Pads
+from dfqgen.targets import Isa, load_target
+from tests.kernels import strategies
+from tests.kernels.board import Run, run_on_board
+from tests.kernels.strategies import Case
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
+    reason="needs arm-none-eabi-gcc and qemu-system-arm",
+)
+
+
+def runs_of(case: Case) -> list[Run]:
+    """Each kernel that can do it, apart from its inputs and over each that it may overwrite."""
+    runs = []
+    for kernel in REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.DSP]):
+        runs.append(Run(kernel, case))
+        for index in range(len(case.inputs)):
+            if kernel.overlap_lead_bytes(case.op, case.inputs, case.output, index) is not None:
+                runs.append(Run(kernel, case, index))
+    return runs
+
+
+def check(cases: list[Case], folder: Path, target: str, optimize: str) -> set[str]:
+    """Run all on the board; gives the names of the kernels that ran."""
+    runs = [run for case in cases for run in runs_of(case)]
+    for run, result in zip(runs, run_on_board(runs, load_target(target), folder, optimize), strict=True):
+        where = f"{run.kernel.function} {run.case.inputs[0].shape} over {run.overlap}: {run.case.op}"
+        assert (result.wrong, result.harmed) == (0, 0), where
+    return {run.kernel.function for run in runs}
+
+
+def geometries(rng: np.random.Generator) -> list[Case]:
+    """Convolutions of every kind, a few dozen."""
+    cases = []
+    for _ in range(30):
+        kernel = (int(rng.integers(1, 5)), int(rng.integers(1, 5)))
+        stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+        dilation = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+        pads = Pads(*(int(n) for n in rng.integers(0, 3, 4)))
+        reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+        image = (reach[0] + int(rng.integers(0, 5)), reach[1] + int(rng.integers(0, 5)))
+        depth = int(rng.choice([1, 2, 3, 4, 5, 8, 12, 17]))
+        channels = int(rng.integers(1, 14))
+        cases.append(strategies.conv_case(rng, image, kernel, stride, dilation, pads, 1, depth, channels))
+    for _ in range(30):
+        stride = (2, 2) if rng.integers(0, 2) else (1, 1)
+        pads = Pads(*(int(n) for n in rng.integers(0, 3, 4)))
+        image = (int(rng.integers(3, 9)), int(rng.integers(3, 9)))
+        channels = int(rng.integers(2, 14))
+        cases.append(strategies.conv_case(rng, image, (3, 3), stride, (1, 1), pads, channels, 1, 1))
+    for _ in range(20):
+        image = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+        depth, channels = int(rng.choice([1, 7, 16, 36, 66])), int(rng.integers(1, 20))
+        whole = image if rng.integers(0, 2) else (1, 1)
+        cases.append(strategies.conv_case(rng, image, whole, (1, 1), (1, 1), NO_PADS, 1, depth, channels))
+    return cases
+
+
+@pytest.mark.parametrize(
+    ("target", "optimize"), [("cortex-m4", "speed"), ("cortex-m4", "size"), ("cortex-m7", "speed")]
+)
+def test_convolutions_are_exact(tmp_path: Path, target: str, optimize: str) -> None:
+    ran = check(geometries(np.random.default_rng(11)), tmp_path, target, optimize)
+    expected = {k.function for k in REGISTRY.kernels if k.isa is Isa.DSP and k.op.__name__ == "QConv2D"}
+    assert ran == expected
+
+
+def test_elementwise_and_pooling_are_exact(tmp_path: Path) -> None:
+    cases: list[Case] = []
+
+    @settings(max_examples=80, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
+    @given(st.one_of(strategies.sums(), strategies.pools(), strategies.lookups()))
+    def collect(case: Case) -> None:
+        cases.append(case)
+
+    collect()
+    check(cases, tmp_path, "cortex-m4", "speed")
+
+
+# Image, kernel, stride, in and out channels, depthwise or not; instructions a multiply-accumulate.
+BUDGETS = [
+    ((24, 24), 1, 1, 64, 64, False, 0.90),
+    ((24, 24), 1, 1, 16, 32, False, 1.22),
+    ((6, 6), 1, 1, 128, 128, False, 0.86),
+    ((16, 16), 3, 1, 16, 16, False, 0.98),
+    ((8, 8), 3, 1, 64, 64, False, 0.85),
+    ((32, 32), 3, 2, 3, 8, False, 1.62),
+    ((1, 1), 1, 1, 256, 64, False, 1.10),
+    ((24, 24), 3, 1, 16, 16, True, 1.90),
+    ((24, 24), 3, 2, 16, 16, True, 3.50),
+]
+
+
+def budget_case(
+    image: tuple[int, int], kernel: int, stride: int, depth: int, channels: int, depthwise: bool
+) -> Case:
+    pads = Pads(0, 0, 1, 1) if stride == 2 else Pads(*[kernel // 2] * 4)
+    groups = (depth, 1, 1) if depthwise else (1, depth, channels)
+    case = strategies.conv_case(
+        np.random.default_rng(3), image, (kernel, kernel), (stride, stride), (1, 1), pads, *groups
+    )
+    full = np.full(channels, 127)
+    op = replace(case.op, requantize=replace(case.op.requantize, lo=~full, hi=full))  # type: ignore[type-var]
+    return replace(case, op=op)
+
+
+def test_kernels_stay_within_their_budgets(tmp_path: Path) -> None:
+    cases = [budget_case(*budget[:-1]) for budget in BUDGETS]
+    runs = []
+    for case in cases:
+        kernels = REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.DSP])
+        runs.append(Run(kernels[0], case))
+    results = run_on_board(runs, load_target("cortex-m4"), tmp_path)
+    for run, result, budget in zip(runs, results, BUDGETS, strict=True):
+        macs = run.case.op.macs(run.case.output)
+        estimate = run.kernel.cost(run.case.op, run.case.inputs, run.case.output)
+        assert result.instructions <= budget[-1] * macs, (budget, result.instructions / macs)
+        assert 0.85 < estimate / result.instructions < 1.15, (budget, estimate, result.instructions)
