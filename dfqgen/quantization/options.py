@@ -34,7 +34,7 @@ class QuantizeOptions:
     relu6: Literal["keep", "replace"] = "keep"
     absorb_bias: bool = False
     correct_bias: bool = True
-    range_method: Literal["sigma", "mse"] = "sigma"
+    range_method: Literal["sigma", "mse", "min-max", "percentile"] = "sigma"
     n_sigma: float = 4.0
     n_sigma_scores: float = 8.0
     rounding: Literal["nearest", "squant"] = "nearest"

@@ -8,9 +8,13 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri
 
+from dfqgen.errors import UserError
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.statistics.channel import ChannelStatistics
 
+RangeMethod = Literal["sigma", "mse", "min-max", "percentile"]
+
+PERCENTILE = 99.99
 # Below this a range carries no information; it avoids scales of zero.
 SMALLEST_RANGE = 1e-6
 
@@ -24,15 +28,21 @@ def sigma_range(statistics: ChannelStatistics, n_sigma: float) -> tuple[float, f
 def mse_range(statistics: ChannelStatistics, dtype: IntType, n_sigma: float) -> tuple[float, float]:
     """The range that minimises the expected squared error of rounding and clipping over all channels.
 
-    Candidates shrink both ends of the n-sigma range; the error is integrated over each channel's
-    clipped normal by quadrature.
+    Candidates shrink both ends of the n-sigma range (on samples: of their extremes). The error is that of
+    the samples' values where there are any, else integrated over each channel's clipped normal.
     """
-    lo, hi = sigma_range(statistics, n_sigma)
-    quantiles = (np.arange(512) + 0.5) / 512
-    tail = np.array([1e-7, 1e-6, 1e-5, 1e-4, 5e-4])
-    tails = np.concatenate([tail, quantiles, 1 - tail[::-1]])
-    weights = np.gradient(np.concatenate([[0.0], tails, [1.0]]))[1:-1]
-    samples = np.clip(statistics.mean + statistics.std * ndtri(tails)[:, None], statistics.lo, statistics.hi)
+    if statistics.values is not None:
+        lo, hi = extremes(statistics)
+        samples = statistics.values[:, None]
+        weights = np.full(samples.shape[0], 1.0 / samples.shape[0])
+    else:
+        lo, hi = sigma_range(statistics, n_sigma)
+        quantiles = (np.arange(512) + 0.5) / 512
+        tail = np.array([1e-7, 1e-6, 1e-5, 1e-4, 5e-4])
+        tails = np.concatenate([tail, quantiles, 1 - tail[::-1]])
+        weights = np.gradient(np.concatenate([[0.0], tails, [1.0]]))[1:-1]
+        normals = statistics.mean + statistics.std * ndtri(tails)[:, None]
+        samples = np.clip(normals, statistics.lo, statistics.hi)
     best, best_error = (lo, hi), np.inf
     levels = 2**dtype.bits - 1
     for low in np.linspace(0.3, 1.0, 15) if lo < 0 else [1.0]:
@@ -44,6 +54,19 @@ def mse_range(statistics: ChannelStatistics, dtype: IntType, n_sigma: float) -> 
             if error < best_error:
                 best, best_error = (a, b), error
     return best
+
+
+def extremes(statistics: ChannelStatistics) -> tuple[float, float]:
+    """Smallest and largest value on the samples the statistics were measured on."""
+    return float(statistics.lo.min()), float(statistics.hi.max())
+
+
+def percentile_range(statistics: ChannelStatistics, percentile: float) -> tuple[float, float]:
+    """The range without the outer 100 - percentile per cent of the samples' values, half at either end."""
+    assert statistics.values is not None
+    tail = (1.0 - percentile / 100.0) / 2
+    lo, hi = np.quantile(statistics.values, [tail, 1.0 - tail])
+    return float(lo), float(hi)
 
 
 def activation_type(
@@ -74,12 +97,19 @@ def activation_type(
 
 
 def choose_range(
-    statistics: ChannelStatistics, method: Literal["sigma", "mse"], n_sigma: float, dtype: IntType
+    statistics: ChannelStatistics, method: RangeMethod, n_sigma: float, dtype: IntType
 ) -> tuple[float, float]:
     """The real range to represent, by the named method."""
     if method == "mse":
         return mse_range(statistics, dtype, n_sigma)
-    return sigma_range(statistics, n_sigma)
+    if method == "sigma":
+        return sigma_range(statistics, n_sigma)
+    if statistics.values is None:
+        raise UserError(
+            f"ranges by {method} need samples",
+            "Give calibration data or synthesize samples, or choose the ranges by sigma or mse.",
+        )
+    return extremes(statistics) if method == "min-max" else percentile_range(statistics, PERCENTILE)
 
 
 def weight_scale(largest: Array, dtype: IntType, *, power_of_two: bool) -> Array:

@@ -22,6 +22,7 @@ class ChannelStatistics:
     parameters of the normal before clipping, as batch normalization gives them (Nagel et al. 2019,
     section 4.2.1). `seen`, where given, are the smallest and largest values [channels] that samples
     reached; they widen `interval` and change no moment, and any operation on the statistics drops them.
+    So it does `values`, a random choice of what samples gave, all channels together, in ascending order.
     """
 
     mean: Array
@@ -29,6 +30,7 @@ class ChannelStatistics:
     lo: Array
     hi: Array
     seen: tuple[Array, Array] | None = None
+    values: Array | None = None
 
     @classmethod
     def normal(

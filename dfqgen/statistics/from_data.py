@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,16 @@ import numpy.typing as npt
 from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.statistics.channel import ChannelStatistics
 
+# Values of a tensor kept from each batch, for percentiles and errors of candidate ranges.
+KEPT_VALUES = 4096
+
 
 class _Accumulator:
     """Per-channel sums over all but the last axis, exact enough for millions of elements."""
 
     def __init__(self, channels: int) -> None:
+        self.random = np.random.default_rng(0)
+        self.values: list[Array] = []
         self.count = 0
         self.sum = np.zeros(channels)
         self.squares = np.zeros(channels)
@@ -29,11 +35,14 @@ class _Accumulator:
         self.squares += (rows**2).sum(axis=0)
         self.lo = np.minimum(self.lo, rows.min(axis=0))
         self.hi = np.maximum(self.hi, rows.max(axis=0))
+        kept = self.random.integers(rows.size, size=min(rows.size, KEPT_VALUES))
+        self.values.append(rows.reshape(-1)[kept])
 
     def statistics(self) -> ChannelStatistics:
         mean = self.sum / self.count
         variance = np.maximum(self.squares / self.count - mean**2, 0.0)
-        return ChannelStatistics.normal(mean, np.sqrt(variance), self.lo, self.hi)
+        normal = ChannelStatistics.normal(mean, np.sqrt(variance), self.lo, self.hi)
+        return replace(normal, values=np.sort(np.concatenate(self.values)))
 
 
 def measure(graph: Graph, inputs: Mapping[str, Array], batch: int = 8) -> dict[str, ChannelStatistics]:
