@@ -90,7 +90,7 @@ class _MeanStd(torch.autograd.Function):
         return mean, std
 
     @staticmethod
-    def backward(ctx: Any, grad_mean: Tensor, grad_std: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad_mean: Tensor, grad_std: Tensor) -> Tensor:
         x, mean, std = ctx.saved_tensors
         slope = grad_std / (std * x.shape[1])
         level = grad_mean / x.shape[1] - slope * mean
@@ -105,9 +105,9 @@ def sample_statistics(feature: Tensor) -> tuple[Tensor, Tensor]:
     samples, channels = feature.shape[0], feature.shape[-1]
     rows = feature.reshape(samples, -1, channels)
     if rows.shape[1] > 1:
-        mean, std = _MeanStd.apply(rows)
+        mean, std = _MeanStd.apply(rows)  # type: ignore[no-untyped-call]
         return mean, std
-    mean, std = _MeanStd.apply(rows.reshape(1, samples, channels))
+    mean, std = _MeanStd.apply(rows.reshape(1, -1, channels))  # type: ignore[no-untyped-call]
     return mean.expand(samples, -1), std.expand(samples, -1)
 
 

@@ -18,13 +18,24 @@ from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph, Node, Op
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
+from dfqgen.ops.argmax import ArgMax
+from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Pad, Reshape, Transpose
+from dfqgen.ops.multiply import Mul
 from dfqgen.ops.norm import BatchNorm
+from dfqgen.ops.normalize import LpNormalize
+from dfqgen.ops.pointwise import Pointwise
 from dfqgen.ops.pool import AveragePool, MaxPool
+from dfqgen.ops.prelu import PRelu
+from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.take import Take
 from dfqgen.ops.windows import NO_PADS, Pads
+from dfqgen.synthesis.torch_functions import TORCH_FUNCTIONS
 
 Function = Callable[..., Tensor]
 
@@ -104,27 +115,50 @@ def torch_clip(op: Clip) -> Function:
     return lambda x: torch.minimum(torch.maximum(x, low), high)
 
 
-ELEMENTWISE: Mapping[str, Callable[[Tensor, float], Tensor]] = {
-    "sigmoid": lambda x, _: torch.sigmoid(x),
-    "tanh": lambda x, _: torch.tanh(x),
-}
-
-
 @torch_function.register
 def torch_elementwise(op: Elementwise) -> Function:
     try:
-        function = ELEMENTWISE[op.function]
+        function = TORCH_FUNCTIONS[op.function]
     except KeyError:
         raise UserError(
             f"synthesis has no differentiable form of the function {op.function!r}",
-            f"Add {op.function!r} to ELEMENTWISE in dfqgen/synthesis/torch_graph.py.",
+            f"Add {op.function!r} to dfqgen/synthesis/torch_functions.py.",
         ) from None
     return lambda x: function(x, op.parameter)
 
 
 @torch_function.register
+def torch_pointwise(op: Pointwise) -> Function:
+    steps = [(torch_function(step.op), step.inputs) for step in op.steps]
+
+    def function(x: Tensor) -> Tensor:
+        values = [x]
+        for apply, inputs in steps:
+            values.append(apply(*(values[i] for i in inputs)))
+        return values[-1]
+
+    return function
+
+
+@torch_function.register
+def torch_prelu(op: PRelu) -> Function:
+    slope = constant(op.slope)
+    return lambda x: torch.where(x < 0, slope * x, x)
+
+
+@torch_function.register
 def torch_add(op: Add) -> Function:
     return lambda a, b: torch.add(a, b, alpha=op.sign)
+
+
+@torch_function.register
+def torch_mul(op: Mul) -> Function:
+    return torch.mul
+
+
+@torch_function.register
+def torch_maximum(op: Maximum) -> Function:
+    return torch.maximum if op.sign > 0 else torch.minimum
 
 
 @torch_function.register
@@ -161,6 +195,68 @@ def torch_transpose(op: Transpose) -> Function:
 def torch_pad(op: Pad) -> Function:
     border = [n for pair in reversed(list(zip(op.before, op.after, strict=True))) for n in pair]
     return lambda x: F.pad(x, border, value=op.value)
+
+
+@torch_function.register
+def torch_concat(op: Concat) -> Function:
+    return lambda *inputs: torch.cat(inputs, dim=op.axis)
+
+
+@torch_function.register
+def torch_rescale(op: Rescale) -> Function:
+    return lambda x: x
+
+
+@torch_function.register
+def torch_take(op: Take) -> Function:
+    selections = [
+        (axis, torch.tensor(positions)) for axis, positions in enumerate(op.indices) if positions is not None
+    ]
+
+    def function(x: Tensor) -> Tensor:
+        for axis, positions in selections:
+            x = x.index_select(axis, positions)
+        return x
+
+    return function
+
+
+@torch_function.register
+def torch_resize(op: ResizeLinear) -> Function:
+    def along(x: Tensor, axis: int, interpolation: Interpolation) -> Tensor:
+        weight = constant(np.asarray(interpolation.fraction)).reshape([-1] + [1] * (3 - axis))
+        low, high = (
+            x.index_select(axis, torch.tensor(positions))
+            for positions in (interpolation.low, interpolation.high)
+        )
+        return torch.lerp(low, high, weight)
+
+    return lambda x: along(along(x, 1, op.rows), 2, op.columns)
+
+
+@torch_function.register
+def torch_arg_max(op: ArgMax) -> Function:
+    """A position; no gradient comes back through it."""
+
+    def function(x: Tensor) -> Tensor:
+        x = op.sign * x
+        if op.last:
+            place = x.shape[op.axis] - 1 - x.flip(op.axis).argmax(dim=op.axis, keepdim=True)
+        else:
+            place = x.argmax(dim=op.axis, keepdim=True)
+        return place.to(x.dtype)
+
+    return function
+
+
+@torch_function.register
+def torch_normalize(op: LpNormalize) -> Function:
+    return lambda x: F.normalize(x, p=op.p, dim=op.axis, eps=1e-30)
+
+
+@torch_function.register
+def torch_log_softmax(op: LogSoftmax) -> Function:
+    return lambda x: torch.log_softmax(x, op.axis)
 
 
 @torch_function.register
