@@ -13,7 +13,7 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
 from dfqgen.frontend.read import read_model
 from dfqgen.graph.ir import Graph, Shape
-from dfqgen.inputs import UNSTATED, load_samples, meanings_for
+from dfqgen.inputs import UNSTATED, Samples, load_samples, meanings_for
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.quantization.prepare import Prepared, prepare
 from dfqgen.quantization.quantize import quantize_graph
@@ -34,7 +34,7 @@ class CompileOptions:
 
     `input_shapes` go by input name; "" names the only one. `name` prefixes everything in the C; None takes
     the model file's. `meaning` None means that the user did not say; `scales` None takes the target's way.
-    `calibration_data` is an .npz file whose samples replace the data-free statistics.
+    `calibration_data`, an .npz file or samples, replaces the data-free statistics.
     """
 
     target: str = "host"
@@ -45,7 +45,7 @@ class CompileOptions:
     meaning: InputMeaning | None = None
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     scales: ScaleMode | None = None
-    calibration_data: Path | None = None
+    calibration_data: Path | Samples | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +99,8 @@ def compile_model(model: Path, options: CompileOptions, progress: Progress = sil
     samples = None
     if options.calibration_data is not None:
         progress("measuring statistics on the calibration data")
-        raw = load_samples(options.calibration_data, graph).raw
+        given = options.calibration_data
+        raw = (given if isinstance(given, Samples) else load_samples(given, graph)).raw
         samples = {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
     progress("data-free quantization")
     prepared = prepare(graph, meanings, quantize, samples)
@@ -129,10 +130,14 @@ def provenance(model: Path, options: CompileOptions, compiled: Compiled) -> dict
         "io_layout": options.io_layout,
         "input": None if meaning is None else _fields(meaning),
         "quantize": _fields(quantize),
-        "calibration_data": None
-        if options.calibration_data is None
-        else {"file": options.calibration_data.name, "sha256": file_hash(options.calibration_data)},
+        "calibration_data": _calibration_record(options.calibration_data),
     }
+
+
+def _calibration_record(data: Path | Samples | None) -> dict[str, Any] | None:
+    if isinstance(data, Path):
+        return {"file": data.name, "sha256": file_hash(data)}
+    return None if data is None else {"samples": data.count}
 
 
 def options_from_provenance(record: Mapping[str, Any], target: str) -> CompileOptions:

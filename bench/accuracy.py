@@ -1,0 +1,234 @@
+"""Accuracy of the generated C, every step of the data-free method on and off, beside the float network.
+
+    python bench/accuracy.py --shared ../shared [--networks mobilenet,ic01] [--write docs/accuracy.md]
+
+Each row is one way to quantize; each figure is of the C, compiled for this machine (every target's
+kernels give the same bits). Classification: top-1, then agreement of arg-max with the float network.
+`vww01` has no labels here, `kws01` and `ad01` no data: Gaussian inputs of the stated range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dfqgen.compilation import CompileOptions, compile_model
+from dfqgen.evaluation import Evaluation, evaluate, facts
+from dfqgen.frontend import load
+from dfqgen.inputs import Samples
+from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+
+NORMAL_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A network, what its input means, and the samples it is measured on."""
+
+    file: str
+    meaning: InputMeaning
+    data: str | None = None
+    resize: int | None = None
+
+    def samples(self, shared: Path) -> Samples:
+        """Raw samples; random normals within the stated range where there is no data."""
+        graph = load(shared / "models" / self.file)
+        port = graph.inputs[0]
+        if self.data is None:
+            lo, hi = self.meaning.lo, self.meaning.hi
+            noise = np.random.default_rng(1).normal(
+                (lo + hi) / 2, (hi - lo) / 6, (NORMAL_SAMPLES, *port.shape[1:])
+            )
+            return Samples({port.tensor: np.clip(noise, lo, hi).astype(np.float32)})
+        archive = np.load(shared / "data" / self.data)
+        images, labels = archive["x"], archive["y"] if self.resize is None else None
+        if self.resize is not None:
+            size = (self.resize, self.resize)
+            images = np.stack(
+                [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BILINEAR)) for x in images]
+            )
+        return Samples({port.tensor: images}, labels)
+
+
+MOBILENET = InputMeaning((127.5,), (127.5,))
+PIXELS = InputMeaning()
+UNIT = InputMeaning((0.0,), (255.0,))
+
+SUBJECTS = {
+    "mobilenet": Subject("mobilenetv1_075_224.onnx", MOBILENET, "imagenet.npz"),
+    "mobilenet-folded": Subject("mobilenetv1_075_224-folded.onnx", MOBILENET, "imagenet.npz"),
+    "ic01": Subject("ic01_resnet8.onnx", PIXELS, "cifar10.npz"),
+    "ic01-folded": Subject("ic01_resnet8-folded.onnx", PIXELS, "cifar10.npz"),
+    "vww01": Subject("vww01_mobilenetv1_025.onnx", UNIT, "imagenet.npz", resize=96),
+    "vww01-folded": Subject("vww01_mobilenetv1_025-folded.onnx", UNIT, "imagenet.npz", resize=96),
+    "kws01": Subject("kws01_dscnn.onnx", InputMeaning(lo=-90.0, hi=90.0)),
+    "ad01": Subject("ad01_autoencoder.onnx", InputMeaning(lo=-60.0, hi=20.0)),
+}
+
+PLAIN = QuantizeOptions(
+    statistics="analytic",
+    fold_dead=False,
+    equalize=False,
+    correct_bias=False,
+    n_sigma=6.0,
+    n_sigma_scores=6.0,
+)
+
+
+def plain(**changes: object) -> QuantizeOptions:
+    """Nothing but batch normalization's ranges at 6 sigma and rounding to nearest, with some changes."""
+    return QuantizeOptions(**{name: getattr(PLAIN, name) for name in PLAIN.__dataclass_fields__} | changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A row of the table."""
+
+    name: str
+    options: QuantizeOptions
+    calibrate: bool = False
+    steps: bool = False  # one of the steps between naive and complete
+
+
+METHODS = (
+    Method("naive per-tensor", plain(weights="per-tensor")),
+    Method("+ dead channels folded", plain(weights="per-tensor", fold_dead=True), steps=True),
+    Method("+ equalization", plain(weights="per-tensor", fold_dead=True, equalize=True), steps=True),
+    Method(
+        "+ bias correction",
+        plain(weights="per-tensor", fold_dead=True, equalize=True, correct_bias=True),
+        steps=True,
+    ),
+    Method(
+        "the paper's DFQ: ReLU6 replaced, absorption",
+        plain(
+            weights="per-tensor",
+            fold_dead=True,
+            equalize=True,
+            relu6="replace",
+            absorb_bias=True,
+            correct_bias=True,
+        ),
+        steps=True,
+    ),
+    Method("**per-tensor (default steps)**", QuantizeOptions(weights="per-tensor")),
+    Method("naive per-channel", plain(), steps=True),
+    Method("per-channel, analytic statistics", QuantizeOptions(statistics="analytic"), steps=True),
+    Method("per-channel, 6 sigma", QuantizeOptions(n_sigma=6.0), steps=True),
+    Method("per-channel, least-squares ranges", QuantizeOptions(range_method="mse"), steps=True),
+    Method("per-channel, no bias correction", QuantizeOptions(correct_bias=False), steps=True),
+    Method("per-channel, equalized", QuantizeOptions(equalize=True), steps=True),
+    Method("per-channel, SQuant rounding", QuantizeOptions(rounding="squant"), steps=True),
+    Method("**per-channel (default)**", QuantizeOptions()),
+    Method("per-channel, real images for calibration", QuantizeOptions(), calibrate=True),
+    Method("**power-of-two, per-channel**", QuantizeOptions(scales="power-of-two")),
+    Method(
+        "power-of-two, per-tensor", QuantizeOptions(scales="power-of-two", weights="per-tensor"), steps=True
+    ),
+)
+
+
+@dataclass(slots=True)
+class Column:
+    """A network with its measured cells, by method name."""
+
+    name: str
+    cells: dict[str, str] = field(default_factory=dict)
+    float_cell: str = ""
+    prepare_seconds: float = 0.0
+
+
+def cell(evaluation: Evaluation) -> str:
+    """One figure of merit: top-1, else agreement, else SQNR."""
+    output = facts(evaluation)["outputs"][0]
+    if "top1" in output:
+        return f"{100 * output['top1']:.1f} ({100 * output['top1_agreement']:.1f})"
+    if evaluation.samples.raw and "top1_agreement" in output and evaluation.samples.count != NORMAL_SAMPLES:
+        return f"({100 * output['top1_agreement']:.1f})"
+    return f"{output['sqnr_db']:.1f} dB"
+
+
+def measure(name: str, shared: Path, methods: Sequence[Method]) -> Iterator[Column]:
+    """Fill one column, method by method, and give it after each."""
+    subject = SUBJECTS[name]
+    samples = subject.samples(shared)
+    column = Column(name)
+    reference = None
+    # Calibration on the odd samples; measured on all, as without it.
+    tensor, raw = next(iter(samples.raw.items()))
+    for method in methods:
+        if method.calibrate and subject.data is None:
+            column.cells[method.name] = "-"
+            continue
+        options = CompileOptions(
+            target="cortex-m4",
+            meaning=subject.meaning,
+            quantize=method.options,
+            scales=method.options.scales,
+            calibration_data=Samples({tensor: raw[1::2][:64]}) if method.calibrate else None,
+        )
+        evaluation = evaluate(shared / "models" / subject.file, samples, options, float_outputs=reference)
+        if reference is None:
+            reference = evaluation.float_outputs
+            first = facts(evaluation)["outputs"][0]
+            column.float_cell = f"{100 * first['float_top1']:.1f}" if "float_top1" in first else ""
+        column.cells[method.name] = cell(evaluation)
+        print(f"{name:18s} {method.name:45s} {column.cells[method.name]}", file=sys.stderr, flush=True)
+        yield column
+    started = time.process_time()
+    compile_model(shared / "models" / subject.file, CompileOptions(meaning=subject.meaning))
+    column.prepare_seconds = time.process_time() - started
+    yield column
+
+
+def table(columns: Sequence[Column], methods: Sequence[Method]) -> str:
+    """Markdown."""
+    lines = ["| | " + " | ".join(column.name for column in columns) + " |"]
+    lines.append("|---|" + "---|" * len(columns))
+    lines.append("| float (onnxruntime) | " + " | ".join(column.float_cell for column in columns) + " |")
+    for method in methods:
+        cells = " | ".join(column.cells.get(method.name, "") for column in columns)
+        lines.append(f"| {method.name} | {cells} |")
+    seconds = " | ".join(f"{column.prepare_seconds:.1f} s" for column in columns)
+    lines.append(f"| reading and all passes, CPU time | {seconds} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
+    parser.add_argument("--networks", default=",".join(SUBJECTS))
+    parser.add_argument("--quick", action="store_true", help="only the rows that the goals are about")
+    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file")
+    arguments = parser.parse_args()
+    methods = [method for method in METHODS if not (arguments.quick and method.steps)]
+    columns = []
+    for name in arguments.networks.split(","):
+        *_, column = measure(name, arguments.shared, methods)
+        columns.append(column)
+    text = table(columns, methods)
+    print(text)
+    if arguments.write:
+        replace_table(arguments.write, text)
+
+
+def replace_table(document: Path, text: str) -> None:
+    """Put the table between the document's markers."""
+    begin, end = "<!-- accuracy table -->\n", "<!-- end -->"
+    before, _, rest = document.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}{text}\n{end}{after}")
+
+
+if __name__ == "__main__":
+    main()
