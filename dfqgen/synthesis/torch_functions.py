@@ -17,8 +17,11 @@ SMALLEST_SQUARE = 1e-20
 
 
 def power(x: Tensor, exponent: float) -> Tensor:
-    """x ** exponent; 0 where that is no real number."""
-    return torch.nan_to_num(torch.pow(x, exponent), nan=0.0, posinf=1e30, neginf=-1e30)
+    """x ** exponent; 0, without a gradient, where that is no real number."""
+    real = x != 0 if float(exponent).is_integer() else x > 0
+    at_zero = {True: 1e30, False: 1.0 if exponent == 0 else 0.0}[exponent < 0]
+    safe = torch.where(real, x, 1.0)
+    return torch.where(real, torch.pow(safe, exponent), torch.where(x == 0, at_zero, 0.0))
 
 
 def reciprocal(x: Tensor) -> Tensor:
