@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from dfqgen.targets import Isa
 WORD = 4
 """Rows side by side in the strip."""
 COLUMN_BYTES = WORD * LANES
-LINE_BYTES = 32
-"""Accumulators of a group: two vectors."""
+GROUP_BYTES = 40
+"""Accumulators of eight results, and where these go."""
 
 
 def pack_weight(weight: Array) -> Array:
@@ -33,28 +34,38 @@ def pack_weight(weight: Array) -> Array:
 
 
 class MveDepthwiseKernel(Kernel[QConv2D]):
-    """Any kernel, one output row at a time."""
+    """Any kernel, one output row at a time.
+
+    A pass handles the rows of `pass_units` units; the other kernels have more than one on narrow
+    images, where the work for a channel's first result counts most.
+    """
 
     op = QConv2D
     function = "dfq_mve_depthwise"
     header = "arm_mve/dfq_mve_depthwise.h"
     isa = Isa.MVE
+    unit_rows: ClassVar[int] = 1
+    pass_groups: ClassVar[int] = 1
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         # Results are scattered by 16-bit distances.
         near = 7 * op.out_channels <= np.iinfo(np.uint16).max
         return is_int8(inputs[0], output) and op.depthwise and near
 
-    def groups(self, output: QTensor) -> int:
-        """Groups of accumulators in an output row."""
-        return -(-output.shape[2] // 8)
+    def unit_groups(self, output: QTensor) -> int:
+        """Groups of eight results in a unit."""
+        return -(-output.shape[2] * self.unit_rows // 8)
+
+    def pass_units(self, output: QTensor) -> int:
+        units = -(-output.shape[1] // self.unit_rows)
+        return max(1, min(units, self.pass_groups // self.unit_groups(output)))
 
     def row_groups(self, op: QConv2D) -> int:
         return -(-op.kernel[0] // WORD)
 
     def strip_columns(self, op: QConv2D, output: QTensor) -> int:
         """Columns the windows of whole groups touch."""
-        last = (8 * self.groups(output) - 1) * op.stride[1]
+        last = (8 * self.unit_groups(output) - 1) * op.stride[1]
         return last + (round_up(op.kernel[1], WORD) - 1) * op.dilation[1] + 1
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
@@ -70,66 +81,74 @@ class MveDepthwiseKernel(Kernel[QConv2D]):
                 linear,
                 *geometry,
                 Field("strip_columns", self.strip_columns(op, output)),
+                Field("pass_units", self.pass_units(output)),
             ),
             arrays,
         )
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        units = self.pass_units(output)
         strip = self.strip_columns(op, output) * self.row_groups(op) * COLUMN_BYTES
-        return self.groups(output) * LINE_BYTES + strip
-
-    def blocks(self, output: QTensor) -> Array:
-        """The pass that writes each output pixel."""
-        return overlap.rows(output.shape[1:3])
+        return round_up(units * self.unit_groups(output) * GROUP_BYTES, LANES) + units * strip
 
     def overlap_lead_bytes(
         self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         channels = op.out_channels
         reads = overlap.window_first_reads(inputs[0].shape[1:3], output.shape[1:3], op.stride, op.pads)
+        passes = overlap.rows(output.shape[1:3]) // (self.unit_rows * self.pass_units(output))
         # Beyond 16 channels a pass reads its rows again after the first results are written.
         once = channels <= LANES
-        return overlap.block_lead_bytes(
-            reads, self.blocks(output), channels, channels, reads_block_first=once
-        )
+        return overlap.block_lead_bytes(reads, passes, channels, channels, reads_block_first=once)
+
+    def group_cost(self, op: QConv2D) -> float:
+        """Instructions for the accumulators of a group."""
+        vectors = self.row_groups(op) * -(-op.kernel[1] // WORD)
+        return 2 * (vectors * 17.0 + 25) + 30.0
 
     def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        rows, channels = output.shape[1], op.out_channels
-        vectors = self.row_groups(op) * -(-op.kernel[1] // WORD)
-        simple = op.stride[1] == 2 and op.kernel[1] == 3 and vectors == 1
-        group = 19.0 if simple else 2 * (vectors * 22.0 + 25)
-        finish = 19.0 + 2.0 * is_narrow(op.requantize)
-        channel = 30.0 + self.groups(output) * (group + finish)
-        strips = -(-channels // LANES) * (self.row_groups(op) * (14.0 * inputs[0].shape[2] + 60) + 30)
-        return rows * (strips + channels * channel) + self.scratch_bytes(op, inputs, output) / 8.0
+        units = -(-output.shape[1] // self.unit_rows)
+        passes = -(-units // self.pass_units(output))
+        plain = self.pass_units(output) == 1 and output.shape[2] * self.unit_rows % 8 == 0
+        group = self.group_cost(op) + (13.0 if plain else 16.0) + is_narrow(op.requantize)
+        channel = units * (5.0 + self.unit_groups(output) * group) + passes * 32.0
+        copies = self.row_groups(op) * (13.0 * inputs[0].shape[2] + 65)
+        blocks = -(-op.out_channels // LANES) * (units * copies + passes * 100.0)
+        return blocks + op.out_channels * channel + self.scratch_bytes(op, inputs, output) / 8.0 + 200.0
+
+
+class MveDepthwiseStride2Kernel(MveDepthwiseKernel):
+    """Three columns at stride 2: each patch is one output."""
+
+    function = "dfq_mve_depthwise_stride_2"
+    pass_groups = 4
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        fits = op.kernel[0] <= WORD and op.kernel[1] == 3 and op.stride[1] == 2
+        return super().supports(op, inputs, output) and fits
+
+    def group_cost(self, op: QConv2D) -> float:
+        return 19.0
 
 
 class MveDepthwise3x3Kernel(MveDepthwiseKernel):
     """3x3 at stride 1: two output rows at a time, four outputs from each 4x4 patch."""
 
     function = "dfq_mve_depthwise_3x3"
+    unit_rows = 2
+    pass_groups = 8
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         plain = op.kernel == (3, 3) and op.stride == (1, 1) and op.dilation == (1, 1)
         near = (output.shape[2] + 3) * op.out_channels <= np.iinfo(np.uint16).max
         return super().supports(op, inputs, output) and plain and near
 
-    def groups(self, output: QTensor) -> int:
-        return -(-output.shape[2] // 4)
-
     def strip_columns(self, op: QConv2D, output: QTensor) -> int:
-        return 4 * self.groups(output) + 2
+        return 4 * self.unit_groups(output) + 2
 
-    def blocks(self, output: QTensor) -> Array:
-        return super().blocks(output) // 2
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        passes, channels = -(-output.shape[1] // 2), op.out_channels
-        finish = 14.0 if output.shape[2] % 4 == 0 and output.shape[1] % 2 == 0 else 18.0
-        channel = 40.0 + self.groups(output) * (13.0 + finish)
-        strips = -(-channels // LANES) * (14.0 * inputs[0].shape[2] + 90)
-        return passes * (strips + channels * channel) + self.scratch_bytes(op, inputs, output) / 8.0
+    def group_cost(self, op: QConv2D) -> float:
+        return 13.0
 
 
-REGISTRY.add(MveDepthwise3x3Kernel())
-REGISTRY.add(MveDepthwiseKernel())
+for _kernel in (MveDepthwise3x3Kernel(), MveDepthwiseStride2Kernel(), MveDepthwiseKernel()):
+    REGISTRY.add(_kernel)

@@ -39,7 +39,7 @@ class MveLookupKernel(LookupKernel):
     isa = Isa.MVE
 
     def cost(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 0.5 * output.elements + 30.0
+        return 0.32 * output.elements + 30.0
 
 
 class MveAveragePoolKernel(AveragePoolKernel):

@@ -10,7 +10,8 @@
  * Four words of it, one from each of four columns, are a 4x4 patch of one channel in one vector, and one VMLADAV is
  * 16 taps. A 3x3 kernel at stride 1 gets four outputs from a patch, with the weights in four positions.
  *
- * Accumulators go through a line in scratch; a vector of results is one channel of eight pixels.
+ * Accumulators go through a line in scratch; a vector of results is one channel of eight pixels. A pass covers
+ * `pass_units` units, each with a strip of its own: two output rows for 3x3 at stride 1, else one.
  * Equal QConv2D bit for bit.
  */
 #ifndef DFQ_MVE_DEPTHWISE_H
@@ -33,8 +34,27 @@ typedef struct {
     int32_t pad_top;
     int32_t pad_left;
     int32_t pad_value;
-    int32_t strip_columns;
+    int32_t strip_columns; /* of a unit */
+    int32_t pass_units;
 } dfq_mve_depthwise_t;
+
+/* A group of eight results of a channel: how far from the last group's they go, and which of them exist. */
+typedef struct {
+    int32_t step;
+    int32_t lanes;
+} dfq_mve_group_t;
+
+/* What all channels of a pass share. */
+typedef struct {
+    int32_t unit_rows;
+    int32_t unit_groups;
+    int32_t rows;
+    int32_t units;
+    int32_t plain_step;
+    int32_t *line;
+    dfq_mve_group_t *layout;
+    int8_t *strip;
+} dfq_mve_pass_t;
 
 #if DFQ_MVE
 DFQ_INLINE void dfq_mve_store_interleaved(int8_t *to, int8x16x4_t words)
@@ -97,34 +117,30 @@ DFQ_NOINLINE void dfq_mve_interleave(const dfq_mve_depthwise_t *layer, const int
 #endif
 }
 
-/* Columns of the strip that hold input, at most. */
-DFQ_INLINE int32_t dfq_mve_depthwise_columns(const dfq_mve_depthwise_t *layer)
-{
-    return dfq_min(layer->in_width, layer->strip_columns - layer->pad_left);
-}
-
 #if DFQ_MVE
 
 /* What the assembly works on: some channels of a pass. Pointers move from channel to channel. */
 typedef struct {
-    const int8_t *weight;       /* 0 */
-    const int32_t *bias;        /* 4 */
-    const int32_t *multipliers; /* 8 */
-    int32_t count;              /* 12: channels */
-    int32_t groups;             /* 16: of eight results */
-    int32_t *line;              /* 20: accumulators [group][2][4] */
-    int32_t zero_point;         /* 24 */
-    int8_t *out;                /* 28 */
-    int32_t out_step;           /* 32: bytes from group to group */
-    int32_t mask;               /* 36: predicates, of all groups but the last */
-    int32_t mask_last;          /* 40: and of the last */
-    int32_t special;            /* 44: pre-shift or bounds */
-    int32_t pre_shift;          /* 48 */
-    const int8_t *los;          /* 52 */
-    const int8_t *his;          /* 56 */
-    int32_t unused;             /* 60 */
-    uint32_t words[4];          /* 64: addresses of the first patch's words, one patch too low */
-    uint16_t places[8];         /* 80: where a group's results go, even lanes from the first vector of the line */
+    const int8_t *weight;          /* 0 */
+    const int32_t *bias;           /* 4 */
+    const int32_t *multipliers;    /* 8 */
+    int32_t count;                 /* 12: channels */
+    int32_t unit_groups;           /* 16 */
+    int32_t *line;                 /* 20: accumulators [unit][group][2][4] */
+    int32_t zero_point;            /* 24 */
+    int8_t *out;                   /* 28 */
+    int32_t groups;                /* 32: of all units */
+    const dfq_mve_group_t *layout; /* 36 */
+    int32_t special;               /* 40: pre-shift or bounds */
+    int32_t pre_shift;             /* 44 */
+    const int8_t *los;             /* 48 */
+    const int8_t *his;             /* 52 */
+    int32_t units;                 /* 56 */
+    int32_t units_left;            /* 60 */
+    uint32_t words[4];             /* 64: addresses of the first patch's words, one patch too low */
+    uint16_t places[8];            /* 80: of a group's results, even lanes from the first vector of the line */
+    int32_t skip;                  /* 96: bytes from the end of a unit's last patch to the next unit's first */
+    int32_t plain_step;            /* 100: between groups that are all whole and equally far apart, else 0 */
 } dfq_mve_depthwise_job_t;
 
 /* q0 and r0 = the weights of a 3x3 kernel, [4 columns][4 rows], and zero; q4 the words' addresses. */
@@ -133,6 +149,17 @@ typedef struct {
     "vldrb.8 q0, [r5], #12\n\t"           \
     "vmov q4, q7\n\t"                     \
     "vmov.32 q0[3], r0\n\t"
+
+#define DFQ_MVE_DW_NEXT_UNIT              \
+    "ldr r0, [r11, #60]\n\t"              \
+    "subs r0, #1\n\t"                     \
+    "beq 10f\n\t"                         \
+    "str r0, [r11, #60]\n\t"              \
+    "ldr r1, [r11, #16]\n\t"              \
+    "ldr r2, [r11, #96]\n\t"              \
+    "vadd.i32 q4, q4, r2\n\t"             \
+    "b 2b\n\t"                            \
+    "10:\n\t"
 
 /* A 4x4 patch gives 2x2 outputs: the weights as they are, a column to the right, a row down, both. */
 #define DFQ_MVE_DW_PATCHES                \
@@ -154,7 +181,7 @@ typedef struct {
     "vmladav.s8 lr, q6, q3\n\t"           \
     "subs r1, #1\n\t"                     \
     "stmia r3!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t" \
-    "bne 2b\n\t"
+    "bne 2b\n\t" DFQ_MVE_DW_NEXT_UNIT
 
 /* At stride 2 a patch is one output; even ones go to the first vector. */
 #define DFQ_MVE_DW_WINDOW(acc, q) "vldrw.u32 " q ", [q4, #128]!\n\tvmladav.s8 " acc ", " q ", q0\n\t"
@@ -166,9 +193,9 @@ typedef struct {
     DFQ_MVE_DW_WINDOW("r6", "q5") DFQ_MVE_DW_WINDOW("lr", "q6")                                 \
     "subs r1, #1\n\t"                     \
     "stmia r3!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t" \
-    "bne 2b\n\t"
+    "bne 2b\n\t" DFQ_MVE_DW_NEXT_UNIT
 
-/* A group becomes bytes. */
+/* A group becomes bytes; all groups do, all lanes alike at steps of r10 or, where that is 0, as laid out. */
 #define DFQ_MVE_DW_GROUP(saturate)        \
     "vldrw.32 q0, [r3], #16\n\t"          \
     "vldrw.32 q1, [r3], #16\n\t"          \
@@ -178,16 +205,23 @@ typedef struct {
     "vrmulh.s32 q1, q1, q3\n\t"           \
     "vqmovnb.s32 q0, q0\n\t"              \
     "vqmovnt.s32 q0, q1\n\t"              \
-    "vqadd.s16 q0, q0, r4\n\t" saturate   \
+    "vqadd.s16 q0, q0, r4\n\t" saturate
+#define DFQ_MVE_DW_GROUPS(saturate)       \
+    "dls lr, r8\n\t"                      \
+    "cmp r10, #0\n\t"                     \
+    "beq 4f\n\t"                          \
+    "3:\n\t" DFQ_MVE_DW_GROUP(saturate)   \
+    "vstrb.16 q0, [r6, q6]\n\t"           \
+    "add r6, r10\n\t"                     \
+    "le lr, 3b\n\t"                       \
+    "b 9f\n\t"                            \
+    "4:\n\t" DFQ_MVE_DW_GROUP(saturate)   \
+    "ldrd r2, r10, [r12], #8\n\t"         \
+    "vmsr p0, r10\n\t"                    \
+    "add r6, r2\n\t"                      \
     "vpst\n\t"                            \
     "vstrbt.16 q0, [r6, q6]\n\t"          \
-    "add r6, r8\n\t"
-#define DFQ_MVE_DW_GROUPS(saturate)       \
-    "wls lr, r1, 4f\n\t"                  \
-    "3:\n\t" DFQ_MVE_DW_GROUP(saturate)   \
-    "le lr, 3b\n\t"                       \
-    "4:\n\t"                              \
-    "vmsr p0, r12\n\t" DFQ_MVE_DW_GROUP(saturate)
+    "le lr, 4b\n\t"
 
 /* `sums` fills the line of a channel: r1 groups, r3 line, r5 weights. Between channels r5 weights, r7 bias,
  * r9 multipliers, r11 job, q7 words. */
@@ -200,9 +234,11 @@ typedef struct {
                          "ldm r11, {r5, r7, r9}\n\t"                                  \
                          "vldrw.32 q7, [r11, #64]\n\t"                                \
                          "1:\n\t"                                                     \
+                         "ldr r2, [r11, #56]\n\t"                                     \
+                         "str r2, [r11, #60]\n\t"                                     \
                          "ldrd r1, r3, [r11, #16]\n\t" sums                           \
-                         "add r12, r11, #16\n\t"                                      \
-                         "ldm r12, {r1, r3, r4, r6, r8, r10, r12}\n\t"                \
+                         "add r12, r11, #20\n\t"                                      \
+                         "ldm r12, {r3, r4, r6, r8, r12}\n\t"                         \
                          "adds r2, r6, #1\n\t"                                        \
                          "str r2, [r11, #28]\n\t"                                     \
                          "movs r2, #4\n\t"                                            \
@@ -210,33 +246,32 @@ typedef struct {
                          "vldrw.32 q6, [r11, #80]\n\t"                                \
                          "ldr r0, [r7], #4\n\t"                                       \
                          "ldr r2, [r9], #4\n\t"                                       \
-                         "vmsr p0, r10\n\t"                                           \
                          "vdup.32 q3, r2\n\t"                                         \
-                         "subs r1, #1\n\t"                                            \
-                         "ldr r2, [r11, #44]\n\t"                                     \
-                         "cbnz r2, 5f\n\t"                                            \
+                         "ldr r2, [r11, #40]\n\t"                                     \
+                         "ldr r10, [r11, #100]\n\t"                                   \
+                         "cmp r2, #0\n\t"                                             \
+                         "bne 5f\n\t"                                                 \
                          DFQ_MVE_DW_GROUPS("vqmovnb.s16 q0, q0\n\t")                  \
                          "b 9f\n\t"                                                   \
                          "5:\n\t"                                                     \
-                         "ldr r2, [r11, #48]\n\t"                                     \
-                         "adds r10, r1, #1\n\t"                                       \
-                         "lsls r10, r10, #1\n\t"                                      \
-                         "dls lr, r10\n\t"                                            \
-                         "mov r10, r3\n\t"                                            \
+                         "ldr r2, [r11, #44]\n\t"                                     \
+                         "cbz r2, 7f\n\t"                                             \
+                         "lsl lr, r8, #1\n\t"                                         \
+                         "dls lr, lr\n\t"                                             \
+                         "mov r1, r3\n\t"                                             \
                          "6:\n\t"                                                     \
-                         "vldrw.32 q0, [r10]\n\t"                                     \
+                         "vldrw.32 q0, [r1]\n\t"                                      \
                          "vshl.s32 q0, r2\n\t"                                        \
-                         "vstrw.32 q0, [r10], #16\n\t"                                \
+                         "vstrw.32 q0, [r1], #16\n\t"                                 \
                          "le lr, 6b\n\t"                                              \
-                         "ldr r2, [r11, #52]\n\t"                                     \
-                         "ldrsb lr, [r2], #1\n\t"                                     \
-                         "str r2, [r11, #52]\n\t"                                     \
+                         "7:\n\t"                                                     \
+                         "ldrd r1, r2, [r11, #48]\n\t"                                \
+                         "ldrsb lr, [r1], #1\n\t"                                     \
                          "vdup.16 q4, lr\n\t"                                         \
-                         "ldr r2, [r11, #56]\n\t"                                     \
                          "ldrsb lr, [r2], #1\n\t"                                     \
-                         "str r2, [r11, #56]\n\t"                                     \
                          "vdup.16 q5, lr\n\t"                                         \
-                         DFQ_MVE_DW_GROUPS("vmax.s16 q0, q0, q4\n\tvmin.s16 q0, q0, q5\n\t") \
+                         "strd r1, r2, [r11, #48]\n\t"                                \
+                         DFQ_MVE_DW_GROUPS("vmax.s16 q0, q0, q4\n\tvmin.s16 q0, q0, q5\n\t")\
                          "9:\n\t"                                                     \
                          "ldr r2, [r11, #12]\n\t"                                     \
                          "subs r2, #1\n\t"                                            \
@@ -250,10 +285,9 @@ DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_patches, DFQ_MVE_DW_PATCHES)
 DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_windows, DFQ_MVE_DW_WINDOWS)
 DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_finish, "")
 
-/* A job for `count` channels from c of `rows` output rows at `out`; two rows give groups of 4 columns, one row of 8. */
+/* A job for `count` channels from c of a pass; `out` is that of channel 0. */
 DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_mve_depthwise_t *layer,
-                                      const int8_t *strip, int32_t *line, int32_t c, int32_t count, int32_t pass_rows,
-                                      int32_t rows, int8_t *out)
+                                      const dfq_mve_pass_t *pass, int32_t c, int32_t count, int8_t *out)
 {
     static const int8_t bounds[2][16] = {
         {INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN,
@@ -261,69 +295,69 @@ DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_mv
         {INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX,
          INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX}};
     const dfq_mve_linear_t *linear = &layer->linear;
-    const int32_t channels = linear->channels;
-    const int32_t width = pass_rows == 2 ? 4 : 8;
-    const uint32_t last = (uint32_t)((layer->out_width - 1) % width + 1);
+    const uint16_t channels = (uint16_t)linear->channels;
     const uint16x8_t index = vidupq_n_u16(0, 1);
     job->weight = linear->weight + 12 * c;
     job->bias = linear->bias + c;
     job->multipliers = linear->multipliers + c;
     job->count = count;
-    job->groups = (layer->out_width + width - 1) / width;
-    job->line = line;
+    job->unit_groups = pass->unit_groups;
+    job->line = pass->line;
     job->zero_point = linear->zero_point;
     job->out = out + c;
-    job->out_step = width * channels;
-    job->pre_shift = linear->pre_shift;
+    job->groups = pass->units * pass->unit_groups;
+    job->layout = pass->layout;
     job->special = linear->pre_shift != 0 || linear->los != NULL;
+    job->pre_shift = linear->pre_shift;
     job->los = linear->los != NULL ? linear->los + c : bounds[0];
     job->his = linear->his != NULL ? linear->his + c : bounds[1];
+    job->units = pass->units;
+    job->plain_step = pass->plain_step;
     vstrwq_u32(job->words, vaddq_n_u32(vmulq_n_u32(vidupq_n_u32(0, 1), 64u * (uint32_t)layer->dilation_x),
-                                       (uint32_t)(uintptr_t)strip - 128u));
-    if (pass_rows == 2) {
+                                       (uint32_t)(uintptr_t)pass->strip - 128u));
+    if (pass->unit_rows == 2) {
         /* Lanes of the second row are the odd ones. */
-        job->mask = rows == 2 ? 0xFFFF : 0x3333;
-        job->mask_last = ((1 << (4 * last)) - 1) & job->mask;
-        vstrhq_u16(job->places,
-                   vaddq_u16(vmulq_n_u16(vshrq_n_u16(index, 1), (uint16_t)channels),
-                             vmulq_n_u16(vandq_u16(index, vdupq_n_u16(1)), (uint16_t)(layer->out_width * channels))));
+        const uint16x8_t rows = vmulq_n_u16(vandq_u16(index, vdupq_n_u16(1)), (uint16_t)(layer->out_width * channels));
+        vstrhq_u16(job->places, vaddq_u16(vmulq_n_u16(vshrq_n_u16(index, 1), channels), rows));
+        job->skip = 64 * (layer->strip_columns - 4 * pass->unit_groups);
     } else {
-        job->mask = 0xFFFF;
-        job->mask_last = (1 << (2 * last)) - 1;
-        vstrhq_u16(job->places, vmulq_n_u16(index, (uint16_t)channels));
+        vstrhq_u16(job->places, vmulq_n_u16(index, channels));
+        job->skip = 64 * (layer->strip_columns - 16 * pass->unit_groups);
     }
 }
 
-/* `count` channels from c of two output rows (one at the bottom of an odd image); `out` is that of channel 0. */
-DFQ_NOINLINE void dfq_mve_depthwise_3x3_block(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t *line,
-                                              int32_t c, int32_t count, int32_t rows, int8_t *out)
+/* `count` channels from c of a pass; `out` is that of channel 0. */
+DFQ_NOINLINE void dfq_mve_depthwise_3x3_block(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass, int32_t c,
+                                              int32_t count, int8_t *out)
 {
     dfq_mve_depthwise_job_t job;
-    dfq_mve_depthwise_job(&job, layer, strip, line, c, count, 2, rows, out);
+    dfq_mve_depthwise_job(&job, layer, pass, c, count, out);
     dfq_mve_depthwise_patches(&job);
 }
 
-/* The same for one output row at stride_x 2, when the kernel has three columns and at most four rows. */
-DFQ_NOINLINE void dfq_mve_depthwise_stride_2_block(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t *line,
+/* The same at stride_x 2, when the kernel has three columns and at most four rows. */
+DFQ_NOINLINE void dfq_mve_depthwise_stride_2_block(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass,
                                                    int32_t c, int32_t count, int8_t *out)
 {
     dfq_mve_depthwise_job_t job;
-    dfq_mve_depthwise_job(&job, layer, strip, line, c, count, 1, 1, out);
+    dfq_mve_depthwise_job(&job, layer, pass, c, count, out);
     dfq_mve_depthwise_windows(&job);
 }
 
 /* The same for any kernel. */
-DFQ_NOINLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t *line,
-                                          int32_t c, int32_t count, int8_t *out)
+DFQ_NOINLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass, int32_t c,
+                                          int32_t count, int8_t *out)
 {
+    const int8_t *strip = pass->strip;
     const int32_t row_groups = (layer->kernel_height + 3) >> 2;
     const int32_t column = 64 * row_groups;
     const int32_t pitch = layer->stride_x * column;
     const uint32x4_t taps = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)(layer->dilation_x * column));
     for (; count > 0; count--, c++, strip += 4) {
         dfq_mve_depthwise_job_t job;
-        dfq_mve_depthwise_job(&job, layer, strip, line, c, 1, 1, 1, out);
-        for (int32_t i = 0; i < 2 * job.groups; i++) {
+        dfq_mve_depthwise_job(&job, layer, pass, c, 1, out);
+        int32_t *line = pass->line;
+        for (int32_t i = 0; i < 2 * job.groups; i++, line += 4) {
             /* Even pixels of a group, then odd ones. */
             const int8_t *w = layer->linear.weight + c * row_groups * 4 * layer->kernel_width;
             const int8_t *window = strip + (8 * (i >> 1) + (i & 1)) * pitch;
@@ -345,10 +379,10 @@ DFQ_NOINLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, cons
                     w += 4 * columns;
                 }
             }
-            line[4 * i] = a0;
-            line[4 * i + 1] = a1;
-            line[4 * i + 2] = a2;
-            line[4 * i + 3] = a3;
+            line[0] = a0;
+            line[1] = a1;
+            line[2] = a2;
+            line[3] = a3;
         }
         dfq_mve_depthwise_finish(&job);
     }
@@ -380,73 +414,107 @@ DFQ_NOINLINE void dfq_mve_depthwise_rows(const dfq_mve_depthwise_t *layer, const
     }
 }
 
-DFQ_INLINE void dfq_mve_depthwise_3x3_block(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t *line,
-                                            int32_t c, int32_t count, int32_t rows, int8_t *out)
+/* All units of a pass. */
+DFQ_NOINLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass, int32_t c,
+                                          int32_t count, int8_t *out)
 {
-    (void)line;
-    dfq_mve_depthwise_rows(layer, strip, c, count, rows, out);
+    const int32_t unit_bytes = ((layer->kernel_height + 3) >> 2) * 64 * layer->strip_columns;
+    for (int32_t unit = 0; unit < pass->units; unit++) {
+        const int32_t row = unit * pass->unit_rows;
+        dfq_mve_depthwise_rows(layer, pass->strip + unit * unit_bytes, c, count,
+                               dfq_min(pass->unit_rows, pass->rows - row),
+                               out + row * layer->out_width * layer->linear.channels);
+    }
 }
-
-DFQ_INLINE void dfq_mve_depthwise_stride_2_block(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t *line,
-                                                 int32_t c, int32_t count, int8_t *out)
-{
-    (void)line;
-    dfq_mve_depthwise_rows(layer, strip, c, count, 1, out);
-}
-
-DFQ_INLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t *line, int32_t c,
-                                        int32_t count, int8_t *out)
-{
-    (void)line;
-    dfq_mve_depthwise_rows(layer, strip, c, count, 1, out);
-}
+#define dfq_mve_depthwise_3x3_block dfq_mve_depthwise_block
+#define dfq_mve_depthwise_stride_2_block dfq_mve_depthwise_block
 
 #endif
 
-/* 3x3, stride 1, no dilation: two output rows at a time. Scratch: a line of 32 bytes for 4 columns, and the strip. */
-DFQ_KERNEL void dfq_mve_depthwise_3x3(const dfq_mve_depthwise_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+/* A pass of `rows` output rows: where the groups of a channel go. */
+DFQ_INLINE void dfq_mve_depthwise_layout(const dfq_mve_depthwise_t *layer, dfq_mve_pass_t *pass, int32_t rows)
 {
-    int32_t *line = (int32_t *)(void *)scratch;
-    int8_t *strip = scratch + ((layer->out_width + 3) >> 2) * 32;
-    const int32_t columns = dfq_mve_depthwise_columns(layer);
-    dfq_mve_fill(strip, layer->pad_value, 64 * layer->strip_columns);
-    for (int32_t oy = 0; oy < layer->out_height; oy += 2) {
-        const int32_t rows = dfq_min(2, layer->out_height - oy);
-        for (int32_t c = 0; c < layer->linear.channels; c += 16) {
-            const int32_t count = dfq_min(16, layer->linear.channels - c);
-            dfq_mve_interleave(layer, x + c, oy - layer->pad_top, columns, count, strip + 64 * layer->pad_left, 64);
-            dfq_mve_depthwise_3x3_block(layer, strip, line, c, count, rows, out);
+    const int32_t channels = layer->linear.channels;
+    const int32_t width = 8 / pass->unit_rows;
+    const int32_t unit_step = pass->unit_rows * layer->out_width * channels;
+    dfq_mve_group_t *layout = pass->layout;
+    int32_t at = 0;
+    pass->rows = rows;
+    pass->units = (rows + pass->unit_rows - 1) / pass->unit_rows;
+    pass->plain_step = pass->units == 1 && rows == pass->unit_rows && layer->out_width % width == 0 ? width * channels : 0;
+    for (int32_t unit = 0; unit < pass->units; unit++) {
+        const bool whole = (unit + 1) * pass->unit_rows <= rows;
+        for (int32_t g = 0; g < pass->unit_groups; g++, layout++) {
+            const int32_t place = unit * unit_step + g * width * channels;
+            const uint32_t columns = (uint32_t)dfq_min(width, layer->out_width - g * width);
+            /* Two predicate bits a lane; a second row has the odd lanes. */
+            const uint32_t lanes = (1u << (2u * columns * (uint32_t)pass->unit_rows)) - 1u;
+            layout->step = place - at;
+            layout->lanes = (int32_t)(whole ? lanes : lanes & 0x3333u);
+            at = place;
         }
-        out += 2 * layer->out_width * layer->linear.channels;
     }
 }
 
-/* Any kernel, one output row at a time. Scratch: a line of 32 bytes for 8 columns, and the strip. */
-DFQ_KERNEL void dfq_mve_depthwise(const dfq_mve_depthwise_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+typedef void dfq_mve_depthwise_block_t(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass, int32_t c,
+                                       int32_t count, int8_t *out);
+
+/* Passes over the image; `unit_rows` output rows make a unit, and `block` computes channels of a pass.
+ * Scratch: the line, its layout, the strips. */
+DFQ_INLINE void dfq_mve_depthwise_passes(const dfq_mve_depthwise_t *layer, const int8_t *x, int8_t *out, int8_t *scratch,
+                                         int32_t unit_rows, dfq_mve_depthwise_block_t *block)
 {
-    int32_t *line = (int32_t *)(void *)scratch;
-    int8_t *strip = scratch + ((layer->out_width + 7) >> 3) * 32;
+    const int32_t channels = layer->linear.channels;
     const int32_t row_groups = (layer->kernel_height + 3) >> 2;
     const int32_t column = 64 * row_groups;
-    const int32_t columns = dfq_mve_depthwise_columns(layer);
-    const bool stride_2 = layer->stride_x == 2 && layer->kernel_height <= 4 && layer->kernel_width == 3;
-    dfq_mve_fill(strip, layer->pad_value, column * layer->strip_columns);
-    for (int32_t oy = 0; oy < layer->out_height; oy++) {
-        const int32_t iy = oy * layer->stride_y - layer->pad_top;
-        for (int32_t c = 0; c < layer->linear.channels; c += 16) {
-            const int32_t count = dfq_min(16, layer->linear.channels - c);
-            for (int32_t g = 0; g < row_groups; g++) {
-                dfq_mve_interleave(layer, x + c, iy + 4 * g * layer->dilation_y, columns, count,
-                                   strip + column * layer->pad_left + 64 * g, column);
-            }
-            if (stride_2) {
-                dfq_mve_depthwise_stride_2_block(layer, strip, line, c, count, out);
-            } else {
-                dfq_mve_depthwise_block(layer, strip, line, c, count, out);
-            }
+    const int32_t columns = dfq_min(layer->in_width, layer->strip_columns - layer->pad_left);
+    const int32_t pass_rows = layer->pass_units * unit_rows;
+    dfq_mve_pass_t pass;
+    pass.unit_rows = unit_rows;
+    pass.unit_groups = (layer->out_width * unit_rows + 7) >> 3;
+    pass.line = (int32_t *)(void *)scratch;
+    pass.layout = (dfq_mve_group_t *)(void *)(scratch + 32 * layer->pass_units * pass.unit_groups);
+    pass.strip = scratch + ((40 * layer->pass_units * pass.unit_groups + 15) & ~15);
+    pass.rows = 0;
+    dfq_mve_fill(pass.strip, layer->pad_value, column * layer->strip_columns * layer->pass_units);
+    for (int32_t oy = 0; oy < layer->out_height; oy += pass_rows) {
+        const int32_t rows = dfq_min(pass_rows, layer->out_height - oy);
+        if (rows != pass.rows) {
+            dfq_mve_depthwise_layout(layer, &pass, rows);
         }
-        out += layer->out_width * layer->linear.channels;
+        for (int32_t c = 0; c < channels; c += 16) {
+            const int32_t count = dfq_min(16, channels - c);
+            for (int32_t unit = 0; unit < pass.units; unit++) {
+                int8_t *to = pass.strip + column * (layer->strip_columns * unit + layer->pad_left);
+                const int32_t iy = (oy + unit * unit_rows) * layer->stride_y - layer->pad_top;
+                for (int32_t g = 0; g < row_groups; g++) {
+                    dfq_mve_interleave(layer, x + c, iy + 4 * g * layer->dilation_y, columns, count, to + 64 * g,
+                                       column);
+                }
+            }
+            block(layer, &pass, c, count, out);
+        }
+        out += pass_rows * layer->out_width * channels;
     }
+}
+
+/* 3x3, stride 1, no dilation. */
+DFQ_KERNEL void dfq_mve_depthwise_3x3(const dfq_mve_depthwise_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+{
+    dfq_mve_depthwise_passes(layer, x, out, scratch, 2, dfq_mve_depthwise_3x3_block);
+}
+
+/* Stride 2 along rows, three columns, at most four rows. */
+DFQ_KERNEL void dfq_mve_depthwise_stride_2(const dfq_mve_depthwise_t *layer, const int8_t *x, int8_t *out,
+                                           int8_t *scratch)
+{
+    dfq_mve_depthwise_passes(layer, x, out, scratch, 1, dfq_mve_depthwise_stride_2_block);
+}
+
+/* Any kernel; pass_units is 1. */
+DFQ_KERNEL void dfq_mve_depthwise(const dfq_mve_depthwise_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+{
+    dfq_mve_depthwise_passes(layer, x, out, scratch, 1, dfq_mve_depthwise_block);
 }
 
 #endif

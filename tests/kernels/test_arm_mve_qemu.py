@@ -61,6 +61,8 @@ def depthwise(rng: np.random.Generator) -> list[Case]:
     shapes = [((height, width), (3, 3), ONE, ONE, AROUND, channels) for height, width, channels in sizes]
     shapes += [
         ((4, 6), (3, 3), ONE, ONE, NO_PADS, 5),
+        ((5, 20), (3, 3), ONE, ONE, AROUND, 18),
+        ((4, 48), (3, 3), (2, 2), ONE, Pads(0, 0, 1, 1), 17),
         ((4, 6), (3, 3), ONE, ONE, Pads(2, 0, 1, 3), 20),
         ((6, 6), (3, 3), (2, 2), ONE, Pads(0, 0, 1, 1), 16),
         ((7, 17), (3, 3), (2, 2), ONE, AROUND, 19),
