@@ -23,10 +23,15 @@
 #define DFQ_DSP_ASM 0
 #endif
 
-/* A function off the hot path: one copy, made small. */
-#if defined(__GNUC__)
+/* Functions that all layers share: on the hot path, and off it, then made small. */
+#if defined(__clang__)
+#define DFQ_DSP_SHARED DFQ_NOINLINE
 #define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noinline, cold))
+#elif defined(__GNUC__)
+#define DFQ_DSP_SHARED static DFQ_UNUSED __attribute__((noinline, noclone))
+#define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noinline, noclone, cold))
 #else
+#define DFQ_DSP_SHARED static
 #define DFQ_DSP_RARE static
 #endif
 
@@ -150,6 +155,17 @@ DFQ_INLINE int32_t dfq_dsp_saturate(int32_t value)
     return r;
 }
 
+/* value >> bits, saturated: one SSAT where the compiler knows 1 <= bits <= 31. */
+DFQ_INLINE int32_t dfq_dsp_shift_saturate(int32_t value, int32_t bits)
+{
+    if (__builtin_constant_p(bits)) {
+        int32_t r;
+        __asm__("ssat %0, #8, %1, asr %2" : "=r"(r) : "r"(value), "i"(bits));
+        return r;
+    }
+    return dfq_dsp_saturate(dfq_shift_right(value, bits));
+}
+
 /* Larger and smaller of each signed lane. */
 DFQ_INLINE uint32_t dfq_dsp_max(uint32_t a, uint32_t b)
 {
@@ -271,6 +287,11 @@ DFQ_INLINE int32_t dfq_dsp_saturate(int32_t value)
     return dfq_clamp(value, INT8_MIN, INT8_MAX);
 }
 
+DFQ_INLINE int32_t dfq_dsp_shift_saturate(int32_t value, int32_t bits)
+{
+    return dfq_dsp_saturate(dfq_shift_right(value, bits));
+}
+
 DFQ_INLINE uint32_t dfq_dsp_pack(int32_t v0, int32_t v1, int32_t v2, int32_t v3)
 {
     return (uint32_t)(uint8_t)v0 | (uint32_t)(uint8_t)v1 << 8 | (uint32_t)(uint8_t)v2 << 16 |
@@ -279,14 +300,20 @@ DFQ_INLINE uint32_t dfq_dsp_pack(int32_t v0, int32_t v1, int32_t v2, int32_t v3)
 
 DFQ_INLINE uint32_t dfq_dsp_max(uint32_t a, uint32_t b)
 {
-    return dfq_dsp_pack(dfq_max(dfq_dsp_lane(a, 0), dfq_dsp_lane(b, 0)), dfq_max(dfq_dsp_lane(a, 1), dfq_dsp_lane(b, 1)),
-                        dfq_max(dfq_dsp_lane(a, 2), dfq_dsp_lane(b, 2)), dfq_max(dfq_dsp_lane(a, 3), dfq_dsp_lane(b, 3)));
+    int32_t lanes[4];
+    for (int32_t i = 0; i < 4; i++) {
+        lanes[i] = dfq_max(dfq_dsp_lane(a, i), dfq_dsp_lane(b, i));
+    }
+    return dfq_dsp_pack(lanes[0], lanes[1], lanes[2], lanes[3]);
 }
 
 DFQ_INLINE uint32_t dfq_dsp_min(uint32_t a, uint32_t b)
 {
-    return dfq_dsp_pack(dfq_min(dfq_dsp_lane(a, 0), dfq_dsp_lane(b, 0)), dfq_min(dfq_dsp_lane(a, 1), dfq_dsp_lane(b, 1)),
-                        dfq_min(dfq_dsp_lane(a, 2), dfq_dsp_lane(b, 2)), dfq_min(dfq_dsp_lane(a, 3), dfq_dsp_lane(b, 3)));
+    int32_t lanes[4];
+    for (int32_t i = 0; i < 4; i++) {
+        lanes[i] = dfq_min(dfq_dsp_lane(a, i), dfq_dsp_lane(b, i));
+    }
+    return dfq_dsp_pack(lanes[0], lanes[1], lanes[2], lanes[3]);
 }
 
 #endif
@@ -309,13 +336,15 @@ typedef struct {
     int32_t pre_shift; /* plain form only */
 } dfq_dsp_matmul_t;
 
-DFQ_NOINLINE void dfq_dsp_clamp_pixels(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
+DFQ_DSP_SHARED void dfq_dsp_clamp_pixels(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
 {
     for (int32_t p = 0; p < pixels; p++) {
         for (int32_t c = 0; c < channels; c += 4) {
             const int32_t count = dfq_min(4, channels - c);
-            const uint32_t lo = bounds->los != NULL ? dfq_dsp_load_lanes(bounds->los + c, count) : dfq_dsp_lanes(bounds->lo);
-            const uint32_t hi = bounds->his != NULL ? dfq_dsp_load_lanes(bounds->his + c, count) : dfq_dsp_lanes(bounds->hi);
+            const uint32_t lo =
+                bounds->los != NULL ? dfq_dsp_load_lanes(bounds->los + c, count) : dfq_dsp_lanes(bounds->lo);
+            const uint32_t hi =
+                bounds->his != NULL ? dfq_dsp_load_lanes(bounds->his + c, count) : dfq_dsp_lanes(bounds->hi);
             const uint32_t word = dfq_dsp_load_lanes(y, count);
             dfq_dsp_store_lanes(y, dfq_dsp_min(dfq_dsp_max(word, lo), hi), count);
             y += count;

@@ -19,8 +19,7 @@ typedef struct {
 
 DFQ_INLINE int32_t dfq_dsp_add_element(const dfq_dsp_add_t *layer, uint32_t pair)
 {
-    const int32_t acc = dfq_dsp_mac(pair, (uint32_t)layer->multipliers, layer->offset);
-    return dfq_dsp_saturate(dfq_shift_right(acc, layer->shift));
+    return dfq_dsp_shift_saturate(dfq_dsp_mac(pair, (uint32_t)layer->multipliers, layer->offset), layer->shift);
 }
 
 DFQ_INLINE uint32_t dfq_dsp_add_word(const dfq_dsp_add_t *layer, uint32_t a, uint32_t b)
@@ -52,7 +51,9 @@ DFQ_KERNEL void dfq_dsp_add(const dfq_dsp_add_t *layer, const int8_t *a, const i
     }
     const int32_t rest = layer->elements & 3;
     if (rest != 0) {
-        dfq_dsp_store_lanes(y, dfq_dsp_add_word(layer, dfq_dsp_load_lanes(a, rest), dfq_dsp_load_lanes(b, rest)), rest);
+        const uint32_t last_a = dfq_dsp_load_lanes(a, rest);
+        const uint32_t last_b = dfq_dsp_load_lanes(b, rest);
+        dfq_dsp_store_lanes(y, dfq_dsp_add_word(layer, last_a, last_b), rest);
     }
 }
 

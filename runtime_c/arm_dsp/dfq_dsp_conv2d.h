@@ -117,7 +117,8 @@ DFQ_DSP_RARE void dfq_dsp_gather_one(const dfq_dsp_conv2d_t *layer, const int8_t
 }
 
 /* Any window, any number of channels: contiguous int8. */
-DFQ_INLINE void dfq_dsp_gather_bytes(const dfq_dsp_conv2d_t *layer, const int8_t *x, dfq_dsp_window_t window, int8_t *column)
+DFQ_INLINE void dfq_dsp_gather_bytes(const dfq_dsp_conv2d_t *layer, const int8_t *x, dfq_dsp_window_t window,
+                                     int8_t *column)
 {
     const int32_t run = layer->kernel_width * layer->in_channels;
     if (layer->dilation_x == 1 && dfq_dsp_inside(layer, window)) {
@@ -140,7 +141,8 @@ DFQ_INLINE void dfq_dsp_gather_bytes(const dfq_dsp_conv2d_t *layer, const int8_t
             const int32_t end = dfq_max(dfq_min(layer->in_width - window.x, layer->kernel_width), left);
             column = dfq_dsp_fill(column, layer->pad_value, left * layer->in_channels);
             if (end > left) {
-                column = dfq_dsp_copy(column, row + (window.x + left) * layer->in_channels, (end - left) * layer->in_channels);
+                const int8_t *from = row + (window.x + left) * layer->in_channels;
+                column = dfq_dsp_copy(column, from, (end - left) * layer->in_channels);
             }
             column = dfq_dsp_fill(column, layer->pad_value, (layer->kernel_width - end) * layer->in_channels);
         } else {

@@ -301,26 +301,28 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     "pop {r4-r11, pc}\n"
 /* clang-format on */
 
-DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
-                                             int8_t *y0 DFQ_UNUSED, int8_t *y1 DFQ_UNUSED)
+DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns DFQ_UNUSED,
+                                             const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y0 DFQ_UNUSED,
+                                             int8_t *y1 DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4, DFQ_DSP_SCALE_PAIRED));
 }
 
-DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
-                                            int8_t *y0 DFQ_UNUSED, int8_t *y1 DFQ_UNUSED)
+DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns DFQ_UNUSED,
+                                            const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y0 DFQ_UNUSED,
+                                            int8_t *y1 DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4_PLAIN, DFQ_DSP_SCALE_PLAIN));
 }
 
-DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_paired(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
-                                             int8_t *y DFQ_UNUSED)
+DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_paired(const int8_t *x DFQ_UNUSED,
+                                             const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4, DFQ_DSP_SCALE_1X4_PAIRED));
 }
 
-DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_plain(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
-                                            int8_t *y DFQ_UNUSED)
+DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_plain(const int8_t *x DFQ_UNUSED,
+                                            const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4_PLAIN, DFQ_DSP_SCALE_1X4_PLAIN));
 }
@@ -358,8 +360,8 @@ DFQ_INLINE uint32_t dfq_dsp_scale_block(const dfq_dsp_matmul_args_t *args, const
     return dfq_dsp_pack(y[0], y[1], y[2], y[3]);
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1,
-                                   bool plain)
+DFQ_INLINE void dfq_dsp_matmul_2x4(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0,
+                                   int8_t *y1, bool plain)
 {
     const int32_t *stream = args->stream;
     for (;;) {
@@ -417,12 +419,14 @@ DFQ_INLINE void dfq_dsp_matmul_1x4(const int8_t *x, const dfq_dsp_matmul_args_t 
     }
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
+                                          int8_t *y0, int8_t *y1)
 {
     dfq_dsp_matmul_2x4(columns, args, y0, y1, false);
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
+                                         int8_t *y0, int8_t *y1)
 {
     dfq_dsp_matmul_2x4(columns, args, y0, y1, true);
 }
@@ -447,8 +451,9 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_pair_args(const dfq_dsp_matmul_t *layer
 }
 
 /* All outputs of two pixels. `y1` may be `y0`. */
-DFQ_INLINE void dfq_dsp_matmul_pair(const dfq_dsp_matmul_t *layer, const dfq_dsp_bounds_t *bounds, const dfq_word_t *columns,
-                                    const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_pair(const dfq_dsp_matmul_t *layer, const dfq_dsp_bounds_t *bounds,
+                                    const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0,
+                                    int8_t *y1)
 {
     if (layer->plain) {
         dfq_dsp_matmul_2x4_plain(columns, args, y0, y1);

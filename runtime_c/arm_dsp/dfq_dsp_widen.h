@@ -18,9 +18,11 @@ DFQ_INLINE dfq_word_t *dfq_dsp_widen_pair(dfq_word_t *to, const int8_t *x0, cons
     "stm %0!, {r4, r5, r6, r8}\n\t"
 #define DFQ_DSP_WIDEN(text)               \
     __asm__ volatile(text : "+r"(to), "+r"(x0), "+r"(x1) : : "r2", "r3", "r4", "r5", "r6", "r8", "memory")
+    DFQ_UNROLL(1) /* enough: more would only cost flash */
     for (; count >= 16; count -= 16) {
         DFQ_DSP_WIDEN(DFQ_DSP_WIDEN_4 DFQ_DSP_WIDEN_4 DFQ_DSP_WIDEN_4 DFQ_DSP_WIDEN_4);
     }
+    DFQ_UNROLL(1)
     for (; count > 0; count -= 4) {
         DFQ_DSP_WIDEN(DFQ_DSP_WIDEN_4);
     }
