@@ -211,6 +211,26 @@ def print_verify(facts: Facts, console: Console) -> None:
 def print_inspect(facts: Facts, console: Console) -> None:
     """The text of the graph or the program, as it is."""
     console.print(Text(facts["text"]), soft_wrap=True, end="")
+    if facts["estimate"]:
+        print_estimate(facts["estimate"], console)
+
+
+def print_estimate(estimate: Facts, console: Console) -> None:
+    """Instructions that nobody has counted yet."""
+    columns = ("layer", "kernel", "MACs", "est. instructions", "per MAC")
+    title = f"\n{estimate['target']}, estimated for {estimate['optimize']}"
+    table = _table(*columns, right=columns[2:], title=title)
+    for layer in [*estimate["layers"], {"layer": "total", "kernel": "", "measured": True, **estimate}]:
+        macs, instructions = layer["macs"], layer["instructions"]
+        _row(
+            table,
+            layer["layer"],
+            layer["kernel"],
+            count_text(macs) if macs else "",
+            f"{'' if layer['measured'] else 'about '}{instructions:,}",
+            f"{instructions / macs:.2f}" if macs else "",
+        )
+    console.print(table)
 
 
 def print_targets(facts: Facts, console: Console) -> None:

@@ -22,6 +22,7 @@ from dfqgen.compilation import (
 )
 from dfqgen.emit.package import MANIFEST, Files, check_folder, emit, write_folder
 from dfqgen.errors import UserError, VerificationFailed
+from dfqgen.estimate import estimate_facts
 from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.text import program_text
 from dfqgen.graph.ir import Graph
@@ -243,11 +244,16 @@ def evaluate(
 def inspect(
     model: str | Path, options: CompileOptions, *, ir: bool = False, progress: Progress = silent
 ) -> Facts:
-    """The float graph of a model, or with `ir` the fixed-point program, as text and facts."""
+    """The float graph of a model, or with `ir` the fixed-point program, as text and facts.
+
+    For a target with an emulator there is an `estimate` of its instructions; where the model cannot be
+    compiled for it, a warning says why.
+    """
     if ir:
         compiled = compile_model(Path(model), options, progress)
         return {
             "text": program_text(compiled.program),
+            "estimate": _estimate(compiled, options),
             "macs": compiled.program.macs,
             "constant_bytes": compiled.program.weight_bytes,
             **report.port_facts(compiled.program),
@@ -259,7 +265,21 @@ def inspect(
             "warnings": list(compiled.warnings),
         }
     graph = load_graph(Path(model), options, progress)
-    return {"text": format_graph(graph), **graph_facts(graph)}
+    facts = {"text": format_graph(graph), **graph_facts(graph), "estimate": None, "warnings": []}
+    if load_target(options.target).emulator is None:
+        return facts
+    try:
+        compiled = compile_model(Path(model), options, progress)
+        estimate = _estimate(compiled, options)
+    except UserError as error:
+        return {**facts, "warnings": [f"no estimate of instructions: {error}"]}
+    return {**facts, "estimate": estimate, "warnings": list(compiled.warnings)}
+
+
+def _estimate(compiled: Compiled, options: CompileOptions) -> Facts | None:
+    if compiled.target.emulator is None:
+        return None
+    return estimate_facts(compiled.program, compiled.target, options.optimize)
 
 
 def graph_facts(graph: Graph) -> Facts:

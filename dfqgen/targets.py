@@ -71,6 +71,23 @@ class CycleModel:
 
 
 @dataclass(frozen=True, slots=True)
+class CostTable:
+    """What kernels take on a target, measured by bench/cost_table.py: targets/costs/<target>.toml.
+
+    `speed` and `size` are by way to optimize: kernel function -> count of `Kernel.work` -> instructions
+    for one. `code_bytes`: kernel function -> C function -> bytes of its machine code made for size.
+    """
+
+    speed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    size: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    code_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def prices(self, function: str, optimize: str) -> Mapping[str, float] | None:
+        """Instructions by count of work, None for a function that was not measured."""
+        return (self.size if optimize == "size" else self.speed).get(function)
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What the compiler knows about a machine. Budgets are None where memory does not matter.
 
@@ -89,7 +106,7 @@ class Target:
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     cycles: CycleModel | None = None
-    costs: Mapping[str, float] = field(default_factory=dict)
+    costs: CostTable = field(default_factory=CostTable)
 
     @property
     def is_host(self) -> bool:
@@ -136,6 +153,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path.name} is not valid TOML: {error}") from error
 
 
+def _costs(name: str) -> CostTable:
+    path = resources.targets_dir() / "costs" / f"{name}.toml"
+    return CostTable(**_read(path)) if path.is_file() else CostTable()
+
+
 def _parse(name: str, table: dict[str, Any]) -> Target:
     compiler = table["compiler"]
     emulator = table.get("emulator")
@@ -164,5 +186,5 @@ def _parse(name: str, table: dict[str, Any]) -> Target:
         flash_bytes=table.get("flash_bytes"),
         ram_bytes=table.get("ram_bytes"),
         cycles=CycleModel(**table["cycles"]) if "cycles" in table else None,
-        costs={key: float(value) for key, value in table.get("costs", {}).items()},
+        costs=_costs(name),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.kernels.work import Work, work_of
 from dfqgen.targets import Isa
 
 Array = npt.NDArray[Any]
@@ -102,8 +103,12 @@ class Kernel(ABC, Generic[OpT]):
         """
         return None
 
+    def work(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        """What a call's instructions may depend on; a target's cost table has the price of each."""
+        return work_of(op, inputs, output)
+
     def cost(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> float:
-        """Instructions a call takes, roughly; the smallest among the supporting kernels is chosen."""
+        """Instructions a call takes, roughly: used where the target's cost table lacks the function."""
         return float(max(op.macs(output), output.elements)) * 10.0
 
 
@@ -152,7 +157,7 @@ class Registry:
     def candidates(
         self, op: QOp, inputs: Sequence[QTensor], output: QTensor, isas: Sequence[Isa]
     ) -> list[Kernel[Any]]:
-        """Kernels that can compute `op` on a core with these instruction sets, cheapest first."""
+        """Kernels that can compute `op` on a core with these instruction sets, the lowest `cost` first."""
         able = [
             kernel
             for kernel in self.kernels

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dfqgen.errors import Problem, UnsupportedModel
-from dfqgen.fixedpoint.program import Program
+from dfqgen.fixedpoint.program import Program, QOp, QTensor
 from dfqgen.kernels.base import Kernel, Registry
 from dfqgen.plan.workload import needs_code
 from dfqgen.targets import Target
 
+SIZE_SLOWDOWN = 1.25
+"""What `--optimize size` may cost in instructions, against the fastest kernels compiled for size."""
 
-def choose_kernels(program: Program, target: Target, registry: Registry) -> list[Kernel[Any] | None]:
-    """The cheapest kernel the target can run, for each operator; None where no code is needed.
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """One operator's kernel, with what it takes on the target. `measured`: from the target's cost table."""
+
+    op: QOp
+    kernel: Kernel[Any]
+    instructions: float
+    constant_bytes: int = 0
+    measured: bool = True
+
+
+def choose_kernels(
+    program: Program, target: Target, registry: Registry, optimize: str = "speed"
+) -> list[Kernel[Any] | None]:
+    """The best kernel the target can run, for each operator; None where no code is needed.
+
+    For "speed" the one with the fewest instructions. For "size" the set that takes the least flash, code
+    that layers share counted once, and not more than SIZE_SLOWDOWN times the instructions of the fastest.
     Raises UnsupportedModel that lists every operator without one.
     """
-    chosen: list[Kernel[Any] | None] = []
+    chosen = choices(program, target, registry, optimize)
+    return [None if choice is None else choice.kernel for choice in chosen]
+
+
+def choices(
+    program: Program, target: Target, registry: Registry, optimize: str = "speed"
+) -> list[Choice | None]:
+    """As `choose_kernels`, with the numbers that decided."""
+    able: list[list[Choice]] = []
     problems: list[Problem] = []
     for op in program.ops:
         if not needs_code(op):
-            chosen.append(None)
+            able.append([])
             continue
         inputs, output = program.tensors_of(op)
-        candidates = registry.candidates(op, inputs, output, target.isas)
-        if candidates:
-            chosen.append(candidates[0])
-        else:
+        candidates = [
+            _choice(kernel, op, inputs, output, target, optimize)
+            for kernel in registry.candidates(op, inputs, output, target.isas)
+        ]
+        able.append(sorted(candidates, key=lambda choice: choice.instructions))
+        if not candidates:
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
             problems.append(
                 Problem(type(op).__name__, op.name, f"no kernel for input {shapes}; cut the graph before it")
@@ -35,4 +65,68 @@ def choose_kernels(program: Program, target: Target, registry: Registry) -> list
         count = "1 operator" if len(problems) == 1 else f"{len(problems)} operators"
         verb = "has" if len(problems) == 1 else "have"
         raise UnsupportedModel(f"{count} of this network {verb} no kernel for {target.name}", tuple(problems))
-    return chosen
+    if optimize == "size":
+        _share_code(able, target)
+    return [candidates[0] if candidates else None for candidates in able]
+
+
+def _choice(
+    kernel: Kernel[Any],
+    op: QOp,
+    inputs: Sequence[QTensor],
+    output: QTensor,
+    target: Target,
+    optimize: str,
+) -> Choice:
+    prices = target.costs.prices(kernel.function, optimize)
+    if prices is None:
+        instructions = kernel.cost(op, inputs, output)
+    else:
+        work = kernel.work(op, inputs, output)
+        instructions = sum(price * work.get(count, 0.0) for count, price in prices.items())
+    constants = 0
+    if optimize == "size":
+        constants = sum(array.size_bytes for array in kernel.code(op, inputs, output).arrays)
+    return Choice(op, kernel, instructions, constants, prices is not None)
+
+
+def _share_code(able: list[list[Choice]], target: Target) -> None:
+    """Put each operator's choice for size first in its list.
+
+    From the fastest kernels, takes away one C function after another, always the one that saves the most
+    flash, while the layers that used it have another kernel and the whole stays fast enough.
+    """
+    if not all(choice.kernel.function in target.costs.code_bytes for group in able for choice in group):
+        return  # sizes are known of all kernels in question, or nothing can be said
+    limit = SIZE_SLOWDOWN * sum(group[0].instructions for group in able if group)
+    banned: set[str] = set()
+    best_bytes = _flash_bytes(able, target)
+    while True:
+        best: list[list[Choice]] | None = None
+        for function in sorted({group[0].kernel.function for group in able if group}):
+            trial = _without(able, banned | {function})
+            if trial is None or sum(group[0].instructions for group in trial if group) > limit:
+                continue
+            size = _flash_bytes(trial, target)
+            if size < best_bytes:
+                best, best_bytes, worst = trial, size, function
+        if best is None:
+            return
+        banned.add(worst)
+        able[:] = best
+
+
+def _without(able: list[list[Choice]], banned: set[str]) -> list[list[Choice]] | None:
+    """The same without some functions; None where a layer would have no kernel left."""
+    rest = [[choice for choice in group if choice.kernel.function not in banned] for group in able]
+    return None if any(group and not left for group, left in zip(able, rest, strict=True)) else rest
+
+
+def _flash_bytes(able: list[list[Choice]], target: Target) -> int:
+    """Constants and code of the first choices."""
+    chosen = [group[0] for group in able if group]
+    code: dict[str, int] = {}
+    for choice in chosen:
+        for function, size in target.costs.code_bytes[choice.kernel.function].items():
+            code[function] = max(size, code.get(function, 0))
+    return sum(choice.constant_bytes for choice in chosen) + sum(code.values())

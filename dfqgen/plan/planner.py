@@ -23,7 +23,7 @@ def plan_program(
 
     `optimize` is "speed" or "size"; `registry` defaults to the kernels of dfqgen.
     """
-    chosen = choose_kernels(program, target, kernels.REGISTRY if registry is None else registry)
+    chosen = choose_kernels(program, target, kernels.REGISTRY if registry is None else registry, optimize)
     workload = Workload.of(program, chosen)
     own = tuple(range(len(workload.works)))
     plans = [_plan(workload, order) for order in dict.fromkeys((own, best_order(workload)))]

@@ -88,31 +88,54 @@ def profile_firmware(
     out_dir: Path, target: Target, *, optimize: str | None = None, timeout_s: float = TIMEOUT_S
 ) -> Profile:
     """Run the self-test of `out_dir` on the emulated target and count. Errors as `run_firmware`."""
-    manifest = read_manifest(out_dir)
-    layers = manifest["layers"]
+    layers = read_manifest(out_dir)["layers"]
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as folder:
         work = Path(folder)
         elf = build_firmware(out_dir, target, work, optimize=optimize)
-        segments, runs, wrong = _count(elf, target, len(layers), work, timeout_s)
-        code = disassemble(elf, target)
-    profiles = []
-    for layer, counts in zip(layers, segments, strict=True):
+        counted = count_segments(elf, target, len(layers), work, timeout_s=timeout_s)
+    rows = zip(layers, counted.instructions, counted.cycles, strict=True)
+    return Profile(
+        target.name,
+        counted.wrong_values,
+        tuple(
+            LayerProfile(layer["name"], layer["title"], layer["macs"], instructions, cycles)
+            for layer, instructions, cycles in rows
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Instructions and estimated cycles of each segment of a firmware, averaged over its runs."""
+
+    instructions: tuple[int, ...]
+    cycles: tuple[int | None, ...]
+    wrong_values: int
+
+
+def count_segments(
+    elf: Path, target: Target, segment_count: int, work: Path, *, timeout_s: float = TIMEOUT_S
+) -> Counted:
+    """Run a firmware that calls dfq_probe at the start of each segment and once more at the end.
+
+    It must print the lines of runtime_c/firmware/main.c. `work` is a folder for temporary files.
+    """
+    segments, runs, wrong = _count(elf, target, segment_count, work, timeout_s)
+    code = disassemble(elf, target)
+    instructions: list[int] = []
+    cycles: list[int | None] = []
+    for counts in segments:
         own = {
             address: count
             for address, count in counts.runs.items()
             if address not in code or code[address].function not in _BOARD_FUNCTIONS
         }
-        cycles = None if target.cycles is None else estimate_cycles(own, counts.jumps, code, target.cycles)
-        profiles.append(
-            LayerProfile(
-                name=layer["name"],
-                title=layer["title"],
-                macs=layer["macs"],
-                instructions=round(sum(own.values()) / runs),
-                cycles=None if cycles is None else round(cycles / runs),
-            )
-        )
-    return Profile(target.name, wrong, tuple(profiles))
+        instructions.append(round(sum(own.values()) / runs))
+        if target.cycles is None:
+            cycles.append(None)
+        else:
+            cycles.append(round(estimate_cycles(own, counts.jumps, code, target.cycles) / runs))
+    return Counted(tuple(instructions), tuple(cycles), wrong)
 
 
 def estimate_cycles(
