@@ -8,7 +8,7 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels import overlap
-from dfqgen.kernels.arm_dsp_matmul import clamp_cost, is_int8, matmul_code, round_up
+from dfqgen.kernels.arm_dsp_matmul import can_pair, clamp_cost, is_int8, matmul_code, round_up, rows_of
 from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode
 from dfqgen.kernels.conv import conv_title, is_pointwise, window_fields
 from dfqgen.ops.conv import QConv2D
@@ -57,7 +57,7 @@ class DspConv2DKernel(Kernel[QConv2D]):
         pairs = -(-output.shape[1] * output.shape[2] // 2)
         blocks = -(-op.out_channels // 4)
         gather = (1.8 if op.weight.shape[3] % 4 == 0 else 4.5) * depth + 20 * op.kernel[0]
-        multiply = blocks * (6.2 * depth + 50)
+        multiply = blocks * ((6.2 if can_pair(rows_of(op)) else 7.7) * depth + 50)
         return pairs * (gather + multiply + 40) + clamp_cost(form.lo, form.hi, output.elements)
 
 
@@ -102,7 +102,7 @@ class DspFullyConnectedKernel(Kernel[QConv2D]):
     def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
         form = op.requantize
         blocks = -(-op.out_channels // 4)
-        multiply = blocks * (4.1 * inputs[0].elements + 32)
+        multiply = blocks * ((4.1 if can_pair(rows_of(op)) else 5.1) * inputs[0].elements + 32)
         return 60 + multiply + clamp_cost(form.lo, form.hi, output.elements)
 
 

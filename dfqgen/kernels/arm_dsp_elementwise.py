@@ -47,7 +47,7 @@ class DspAddKernel(Kernel[QAdd]):
 
     def cost(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> float:
         clamps = int(op.lo[0] > -128) + int(op.hi[0] < 127)
-        return (5.7 + 0.5 * clamps) * output.elements
+        return (5.9 + 0.5 * clamps) * output.elements
 
 
 class DspLookupKernel(Kernel[QLookup]):
@@ -87,7 +87,7 @@ class DspAveragePoolKernel(AveragePoolKernel):
         return super().supports(op, inputs, output) and output.shape[3] % 4 == 0 and small
 
     def cost(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return output.elements * (12.0 + 1.6 * op.kernel[0] * op.kernel[1])
+        return output.elements * (6.0 + 0.85 * op.kernel[0] * op.kernel[1])
 
 
 class DspMaxPoolKernel(MaxPoolKernel):
