@@ -147,19 +147,21 @@ def shape_text(shape: Sequence[int]) -> str:
 
 def initializer(code: LayerCode, symbols: dict[str, str]) -> str:
     """The lines between the braces of a layer's descriptor."""
+    return "\n".join(_members(code.fields, symbols, "    "))
+
+
+def _members(fields: Sequence[Field], symbols: dict[str, str], indent: str) -> list[str]:
     lines = []
-    for item in code.fields:
-        comment = f" /* {comment_text(item.comment)} */" if item.comment else ""
+    for item in fields:
+        note = f" /* {comment_text(item.comment)} */" if item.comment else ""
         if _is_nested(item.value):
-            lines.append(f"    .{item.name} = {{")
-            for inner in item.value:  # type: ignore[union-attr]
-                assert isinstance(inner, Field)
-                note = f" /* {comment_text(inner.comment)} */" if inner.comment else ""
-                lines.append(f"        .{inner.name} = {_value(inner, symbols)},{note}")
-            lines.append("    },")
+            inner: Sequence[Field] = item.value  # type: ignore[assignment]
+            lines.append(f"{indent}.{item.name} = {{{note}")
+            lines += _members(inner, symbols, indent + "    ")
+            lines.append(f"{indent}}},")
         else:
-            lines.append(f"    .{item.name} = {_value(item, symbols)},{comment}")
-    return "\n".join(lines)
+            lines.append(f"{indent}.{item.name} = {_value(item, symbols)},{note}")
+    return lines
 
 
 def _is_nested(value: object) -> bool:

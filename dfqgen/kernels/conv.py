@@ -69,6 +69,10 @@ class ConvKernel(Kernel[QConv2D]):
     """What the portable convolutions share: constants packed as [out][...], and the requantization."""
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.weight_type is IntType.INT8 and self.fits(op, inputs, output)
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        """Whether the function handles this shape; the width of the weights aside."""
         return is_int8(inputs[0], output)
 
     def geometry(self, op: QConv2D, x: QTensor, output: QTensor) -> tuple[Field, ...]:
@@ -139,7 +143,7 @@ class PointwiseKernel(ConvKernel):
     header = "include/dfq_pointwise.h"
     struct = "dfq_pointwise_t"
 
-    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output) and is_pointwise(op)
 
     def geometry(self, op: QConv2D, x: QTensor, output: QTensor) -> tuple[Field, ...]:
@@ -173,7 +177,7 @@ class FullyConnectedKernel(ConvKernel):
     header = "include/dfq_fully_connected.h"
     struct = "dfq_fully_connected_t"
 
-    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output) and is_pointwise(op) and output.shape[1:3] == (1, 1)
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
@@ -196,7 +200,7 @@ class DepthwiseKernel(ConvKernel):
     struct = "dfq_depthwise_t"
     padded: ClassVar[bool] = False
 
-    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         padded = op.pads != NO_PADS
         return is_int8(inputs[0], output) and op.depthwise and padded == self.padded
 
