@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.movement import Pad, Reshape, Transpose
 from dfqgen.ops.norm import BatchNorm
+from dfqgen.ops.pointwise import Pointwise, Step
 from dfqgen.ops.pool import AveragePool, MaxPool
+from dfqgen.ops.take import Take
 
 
 def format_graph(graph: Graph) -> str:
@@ -99,8 +102,25 @@ _ATTRIBUTES: Mapping[type[Op], Callable[[Any], list[str]]] = {
     MaxPool: _window,
     Pad: _pad,
     Reshape: lambda op: [],
+    Pointwise: lambda op: [";".join(_step(step) for step in op.steps)],
+    Take: lambda op: [";".join("all" if i is None else _positions(i) for i in op.indices)],
     Transpose: lambda op: [_list(op.permutation)],
 }
+
+
+def _step(step: Step) -> str:
+    """One line's worth of a fused function: its operator, and which results it reads (0 is the input)."""
+    words = [_kind(step.op), *_attributes(step.op), f"({_list(step.inputs)})"]
+    return ",".join(word for word in words if word)
+
+
+def _positions(values: tuple[int, ...]) -> str:
+    """start:stop:step where that says it, else how many."""
+    steps = {b - a for a, b in pairwise(values)} or {1}
+    if len(steps) > 1:
+        return f"{len(values)} positions"
+    step = steps.pop()
+    return f"{values[0]}:{values[-1] + (1 if step >= 0 else -1)}:{step}"
 
 
 def _attributes(op: Op) -> list[str]:

@@ -25,6 +25,7 @@ from onnx.backend.test.case.test_case import TestCase
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load, supported_operators
+from dfqgen.frontend.importers.functions import PLAIN, WITH_ALPHA
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.argmax import QArgMax
 from dfqgen.ops.concat import QConcat
@@ -40,49 +41,11 @@ from dfqgen.quantization.quantize import quantize_graph
 ACTIVATIONS = dict.fromkeys(["Add", "Sub", "Mul", "Div"], 2)
 VARIADIC = ("Concat", "Sum", "Mean", "Max", "Min")
 # Without axes: the whole test is one sample.
-ELEMENTWISE = frozenset(
-    [
-        "Abs",
-        "Atan",
-        "Ceil",
-        "Celu",
-        "Clip",
-        "Cos",
-        "Div",
-        "Elu",
-        "Erf",
-        "Exp",
-        "Floor",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "LeakyRelu",
-        "Log",
-        "Max",
-        "Mean",
-        "Min",
-        "Mish",
-        "Mul",
-        "Neg",
-        "Pow",
-        "Reciprocal",
-        "Relu",
-        "Round",
-        "Selu",
-        "Sigmoid",
-        "Sign",
-        "Sin",
-        "Softplus",
-        "Softsign",
-        "Sqrt",
-        "Sub",
-        "Sum",
-        "Swish",
-        "Tanh",
-        "ThresholdedRelu",
-        "Add",
-    ]
+ELEMENTWISE = (
+    {"Add", "Clip", "Div", "Gelu", "HardSigmoid", "HardSwish", "Identity", "Max", "Mean", "Min"}
+    | {"Mul", "Neg", "Pow", "Relu", "Selu", "Sub", "Sum"}
+    | PLAIN.keys()
+    | WITH_ALPHA.keys()
 )
 
 
