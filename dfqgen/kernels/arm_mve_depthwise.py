@@ -110,7 +110,7 @@ class MveDepthwiseKernel(Kernel[QConv2D]):
         units = -(-output.shape[1] // self.unit_rows)
         passes = -(-units // self.pass_units(output))
         plain = self.pass_units(output) == 1 and output.shape[2] * self.unit_rows % 8 == 0
-        group = self.group_cost(op) + (13.0 if plain else 16.0) + is_narrow(op.requantize)
+        group = self.group_cost(op) + (13.0 if plain else 16.0) + 3.0 * is_narrow(op.requantize)
         channel = units * (5.0 + self.unit_groups(output) * group) + passes * 32.0
         copies = self.row_groups(op) * (13.0 * inputs[0].shape[2] + 65)
         blocks = -(-op.out_channels // LANES) * (units * copies + passes * 100.0)
@@ -136,7 +136,7 @@ class MveDepthwise3x3Kernel(MveDepthwiseKernel):
 
     function = "dfq_mve_depthwise_3x3"
     unit_rows = 2
-    pass_groups = 8
+    pass_groups = 4
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         plain = op.kernel == (3, 3) and op.stride == (1, 1) and op.dilation == (1, 1)

@@ -53,7 +53,8 @@ def linear_code(
 ) -> tuple[Field, tuple[ConstArray, ...]]:
     """The `dfq_mve_linear_t` of packed weights, and its tables.
 
-    Bias and multipliers are in tiles or, for kernels that go channel by channel, in order.
+    Bias and multipliers are in tiles or, for kernels that go channel by channel, in order; these
+    have one path for bounds and pre-shift together.
     """
     channels = len(bias)
     shifted = bias.astype(np.int64) << form.pre_shift
@@ -74,7 +75,7 @@ def linear_code(
         channel_array("bias", shifted, "int32"),
         channel_array("multipliers", multiplier, "int32"),
     ]
-    if is_narrow(form):
+    if is_narrow(form) or (form.pre_shift and not tiled):
         fields += [Field("los", "los"), Field("his", "his")]
         arrays += [channel_array("los", form.lo, "int8"), channel_array("his", form.hi, "int8")]
     return Field("linear", tuple(fields)), tuple(arrays)

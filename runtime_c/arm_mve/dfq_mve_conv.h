@@ -93,7 +93,8 @@ DFQ_INLINE void dfq_mve_fill_columns(int8_t *to, int32_t to_step, int32_t value,
 
 /* `count` bytes of pixels with few channels, whole pixels at a time. The byte after a run is the first of the next
  * pixel, at its right place, so that only the end of the row needs care. */
-DFQ_INLINE void dfq_mve_spread(const dfq_mve_conv_t *layer, int8_t *to, int32_t to_step, const int8_t *from, int32_t count)
+DFQ_INLINE void dfq_mve_spread(const dfq_mve_conv_t *layer, int8_t *to, int32_t to_step, const int8_t *from,
+                               int32_t count)
 {
     const int32_t run = layer->spread_run;
 #if DFQ_MVE

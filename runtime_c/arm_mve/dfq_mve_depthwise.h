@@ -3,7 +3,7 @@
  *   x        [in_height][in_width][channels]
  *   weight   [channels][groups][kernel_width][4 rows]; group g holds kernel rows 4 g .. 4 g + 3, zeros after the last
  *            and four bytes more, which are read
- *   bias, multipliers  [channels]
+ *   bias, multipliers  [channels]; los and his are there whenever pre_shift is not 0
  *   out      [out_height][out_width][channels]
  *
  * For 16 channels at a time, rows are interleaved into a strip of columns [column][group][16 channels][4 rows].
@@ -131,8 +131,8 @@ typedef struct {
     int8_t *out;                   /* 28 */
     int32_t groups;                /* 32: of all units */
     const dfq_mve_group_t *layout; /* 36 */
-    int32_t special;               /* 40: pre-shift or bounds */
-    int32_t pre_shift;             /* 44 */
+    int32_t bounded;               /* 40: los and his are there */
+    int32_t pre_shift;             /* 44: looked at only then */
     const int8_t *los;             /* 48 */
     const int8_t *his;             /* 52 */
     int32_t units;                 /* 56 */
@@ -143,62 +143,65 @@ typedef struct {
     int32_t plain_step;            /* 100: between groups that are all whole and equally far apart, else 0 */
 } dfq_mve_depthwise_job_t;
 
+typedef char dfq_mve_depthwise_job_is_laid_out[offsetof(dfq_mve_depthwise_job_t, plain_step) == 100 ? 1 : -1];
+
 /* q0 and r0 = the weights of a 3x3 kernel, [4 columns][4 rows], and zero; q4 the words' addresses. */
-#define DFQ_MVE_DW_WEIGHTS                \
-    "movs r0, #0\n\t"                     \
-    "vldrb.8 q0, [r5], #12\n\t"           \
-    "vmov q4, q7\n\t"                     \
+#define DFQ_MVE_DW_WEIGHTS      \
+    "movs r0, #0\n\t"           \
+    "vldrb.8 q0, [r5], #12\n\t" \
+    "vmov q4, q7\n\t"           \
     "vmov.32 q0[3], r0\n\t"
 
-#define DFQ_MVE_DW_NEXT_UNIT              \
-    "ldr r0, [r11, #60]\n\t"              \
-    "subs r0, #1\n\t"                     \
-    "beq 10f\n\t"                         \
-    "str r0, [r11, #60]\n\t"              \
-    "ldr r1, [r11, #16]\n\t"              \
-    "ldr r2, [r11, #96]\n\t"              \
-    "vadd.i32 q4, q4, r2\n\t"             \
-    "b 2b\n\t"                            \
+/* On to the next unit's strip, or label 10. */
+#define DFQ_MVE_DW_NEXT_UNIT  \
+    "ldr r0, [r11, #60]\n\t"  \
+    "subs r0, #1\n\t"         \
+    "beq 10f\n\t"             \
+    "str r0, [r11, #60]\n\t"  \
+    "ldr r1, [r11, #16]\n\t"  \
+    "ldr r2, [r11, #96]\n\t"  \
+    "vadd.i32 q4, q4, r2\n\t" \
+    "b 2b\n\t"                \
     "10:\n\t"
 
 /* A 4x4 patch gives 2x2 outputs: the weights as they are, a column to the right, a row down, both. */
-#define DFQ_MVE_DW_PATCHES                \
-    DFQ_MVE_DW_WEIGHTS                    \
-    "vmov q1, q0\n\t"                     \
-    "vshl.i32 q2, q0, #8\n\t"             \
-    "vshlc q1, r0, #32\n\t"               \
-    "vshl.i32 q3, q1, #8\n\t"             \
-    "2:\n\t"                              \
-    "vldrw.u32 q5, [q4, #128]!\n\t"       \
-    "vmladav.s8 r0, q5, q0\n\t"           \
-    "vmladav.s8 r2, q5, q1\n\t"           \
-    "vldrw.u32 q6, [q4, #128]!\n\t"       \
-    "vmladav.s8 r8, q5, q2\n\t"           \
-    "vmladav.s8 r10, q5, q3\n\t"          \
-    "vmladav.s8 r4, q6, q0\n\t"           \
-    "vmladav.s8 r6, q6, q1\n\t"           \
-    "vmladav.s8 r12, q6, q2\n\t"          \
-    "vmladav.s8 lr, q6, q3\n\t"           \
-    "subs r1, #1\n\t"                     \
+#define DFQ_MVE_DW_PATCHES                              \
+    DFQ_MVE_DW_WEIGHTS                                  \
+    "vmov q1, q0\n\t"                                   \
+    "vshl.i32 q2, q0, #8\n\t"                           \
+    "vshlc q1, r0, #32\n\t"                             \
+    "vshl.i32 q3, q1, #8\n\t"                           \
+    "2:\n\t"                                            \
+    "vldrw.u32 q5, [q4, #128]!\n\t"                     \
+    "vmladav.s8 r0, q5, q0\n\t"                         \
+    "vmladav.s8 r2, q5, q1\n\t"                         \
+    "vldrw.u32 q6, [q4, #128]!\n\t"                     \
+    "vmladav.s8 r8, q5, q2\n\t"                         \
+    "vmladav.s8 r10, q5, q3\n\t"                        \
+    "vmladav.s8 r4, q6, q0\n\t"                         \
+    "vmladav.s8 r6, q6, q1\n\t"                         \
+    "vmladav.s8 r12, q6, q2\n\t"                        \
+    "vmladav.s8 lr, q6, q3\n\t"                         \
+    "subs r1, #1\n\t"                                   \
     "stmia r3!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t" \
     "bne 2b\n\t" DFQ_MVE_DW_NEXT_UNIT
 
 /* At stride 2 a patch is one output; even ones go to the first vector. */
 #define DFQ_MVE_DW_WINDOW(acc, q) "vldrw.u32 " q ", [q4, #128]!\n\tvmladav.s8 " acc ", " q ", q0\n\t"
-#define DFQ_MVE_DW_WINDOWS                \
-    DFQ_MVE_DW_WEIGHTS                    \
-    "2:\n\t"                              \
-    DFQ_MVE_DW_WINDOW("r0", "q5") DFQ_MVE_DW_WINDOW("r8", "q6") DFQ_MVE_DW_WINDOW("r2", "q5")  \
+#define DFQ_MVE_DW_WINDOWS                                                                      \
+    DFQ_MVE_DW_WEIGHTS                                                                          \
+    "2:\n\t"                                                                                    \
+    DFQ_MVE_DW_WINDOW("r0", "q5") DFQ_MVE_DW_WINDOW("r8", "q6") DFQ_MVE_DW_WINDOW("r2", "q5")   \
     DFQ_MVE_DW_WINDOW("r10", "q6") DFQ_MVE_DW_WINDOW("r4", "q5") DFQ_MVE_DW_WINDOW("r12", "q6") \
     DFQ_MVE_DW_WINDOW("r6", "q5") DFQ_MVE_DW_WINDOW("lr", "q6")                                 \
-    "subs r1, #1\n\t"                     \
-    "stmia r3!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t" \
+    "subs r1, #1\n\t"                                                                           \
+    "stmia r3!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t"                                         \
     "bne 2b\n\t" DFQ_MVE_DW_NEXT_UNIT
 
 /* A group becomes bytes; all groups do, all lanes alike at steps of r10 or, where that is 0, as laid out. */
-#define DFQ_MVE_DW_GROUP(saturate)        \
+#define DFQ_MVE_DW_GROUP(shift, saturate) \
     "vldrw.32 q0, [r3], #16\n\t"          \
-    "vldrw.32 q1, [r3], #16\n\t"          \
+    "vldrw.32 q1, [r3], #16\n\t" shift    \
     "vadd.i32 q0, q0, r0\n\t"             \
     "vadd.i32 q1, q1, r0\n\t"             \
     "vrmulh.s32 q0, q0, q3\n\t"           \
@@ -206,79 +209,70 @@ typedef struct {
     "vqmovnb.s32 q0, q0\n\t"              \
     "vqmovnt.s32 q0, q1\n\t"              \
     "vqadd.s16 q0, q0, r4\n\t" saturate
-#define DFQ_MVE_DW_GROUPS(saturate)       \
-    "dls lr, r8\n\t"                      \
-    "cmp r10, #0\n\t"                     \
-    "beq 4f\n\t"                          \
-    "3:\n\t" DFQ_MVE_DW_GROUP(saturate)   \
-    "vstrb.16 q0, [r6, q6]\n\t"           \
-    "add r6, r10\n\t"                     \
-    "le lr, 3b\n\t"                       \
-    "b 9f\n\t"                            \
-    "4:\n\t" DFQ_MVE_DW_GROUP(saturate)   \
-    "ldrd r2, r10, [r12], #8\n\t"         \
-    "vmsr p0, r10\n\t"                    \
-    "add r6, r2\n\t"                      \
-    "vpst\n\t"                            \
-    "vstrbt.16 q0, [r6, q6]\n\t"          \
+#define DFQ_MVE_DW_GROUPS(shift, saturate)     \
+    "dls lr, r8\n\t"                           \
+    "cmp r10, #0\n\t"                          \
+    "beq 4f\n\t"                               \
+    "3:\n\t" DFQ_MVE_DW_GROUP(shift, saturate) \
+    "vstrb.16 q0, [r6, q6]\n\t"                \
+    "add r6, r10\n\t"                          \
+    "le lr, 3b\n\t"                            \
+    "b 9f\n\t"                                 \
+    "4:\n\t" DFQ_MVE_DW_GROUP(shift, saturate) \
+    "ldrd r2, r10, [r12], #8\n\t"              \
+    "vmsr p0, r10\n\t"                         \
+    "add r6, r2\n\t"                           \
+    "vpst\n\t"                                 \
+    "vstrbt.16 q0, [r6, q6]\n\t"               \
     "le lr, 4b\n\t"
 
 /* `sums` fills the line of a channel: r1 groups, r3 line, r5 weights. Between channels r5 weights, r7 bias,
  * r9 multipliers, r11 job, q7 words. */
-#define DFQ_MVE_DEPTHWISE(name, sums)                                                 \
-    DFQ_MVE_NAKED void name(DFQ_UNUSED dfq_mve_depthwise_job_t *job)                  \
-    {                                                                                 \
-        __asm__ volatile("push {r3-r11, lr}\n\t"                                      \
-                         "vpush {d8-d15}\n\t"                                         \
-                         "mov r11, r0\n\t"                                            \
-                         "ldm r11, {r5, r7, r9}\n\t"                                  \
-                         "vldrw.32 q7, [r11, #64]\n\t"                                \
-                         "1:\n\t"                                                     \
-                         "ldr r2, [r11, #56]\n\t"                                     \
-                         "str r2, [r11, #60]\n\t"                                     \
-                         "ldrd r1, r3, [r11, #16]\n\t" sums                           \
-                         "add r12, r11, #20\n\t"                                      \
-                         "ldm r12, {r3, r4, r6, r8, r12}\n\t"                         \
-                         "adds r2, r6, #1\n\t"                                        \
-                         "str r2, [r11, #28]\n\t"                                     \
-                         "movs r2, #4\n\t"                                            \
-                         "vadd.i32 q7, q7, r2\n\t"                                    \
-                         "vldrw.32 q6, [r11, #80]\n\t"                                \
-                         "ldr r0, [r7], #4\n\t"                                       \
-                         "ldr r2, [r9], #4\n\t"                                       \
-                         "vdup.32 q3, r2\n\t"                                         \
-                         "ldr r2, [r11, #40]\n\t"                                     \
-                         "ldr r10, [r11, #100]\n\t"                                   \
-                         "cmp r2, #0\n\t"                                             \
-                         "bne 5f\n\t"                                                 \
-                         DFQ_MVE_DW_GROUPS("vqmovnb.s16 q0, q0\n\t")                  \
-                         "b 9f\n\t"                                                   \
-                         "5:\n\t"                                                     \
-                         "ldr r2, [r11, #44]\n\t"                                     \
-                         "cbz r2, 7f\n\t"                                             \
-                         "lsl lr, r8, #1\n\t"                                         \
-                         "dls lr, lr\n\t"                                             \
-                         "mov r1, r3\n\t"                                             \
-                         "6:\n\t"                                                     \
-                         "vldrw.32 q0, [r1]\n\t"                                      \
-                         "vshl.s32 q0, r2\n\t"                                        \
-                         "vstrw.32 q0, [r1], #16\n\t"                                 \
-                         "le lr, 6b\n\t"                                              \
-                         "7:\n\t"                                                     \
-                         "ldrd r1, r2, [r11, #48]\n\t"                                \
-                         "ldrsb lr, [r1], #1\n\t"                                     \
-                         "vdup.16 q4, lr\n\t"                                         \
-                         "ldrsb lr, [r2], #1\n\t"                                     \
-                         "vdup.16 q5, lr\n\t"                                         \
-                         "strd r1, r2, [r11, #48]\n\t"                                \
-                         DFQ_MVE_DW_GROUPS("vmax.s16 q0, q0, q4\n\tvmin.s16 q0, q0, q5\n\t")\
-                         "9:\n\t"                                                     \
-                         "ldr r2, [r11, #12]\n\t"                                     \
-                         "subs r2, #1\n\t"                                            \
-                         "str r2, [r11, #12]\n\t"                                     \
-                         "bne 1b\n\t"                                                 \
-                         "vpop {d8-d15}\n\t"                                          \
-                         "pop {r3-r11, pc}");                                         \
+#define DFQ_MVE_DEPTHWISE(name, sums)                                                        \
+    DFQ_MVE_NAKED void name(DFQ_UNUSED dfq_mve_depthwise_job_t *job)                         \
+    {                                                                                        \
+        __asm__ volatile("push {r3-r11, lr}\n\t"                                             \
+                         "vpush {d8-d15}\n\t"                                                \
+                         "mov r11, r0\n\t"                                                   \
+                         "ldm r11, {r5, r7, r9}\n\t"                                         \
+                         "vldrw.32 q7, [r11, #64]\n\t"                                       \
+                         "1:\n\t"                                                            \
+                         "ldr r2, [r11, #56]\n\t"                                            \
+                         "str r2, [r11, #60]\n\t"                                            \
+                         "ldrd r1, r3, [r11, #16]\n\t" sums                                  \
+                         "add r12, r11, #20\n\t"                                             \
+                         "ldm r12, {r3, r4, r6, r8, r12}\n\t"                                \
+                         "adds r2, r6, #1\n\t"                                               \
+                         "str r2, [r11, #28]\n\t"                                            \
+                         "movs r2, #4\n\t"                                                   \
+                         "vadd.i32 q7, q7, r2\n\t"                                           \
+                         "vldrw.32 q6, [r11, #80]\n\t"                                       \
+                         "ldr r0, [r7], #4\n\t"                                              \
+                         "ldr r2, [r9], #4\n\t"                                              \
+                         "vdup.32 q3, r2\n\t"                                                \
+                         "ldr r2, [r11, #40]\n\t"                                            \
+                         "ldr r10, [r11, #100]\n\t"                                          \
+                         "cmp r2, #0\n\t"                                                    \
+                         "bne 5f\n\t"                                                        \
+                         DFQ_MVE_DW_GROUPS("", "vqmovnb.s16 q0, q0\n\t")                     \
+                         "b 9f\n\t"                                                          \
+                         "5:\n\t"                                                            \
+                         "ldrd r1, r2, [r11, #48]\n\t"                                       \
+                         "ldrsb lr, [r1], #1\n\t"                                            \
+                         "vdup.16 q4, lr\n\t"                                                \
+                         "ldrsb lr, [r2], #1\n\t"                                            \
+                         "vdup.16 q5, lr\n\t"                                                \
+                         "strd r1, r2, [r11, #48]\n\t"                                       \
+                         "ldr r1, [r11, #44]\n\t"                                            \
+                         DFQ_MVE_DW_GROUPS("vshl.s32 q0, r1\n\tvshl.s32 q1, r1\n\t",         \
+                                           "vmax.s16 q0, q0, q4\n\tvmin.s16 q0, q0, q5\n\t") \
+                         "9:\n\t"                                                            \
+                         "ldr r2, [r11, #12]\n\t"                                            \
+                         "subs r2, #1\n\t"                                                   \
+                         "str r2, [r11, #12]\n\t"                                            \
+                         "bne 1b\n\t"                                                        \
+                         "vpop {d8-d15}\n\t"                                                 \
+                         "pop {r3-r11, pc}");                                                \
     }
 
 DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_patches, DFQ_MVE_DW_PATCHES)
@@ -289,11 +283,6 @@ DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_finish, "")
 DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_mve_depthwise_t *layer,
                                       const dfq_mve_pass_t *pass, int32_t c, int32_t count, int8_t *out)
 {
-    static const int8_t bounds[2][16] = {
-        {INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN,
-         INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN, INT8_MIN},
-        {INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX,
-         INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX, INT8_MAX}};
     const dfq_mve_linear_t *linear = &layer->linear;
     const uint16_t channels = (uint16_t)linear->channels;
     const uint16x8_t index = vidupq_n_u16(0, 1);
@@ -307,10 +296,10 @@ DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_mv
     job->out = out + c;
     job->groups = pass->units * pass->unit_groups;
     job->layout = pass->layout;
-    job->special = linear->pre_shift != 0 || linear->los != NULL;
+    job->bounded = linear->los != NULL;
     job->pre_shift = linear->pre_shift;
-    job->los = linear->los != NULL ? linear->los + c : bounds[0];
-    job->his = linear->his != NULL ? linear->his + c : bounds[1];
+    job->los = job->bounded ? linear->los + c : NULL;
+    job->his = job->bounded ? linear->his + c : NULL;
     job->units = pass->units;
     job->plain_step = pass->plain_step;
     vstrwq_u32(job->words, vaddq_n_u32(vmulq_n_u32(vidupq_n_u32(0, 1), 64u * (uint32_t)layer->dilation_x),
@@ -370,7 +359,7 @@ DFQ_NOINLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, cons
                     const int32_t columns = dfq_min(4, layer->kernel_width - kx);
                     const int8x16_t weights = vldrbq_z_s8(w, vctp8q((uint32_t)(4 * columns)));
                     const int8_t *at = window + kx * layer->dilation_x * column;
-#define DFQ_MVE_PATCH(pixel)                                                                                      \
+#define DFQ_MVE_PATCH(pixel) \
     vreinterpretq_s8_s32(vldrwq_gather_offset_s32((const int32_t *)(const void *)(at + 2 * (pixel) * pitch), taps))
                     a0 = vmladavaq_s8(a0, DFQ_MVE_PATCH(0), weights);
                     a1 = vmladavaq_s8(a1, DFQ_MVE_PATCH(1), weights);
@@ -391,8 +380,8 @@ DFQ_NOINLINE void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, cons
 #else /* the same in C */
 
 /* `rows` output rows, one input row apart, from one strip. */
-DFQ_NOINLINE void dfq_mve_depthwise_rows(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t c, int32_t count,
-                                         int32_t rows, int8_t *out)
+DFQ_NOINLINE void dfq_mve_depthwise_rows(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t c,
+                                         int32_t count, int32_t rows, int8_t *out)
 {
     const int32_t row_groups = (layer->kernel_height + 3) >> 2;
     for (int32_t i = 0; i < count * rows * layer->out_width; i++) {
@@ -441,7 +430,8 @@ DFQ_INLINE void dfq_mve_depthwise_layout(const dfq_mve_depthwise_t *layer, dfq_m
     int32_t at = 0;
     pass->rows = rows;
     pass->units = (rows + pass->unit_rows - 1) / pass->unit_rows;
-    pass->plain_step = pass->units == 1 && rows == pass->unit_rows && layer->out_width % width == 0 ? width * channels : 0;
+    const bool plain = pass->units == 1 && rows == pass->unit_rows && layer->out_width % width == 0;
+    pass->plain_step = plain ? width * channels : 0;
     for (int32_t unit = 0; unit < pass->units; unit++) {
         const bool whole = (unit + 1) * pass->unit_rows <= rows;
         for (int32_t g = 0; g < pass->unit_groups; g++, layout++) {
@@ -461,8 +451,8 @@ typedef void dfq_mve_depthwise_block_t(const dfq_mve_depthwise_t *layer, const d
 
 /* Passes over the image; `unit_rows` output rows make a unit, and `block` computes channels of a pass.
  * Scratch: the line, its layout, the strips. */
-DFQ_INLINE void dfq_mve_depthwise_passes(const dfq_mve_depthwise_t *layer, const int8_t *x, int8_t *out, int8_t *scratch,
-                                         int32_t unit_rows, dfq_mve_depthwise_block_t *block)
+DFQ_INLINE void dfq_mve_depthwise_passes(const dfq_mve_depthwise_t *layer, const int8_t *x, int8_t *out,
+                                         int8_t *scratch, int32_t unit_rows, dfq_mve_depthwise_block_t *block)
 {
     const int32_t channels = layer->linear.channels;
     const int32_t row_groups = (layer->kernel_height + 3) >> 2;

@@ -23,35 +23,35 @@
 #if DFQ_MVE
 
 /* Weights of one channel meet step `x0`, `x1` of both pixels; `a` continues the sum, "" starts it. */
-#define DFQ_MVE_MAC(a, acc0, acc1, x0, x1, w)  \
-    "vldrb.8 " w ", [r5], #16\n\t"           \
+#define DFQ_MVE_MAC(a, acc0, acc1, x0, x1, w)     \
+    "vldrb.8 " w ", [r5], #16\n\t"                \
     "vmladav" a ".s8 " acc0 ", " x0 ", " w "\n\t" \
     "vmladav" a ".s8 " acc1 ", " x1 ", " w "\n\t"
-#define DFQ_MVE_TILE(a, x0, x1, w0, w1)                 \
-    DFQ_MVE_MAC(a, "r0", "r8", x0, x1, w0)              \
-    DFQ_MVE_MAC(a, "r2", "r10", x0, x1, w1)             \
-    DFQ_MVE_MAC(a, "r4", "r12", x0, x1, w0)             \
+#define DFQ_MVE_TILE(a, x0, x1, w0, w1)     \
+    DFQ_MVE_MAC(a, "r0", "r8", x0, x1, w0)  \
+    DFQ_MVE_MAC(a, "r2", "r10", x0, x1, w1) \
+    DFQ_MVE_MAC(a, "r4", "r12", x0, x1, w0) \
     DFQ_MVE_MAC(a, "r6", "lr", x0, x1, w1)
-#define DFQ_MVE_STEP(a)                \
-    "vldrb.8 q0, [r1], #16\n\t"     \
-    "vldrb.8 q1, [r3], #16\n\t"     \
+#define DFQ_MVE_STEP(a)         \
+    "vldrb.8 q0, [r1], #16\n\t" \
+    "vldrb.8 q1, [r3], #16\n\t" \
     DFQ_MVE_TILE(a, "q0", "q1", "q2", "q3")
 #define DFQ_MVE_STORE_PAIR "stmia r7!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t"
-#define DFQ_MVE_NEXT_TILE               \
-    "subs r9, #1\n\t"                   \
+#define DFQ_MVE_NEXT_TILE \
+    "subs r9, #1\n\t"     \
     "bne 1b\n\t"
 
 /* q7 keeps what the loops consume: both pixels and the number of rounds. */
-#define DFQ_MVE_LOOP(head, round)             \
-    "vmov d14, r1, r3\n\t"              \
-    "vmov s30, r11\n\t"                 \
-    "1:\n\t" head                             \
-    "2:\n\t" round                            \
-    "subs r11, #1\n\t"                  \
-    "bne 2b\n\t"                              \
-    DFQ_MVE_STORE_PAIR                        \
-    "vmov r1, r3, d14\n\t"              \
-    "vmov r11, s30\n\t"                 \
+#define DFQ_MVE_LOOP(head, round) \
+    "vmov d14, r1, r3\n\t"        \
+    "vmov s30, r11\n\t"           \
+    "1:\n\t" head                 \
+    "2:\n\t" round                \
+    "subs r11, #1\n\t"            \
+    "bne 2b\n\t"                  \
+    DFQ_MVE_STORE_PAIR            \
+    "vmov r1, r3, d14\n\t"        \
+    "vmov r11, s30\n\t"           \
     DFQ_MVE_NEXT_TILE
 
 #define DFQ_MVE_HEAD_1 DFQ_MVE_STEP("")
@@ -60,30 +60,30 @@
 #define DFQ_MVE_HEAD_4 DFQ_MVE_HEAD_3 DFQ_MVE_STEP("a")
 #define DFQ_MVE_ROUND_4 DFQ_MVE_STEP("a") DFQ_MVE_STEP("a") DFQ_MVE_STEP("a") DFQ_MVE_STEP("a")
 
-#define DFQ_MVE_PAIR_DEPTH_16                                                      \
-    "vldrb.8 q0, [r1]\n\t"                                                      \
-    "vldrb.8 q1, [r3]\n\t"                                                      \
+#define DFQ_MVE_PAIR_DEPTH_16 \
+    "vldrb.8 q0, [r1]\n\t"    \
+    "vldrb.8 q1, [r3]\n\t"    \
     "1:\n\t" DFQ_MVE_TILE("", "q0", "q1", "q2", "q3") DFQ_MVE_STORE_PAIR DFQ_MVE_NEXT_TILE
-#define DFQ_MVE_PAIR_DEPTH_32                                                      \
-    "vldrb.8 q0, [r1]\n\t"                                                      \
-    "vldrb.8 q1, [r3]\n\t"                                                      \
-    "vldrb.8 q2, [r1, #16]\n\t"                                                 \
-    "vldrb.8 q3, [r3, #16]\n\t"                                                 \
-    "1:\n\t" DFQ_MVE_TILE("", "q0", "q1", "q4", "q5")                              \
+#define DFQ_MVE_PAIR_DEPTH_32                         \
+    "vldrb.8 q0, [r1]\n\t"                            \
+    "vldrb.8 q1, [r3]\n\t"                            \
+    "vldrb.8 q2, [r1, #16]\n\t"                       \
+    "vldrb.8 q3, [r3, #16]\n\t"                       \
+    "1:\n\t" DFQ_MVE_TILE("", "q0", "q1", "q4", "q5") \
     DFQ_MVE_TILE("a", "q2", "q3", "q4", "q5") DFQ_MVE_STORE_PAIR DFQ_MVE_NEXT_TILE
-#define DFQ_MVE_PAIR_DEPTH_48                                                      \
-    "vldrb.8 q0, [r1]\n\t"                                                      \
-    "vldrb.8 q1, [r3]\n\t"                                                      \
-    "vldrb.8 q2, [r1, #16]\n\t"                                                 \
-    "vldrb.8 q3, [r3, #16]\n\t"                                                 \
-    "vldrb.8 q4, [r1, #32]\n\t"                                                 \
-    "vldrb.8 q5, [r3, #32]\n\t"                                                 \
-    "1:\n\t" DFQ_MVE_TILE("", "q0", "q1", "q6", "q7")                              \
-    DFQ_MVE_TILE("a", "q2", "q3", "q6", "q7")                                      \
+#define DFQ_MVE_PAIR_DEPTH_48                         \
+    "vldrb.8 q0, [r1]\n\t"                            \
+    "vldrb.8 q1, [r3]\n\t"                            \
+    "vldrb.8 q2, [r1, #16]\n\t"                       \
+    "vldrb.8 q3, [r3, #16]\n\t"                       \
+    "vldrb.8 q4, [r1, #32]\n\t"                       \
+    "vldrb.8 q5, [r3, #32]\n\t"                       \
+    "1:\n\t" DFQ_MVE_TILE("", "q0", "q1", "q6", "q7") \
+    DFQ_MVE_TILE("a", "q2", "q3", "q6", "q7")         \
     DFQ_MVE_TILE("a", "q4", "q5", "q6", "q7") DFQ_MVE_STORE_PAIR DFQ_MVE_NEXT_TILE
-#define DFQ_MVE_PAIR_DEPTH_64                                                      \
-    "vmov d14, r1, r3\n\t"                                                   \
-    "1:\n\t" DFQ_MVE_HEAD_4 DFQ_MVE_STORE_PAIR                                     \
+#define DFQ_MVE_PAIR_DEPTH_64                  \
+    "vmov d14, r1, r3\n\t"                     \
+    "1:\n\t" DFQ_MVE_HEAD_4 DFQ_MVE_STORE_PAIR \
     "vmov r1, r3, d14\n\t" DFQ_MVE_NEXT_TILE
 #define DFQ_MVE_PAIR_ROUNDS_1 DFQ_MVE_LOOP(DFQ_MVE_HEAD_1, DFQ_MVE_ROUND_4)
 #define DFQ_MVE_PAIR_ROUNDS_2 DFQ_MVE_LOOP(DFQ_MVE_HEAD_2, DFQ_MVE_ROUND_4)
@@ -115,11 +115,13 @@ typedef struct {
     int32_t pairs;              /* 76 */
 } dfq_mve_job_t;
 
+typedef char dfq_mve_job_is_laid_out[offsetof(dfq_mve_job_t, pairs) == 76 ? 1 : -1];
+
 /* Accumulators of all tiles of two pixels. In: r1, r3 pixels; r5 weights; r7 acc; r9 tiles; r11 rounds. */
-#define DFQ_MVE_DOT(name, text)                                                                                   \
-    DFQ_MVE_NAKED void name(void)                                                                                 \
-    {                                                                                                             \
-        __asm__ volatile("push {r4, lr}\n\t" text "pop {r4, pc}");                                                \
+#define DFQ_MVE_DOT(name, text)                                    \
+    DFQ_MVE_NAKED void name(void)                                  \
+    {                                                              \
+        __asm__ volatile("push {r4, lr}\n\t" text "pop {r4, pc}"); \
     }
 
 /* The offsets of a block's accumulators, from 16 bytes before: tile t of pixel p is at 16 + 4 * pitch * t + 16 p. */
@@ -127,49 +129,51 @@ typedef struct {
 #define DFQ_MVE_TABLES(at, update) \
     "vldrw.32 q2, [r1, #" at "]" update "\n\tvldrw.32 q3, [r2, #" at "]" update "\n\t"
 /* Even tiles' and odd tiles' int16 lanes of a pixel become bytes. */
-#define DFQ_MVE_PAIR_UP(even, odd) "vqmovnb.s32 " even ", " even "\n\tvqmovnt.s32 " even ", " odd "\n\tvqadd.s16 " even ", " even ", r8\n\t"
+#define DFQ_MVE_PAIR_UP(even, odd)                                        \
+    "vqmovnb.s32 " even ", " even "\n\tvqmovnt.s32 " even ", " odd "\n\t" \
+    "vqadd.s16 " even ", " even ", r8\n\t"
 #define DFQ_MVE_BYTES(even, odd) "vqmovnb.s16 " even ", " even "\n\tvqmovnt.s16 " even ", " odd "\n\t"
 
 /* Shift `vectors` accumulators at r9 left by r7; ends at label 4. */
-#define DFQ_MVE_PRE_SHIFT(vectors)        \
-    "cbz r7, 4f\n\t"                      \
-    "ldr r6, [r0, #48]\n\t" vectors       \
-    "mov r5, r9\n\t"                      \
-    "dls lr, r6\n\t"                      \
-    "3:\n\t"                              \
-    "vldrw.32 q0, [r5]\n\t"               \
-    "vshl.s32 q0, r7\n\t"                 \
-    "vstrw.32 q0, [r5], #16\n\t"          \
-    "le lr, 3b\n\t"                       \
+#define DFQ_MVE_PRE_SHIFT(vectors)  \
+    "cbz r7, 4f\n\t"                \
+    "ldr r6, [r0, #48]\n\t" vectors \
+    "mov r5, r9\n\t"                \
+    "dls lr, r6\n\t"                \
+    "3:\n\t"                        \
+    "vldrw.32 q0, [r5]\n\t"         \
+    "vshl.s32 q0, r7\n\t"           \
+    "vstrw.32 q0, [r5], #16\n\t"    \
+    "le lr, 3b\n\t"                 \
     "4:\n\t"
 
 /* In: r0 job, r9 acc. Sets r1 bias, r2 multipliers, r3 los, r4 his, r5, r6 outputs, r8 zero point, r10 blocks. */
-#define DFQ_MVE_FINISH_SETUP              \
+#define DFQ_MVE_FINISH_SETUP               \
     "ldm r0, {r1, r2, r3, r4, r5, r6}\n\t" \
-    "ldrd r8, r10, [r0, #24]\n\t"         \
-    "subs r9, #16\n\t"                    \
-    "subs r1, #16\n\t"                    \
+    "ldrd r8, r10, [r0, #24]\n\t"          \
+    "subs r9, #16\n\t"                     \
+    "subs r1, #16\n\t"                     \
     "subs r2, #16\n\t"
 
 /* Channels after the last whole block, four at a time. */
 #define DFQ_MVE_FINISH_REST(load, scale, clamp, store) \
-    "ldr r7, [r0, #32]\n\t"               \
-    "cmp r7, #0\n\t"                      \
-    "beq 9f\n\t"                          \
-    "mov r12, #127\n\t"                   \
-    "vdup.32 q7, r12\n\t"                 \
-    "mvn r12, r12\n\t"                    \
-    "vdup.32 q6, r12\n\t"                 \
-    "8:\n\t"                              \
-    "vctp.32 r7\n\t" load                 \
-    DFQ_MVE_TABLES("16", "!") scale       \
-    "cbz r3, 10f\n\t"                     \
-    "vpstt\n\t"                           \
-    "vldrbt.s32 q6, [r3], #4\n\t"         \
-    "vldrbt.s32 q7, [r4], #4\n\t"         \
-    "10:\n\t" clamp store                 \
-    "subs r7, #4\n\t"                     \
-    "bgt 8b\n\t"                          \
+    "ldr r7, [r0, #32]\n\t"                            \
+    "cmp r7, #0\n\t"                                   \
+    "beq 9f\n\t"                                       \
+    "mov r12, #127\n\t"                                \
+    "vdup.32 q7, r12\n\t"                              \
+    "mvn r12, r12\n\t"                                 \
+    "vdup.32 q6, r12\n\t"                              \
+    "8:\n\t"                                           \
+    "vctp.32 r7\n\t" load                              \
+    DFQ_MVE_TABLES("16", "!") scale                    \
+    "cbz r3, 10f\n\t"                                  \
+    "vpstt\n\t"                                        \
+    "vldrbt.s32 q6, [r3], #4\n\t"                      \
+    "vldrbt.s32 q7, [r4], #4\n\t"                      \
+    "10:\n\t" clamp store                              \
+    "subs r7, #4\n\t"                                  \
+    "bgt 8b\n\t"                                       \
     "9:\n\t"
 #define DFQ_MVE_CLAMP(q) \
     "vadd.i32 " q ", " q ", r8\n\tvmax.s32 " q ", " q ", q6\n\tvmin.s32 " q ", " q ", q7\n\t"
@@ -246,8 +250,8 @@ DFQ_MVE_NAKED void dfq_mve_run_pairs(DFQ_UNUSED dfq_mve_job_t *job)
 
 /* One pixel: four accumulators, so that LR is free for a low-overhead loop. `rounds` is steps - 1. */
 #define DFQ_MVE_MAC_1(a, acc, w) "vldrb.8 " w ", [r5], #16\n\tvmladav" a ".s8 " acc ", q0, " w "\n\t"
-#define DFQ_MVE_STEP_1(a)                                                                                         \
-    "vldrb.8 q0, [r1], #16\n\t" DFQ_MVE_MAC_1(a, "r4", "q1") DFQ_MVE_MAC_1(a, "r6", "q2")                         \
+#define DFQ_MVE_STEP_1(a)                                                                 \
+    "vldrb.8 q0, [r1], #16\n\t" DFQ_MVE_MAC_1(a, "r4", "q1") DFQ_MVE_MAC_1(a, "r6", "q2") \
     DFQ_MVE_MAC_1(a, "r8", "q1") DFQ_MVE_MAC_1(a, "r10", "q2")
 DFQ_MVE_NAKED void dfq_mve_run_pixel(DFQ_UNUSED dfq_mve_job_t *job)
 {
@@ -403,7 +407,8 @@ DFQ_INLINE int32_t dfq_mve_dot(const dfq_mve_linear_t *layer, const int8_t *x, i
 }
 
 /* One or two pixels; all are read before the first result of DFQ_MVE_CHANNELS channels is written. */
-DFQ_NOINLINE void dfq_mve_group(const dfq_mve_linear_t *layer, const int8_t *x, int32_t x_step, int8_t *y, int32_t pixels)
+DFQ_NOINLINE void dfq_mve_group(const dfq_mve_linear_t *layer, const int8_t *x, int32_t x_step, int8_t *y,
+                                int32_t pixels)
 {
     for (int32_t first = 0; first < layer->channels; first += DFQ_MVE_CHANNELS) {
         const int32_t end = dfq_min(layer->channels, first + DFQ_MVE_CHANNELS);
@@ -436,7 +441,8 @@ DFQ_INLINE void dfq_mve_pairs(const dfq_mve_linear_t *layer, const int8_t *x, in
 #endif
 
 /* `pixels` outputs from inputs that lie `x_step` bytes apart. */
-DFQ_INLINE void dfq_mve_pixels(const dfq_mve_linear_t *layer, const int8_t *x, int32_t x_step, int8_t *y, int32_t pixels)
+DFQ_INLINE void dfq_mve_pixels(const dfq_mve_linear_t *layer, const int8_t *x, int32_t x_step, int8_t *y,
+                               int32_t pixels)
 {
     if (pixels > 1) {
         dfq_mve_pairs(layer, x, x_step, y, pixels >> 1);

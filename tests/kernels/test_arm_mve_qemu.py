@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from dfqgen.fixedpoint.qtype import Requantize
 from dfqgen.kernels import REGISTRY
 from dfqgen.ops.add import QAdd
+from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.lookup import QLookup
 from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
 from dfqgen.ops.windows import NO_PADS, Pads, window_output
@@ -28,6 +30,18 @@ pytestmark = pytest.mark.skipif(
     shutil.which(M55.compiler.command) is None or shutil.which("qemu-system-arm") is None,
     reason="needs the Arm compiler and QEMU",
 )
+
+
+def large_factor(case: Case) -> Case:
+    """The same shape with small numbers and factors up to 1.5, which need a pre-shift."""
+    op = case.op
+    assert isinstance(op, QConv2D)
+    channels = op.out_channels
+    lo = np.full(channels, -128) if channels % 2 else np.arange(channels) % 100 - 110
+    form = Requantize.from_scale(np.linspace(0.2, 1.5, channels)[::-1], -3, lo, np.full(channels, 127))
+    assert form.pre_shift
+    small = replace(op, weight=op.weight // 40, bias=op.bias // 500, requantize=form)
+    return replace(case, op=small, values=tuple(values // 16 for values in case.values))
 
 
 def convolutions(rng: np.random.Generator) -> list[Case]:
@@ -52,7 +66,8 @@ def convolutions(rng: np.random.Generator) -> list[Case]:
         ((2, 9), (1, 5), (1, 3), ONE, Pads(0, 3, 0, 2), 1, 7, 12),
         ((6, 3), (5, 1), ONE, ONE, Pads(3, 0, 1, 0), 1, 48, 6),
     ]
-    return [strategies.conv_case(rng, *shape) for shape in shapes]
+    cases = [strategies.conv_case(rng, *shape) for shape in shapes]
+    return cases + [large_factor(case) for case in cases[2::5]]
 
 
 def depthwise(rng: np.random.Generator) -> list[Case]:
@@ -74,7 +89,8 @@ def depthwise(rng: np.random.Generator) -> list[Case]:
         ((9, 4), (9, 1), (2, 1), ONE, Pads(4, 0, 4, 0), 16),
         ((3, 9), (1, 7), (1, 3), ONE, Pads(0, 3, 0, 3), 21),
     ]
-    return [strategies.conv_case(rng, *shape[:5], shape[5], 1, 1) for shape in shapes]
+    cases = [strategies.conv_case(rng, *shape[:5], shape[5], 1, 1) for shape in shapes]
+    return cases + [large_factor(case) for case in cases[2::4]]
 
 
 def others(rng: np.random.Generator) -> list[Case]:
