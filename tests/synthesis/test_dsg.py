@@ -32,7 +32,7 @@ from dfqgen.synthesis.targets import (
 from tests.builders import chain, conv, relu
 
 PIXELS = InputMeaning((128.0,), (64.0,))
-QUICK = SynthesisOptions(count=8, iterations=40)
+QUICK = SynthesisOptions(count=8, iterations=20)
 
 
 def trained_like(seed: int = 3) -> Graph:
@@ -131,8 +131,8 @@ def test_enhancement_doubles_one_layer_of_each_sample() -> None:
 
 
 def test_slack_and_enhancement_spread_the_samples_statistics() -> None:
-    plain = synthesize(GRAPH, MEANINGS, replace(QUICK, iterations=80).plain()).samples
-    diverse = synthesize(GRAPH, MEANINGS, replace(QUICK, iterations=80)).samples
+    plain = synthesize(GRAPH, MEANINGS, replace(QUICK, iterations=40).plain()).samples
+    diverse = synthesize(GRAPH, MEANINGS, replace(QUICK, iterations=40)).samples
     spread = {name: diversity(GRAPH, s).spread.mean() for name, s in (("p", plain), ("d", diverse))}
     assert spread["d"] > spread["p"]
 
