@@ -72,7 +72,8 @@ def geometries(rng: np.random.Generator) -> list[Case]:
 
 
 @pytest.mark.parametrize(
-    ("target", "optimize"), [("cortex-m4", "speed"), ("cortex-m4", "size"), ("cortex-m7", "speed")]
+    ("target", "optimize"),
+    [("cortex-m4", "speed"), ("cortex-m4", "size"), ("cortex-m7", "speed"), ("cortex-m33", "speed")],
 )
 def test_convolutions_are_exact(tmp_path: Path, target: str, optimize: str) -> None:
     ran = check(geometries(np.random.default_rng(11)), tmp_path, target, optimize)
