@@ -35,6 +35,9 @@ from dfqgen.ops.take import Take
 
 Permutation = tuple[int, ...]
 
+CROP = 0.7
+"""A selection of at least this part may come after an operator that could have worked on less."""
+
 # op, p -> the operator op' with op(transpose(x, p)) == transpose(op'(x), p), None when there is none.
 TransposeRule = Callable[[Any, Permutation], Op | None]
 # op, shape before the reshape, shape after it -> op' with op(reshape(x)) == reshape(op'(x)).
@@ -90,12 +93,21 @@ SINK_TRANSPOSE: Mapping[type[Op], TransposeRule] = {
 }
 
 
-def _if_channels_stay(op: Op, before: Shape, after: Shape) -> Op | None:
-    return op if before[-1] == after[-1] else None
+def _repeat_channels(op: Any, before: Shape, after: Shape) -> Op | None:
+    """A reshape that splits the last axis: channel c after it was channel c, c + C, c + 2 C, ... before."""
+    times, rest = divmod(before[-1], after[-1])
+    if rest:
+        return None
+    repeated = {
+        field.name: np.tile(value, times)
+        for field in fields(op)
+        if isinstance(value := getattr(op, field.name), np.ndarray) and value.size == after[-1]
+    }
+    return op if times == 1 else replace(op, **repeated)
 
 
-def _if_channels_stay_or_scalar(op: Clip | Affine, before: Shape, after: Shape) -> Op | None:
-    return _if_channels_stay(op, before, after) if _per_channel(op) else op
+def _repeat_channels_or_scalar(op: Clip | Affine, before: Shape, after: Shape) -> Op | None:
+    return _repeat_channels(op, before, after) if _per_channel(op) else op
 
 
 def _softmax_on_same_last_axis(op: Softmax, before: Shape, after: Shape) -> Op | None:
@@ -105,14 +117,14 @@ def _softmax_on_same_last_axis(op: Softmax, before: Shape, after: Shape) -> Op |
 SINK_RESHAPE: Mapping[type[Op], ReshapeRule] = {
     Add: lambda op, before, after: op,
     Elementwise: lambda op, before, after: op,
-    Clip: _if_channels_stay_or_scalar,
-    Affine: _if_channels_stay_or_scalar,
-    BatchNorm: _if_channels_stay,
+    Clip: _repeat_channels_or_scalar,
+    Affine: _repeat_channels_or_scalar,
+    BatchNorm: _repeat_channels,
     Softmax: _softmax_on_same_last_axis,
     Mul: lambda op, before, after: op,
     Maximum: lambda op, before, after: op,
     Pointwise: lambda op, before, after: op,
-    PRelu: _if_channels_stay,
+    PRelu: _repeat_channels,
 }
 
 
@@ -131,6 +143,28 @@ def sink_transpose(node: Node, scope: Scope) -> Result:
     inputs = tuple(s.inputs[0] for s in sources if s is not None)
     back = Node(node.name, Transpose(permutation), (inner,), node.output)
     return [replace(node, op=op, inputs=inputs, output=inner), back]
+
+
+def sink_crop(node: Node, scope: Scope) -> Result:
+    """op(take(x)) becomes take(op(x)) for what folds into a layer, where the selection loses little.
+
+    After a transposed convolution, whose result is cropped: so its normalization reaches the convolution.
+    """
+    source = scope.producer(node.inputs[0], Take)
+    if (
+        not isinstance(node.op, BatchNorm | Clip | Affine)
+        or source is None
+        or not isinstance(source.op, Take)
+    ):
+        return None
+    before, after = scope.shapes[source.inputs[0]], scope.shapes[source.output]
+    if source.op.indices[-1] is not None or math.prod(after) < CROP * math.prod(before):
+        return None
+    inner = scope.fresh(node.output)
+    return [
+        replace(node, inputs=source.inputs, output=inner),
+        Node(source.name, source.op, (inner,), node.output),
+    ]
 
 
 def sink_transpose_past_vector(node: Node, scope: Scope) -> Result:
@@ -311,6 +345,7 @@ SINKING = (
     permute_flat_parameters,
     sink_transpose,
     sink_transpose_past_vector,
+    sink_crop,
     sink_reshape,
     sink_transpose_through_reshape,
 )

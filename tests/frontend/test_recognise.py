@@ -19,6 +19,7 @@ from dfqgen.ops.lookup import Clip
 from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Reshape, Transpose
 from dfqgen.ops.multiply import Mul
+from dfqgen.ops.norm import BatchNorm
 from dfqgen.ops.pointwise import Pointwise
 from dfqgen.ops.take import Take
 
@@ -200,3 +201,20 @@ def test_channels_of_a_transposed_convolution_add_up(tmp_path: Path) -> None:
     y = net.node("ConvTranspose", "x", random(4, 3, 4, 4), strides=[2, 2], pads=[1, 1, 1, 1])
     graph = net.check(tmp_path, net.node("Add", y, y))
     assert kinds(graph).count(Add) + kinds(graph).count(Pointwise) == 1
+
+
+def norm(channels: int) -> list[np.ndarray]:
+    return [1 + random(channels) / 4, random(channels), random(channels), np.abs(random(channels)) + 1]
+
+
+@pytest.mark.parametrize(("kernel", "pad"), [(2, 0), (3, 1), (4, 1)])
+def test_normalization_after_a_transposed_convolution_reaches_it(
+    tmp_path: Path, kernel: int, pad: int
+) -> None:
+    net = Net(1, 4, 8, 9)
+    y = net.node("ConvTranspose", "x", random(4, 3, kernel, kernel), strides=[2, 2], pads=[pad] * 4)
+    y = net.node("Relu", net.node("BatchNormalization", y, *norm(3)))
+    graph = net.check(tmp_path, net.node("Conv", y, random(2, 3, 1, 1)))
+    assert kinds(graph)[:3] == [Conv2D, BatchNorm, Clip]
+    assert kinds(graph)[-1] is Conv2D
+    assert Take not in kinds(graph)[:3]
