@@ -22,6 +22,8 @@ probe() { echo "$2" | "$1" -x c - -o "$scratch/probe" "${@:3}" >/dev/null 2>&1; 
 if command -v gcc >/dev/null; then
     probe gcc '#include <stdio.h>
 int main(void) { return 0; }' || packages+=(libc6-dev)
+else
+    packages+=(libc6-dev)
 fi
 if command -v arm-none-eabi-gcc >/dev/null; then
     probe arm-none-eabi-gcc '#include <stdio.h>
