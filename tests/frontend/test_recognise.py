@@ -20,6 +20,7 @@ from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Reshape, Transpose
 from dfqgen.ops.multiply import Mul
 from dfqgen.ops.norm import BatchNorm
+from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.pointwise import Pointwise
 from dfqgen.ops.take import Take
 
@@ -218,3 +219,20 @@ def test_normalization_after_a_transposed_convolution_reaches_it(
     assert kinds(graph)[:3] == [Conv2D, BatchNorm, Clip]
     assert kinds(graph)[-1] is Conv2D
     assert Take not in kinds(graph)[:3]
+
+
+@pytest.mark.parametrize("expand", [True, False])
+def test_division_by_the_length_is_a_normalization(tmp_path: Path, expand: bool) -> None:
+    net = Net(1, 4, 5, 6)
+    x = net.node("Conv", "x", random(4, 4, 1, 1))
+    length = net.node("Max", net.node("ReduceL2", x, ints(1), keepdims=1), np.float32(1e-9))
+    length = net.node("Expand", length, ints(1, 4, 5, 6)) if expand else length
+    graph = net.check(tmp_path, net.node("Div", x, length))
+    assert kinds(graph) == [Conv2D, LpNormalize]
+
+
+def test_a_constant_mask_folds_into_the_convolution(tmp_path: Path) -> None:
+    net = Net(1, 4, 5, 6)
+    mask = np.array([True, False, True, True]).reshape(1, 4, 1, 1)
+    y = net.node("Where", mask, net.node("Conv", "x", random(4, 4, 1, 1)), np.float32([7.0]))
+    assert kinds(net.check(tmp_path, net.node("Where", mask, np.float32([1.0]), y))) == [Conv2D]

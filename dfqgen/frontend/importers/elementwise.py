@@ -14,7 +14,9 @@ from dfqgen.ops.affine import Affine
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.multiply import Mul
 from dfqgen.ops.norm import BatchNorm
+from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.take import Take
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -77,10 +79,29 @@ def arithmetic(node: OnnxNode) -> str:
     if kind == "Mul":
         op = Mul()
     elif kind == "Div":
-        raise Refused("divides two activations, which 8 bits cannot hold; cut the graph before it")
+        return _normalized(node)
     else:
         op = Add(1 if kind == "Add" else -1)
     return pairwise(node, op, node.tensor(0), node.tensor(1))
+
+
+def _normalized(node: OnnxNode) -> str:
+    """x / max(|x|, epsilon) as torch.nn.functional.normalize exports it; no other quotient."""
+    x, tensor = node.tensor(0), node.tensor(1)
+    producers = {made.output: made for made in node.builder.nodes}
+    while tensor not in node.builder.lengths and tensor in producers:
+        made = producers[tensor]
+        if not isinstance(made.op, Take | Clip | Affine):  # an expansion, a small bound from below
+            break
+        tensor = made.inputs[0]
+    length = node.builder.lengths.get(tensor)
+    if (
+        length is None
+        or length.source != x
+        or node.shape_of(x) != np.broadcast_shapes(node.shape(0), node.shape(1))
+    ):
+        raise Refused("divides two activations, which 8 bits cannot hold; cut the graph before it")
+    return node.emit(LpNormalize(length.axis, length.p), x)
 
 
 def _with_constant(node: OnnxNode, constant_index: int) -> str:
@@ -140,3 +161,16 @@ def softmax(node: OnnxNode) -> str:
     if axis == 0:
         raise Refused("runs over the batch axis")
     return node.emit(Softmax(axis), node.tensor())
+
+
+@importer("Where")
+def where(node: OnnxNode) -> str:
+    """A constant mask over an activation and constants: mask * x + (1 - mask) * c, along one axis at most."""
+    mask = node.constant(0, "mask").astype(np.float64)
+    if node.is_constant(1) == node.is_constant(2):
+        raise Refused("chooses between two activations; one of the two must be a constant")
+    index = 2 if node.is_constant(1) else 1
+    value = node.weight(3 - index, "constant").astype(np.float64)
+    kept = mask if index == 1 else 1.0 - mask
+    scale, shift = np.broadcast_arrays(kept, (1.0 - kept) * value)
+    return affine(node, node.tensor(index), scale, shift)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from dfqgen.frontend.importers.functions import scaled
-from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import Length, OnnxNode, Refused, importer
 from dfqgen.frontend.importers.windows import read_window
 from dfqgen.graph.ir import Op
+from dfqgen.ops.lookup import Elementwise
 from dfqgen.ops.movement import Pad
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.windows import NO_PADS, Pads
@@ -53,7 +54,7 @@ def global_pool(node: OnnxNode) -> str:
     return _reduce(node, axes, keep_axes=True)
 
 
-@importer("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum")
+@importer("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 def reduce(node: OnnxNode) -> str:
     rank = len(node.shape())
     stated = node.optional_integers(1, "axes")
@@ -84,9 +85,18 @@ def _reduce(node: OnnxNode, axes: tuple[int, ...], keep_axes: bool) -> str:
     kernel = (height, width)
     if kind == "Min":
         image = scaled(node, image, -1.0)
+    elif kind == "L1":
+        image = node.emit(Elementwise("abs"), image)
+    elif kind in ("L2", "SumSquare"):
+        image = node.emit(Elementwise("pow", 2.0), image)
     op: Op = MaxPool(kernel) if kind in ("Max", "Min") else AveragePool(kernel)
     reduced = node.emit(op, image)
-    if kind in ("Min", "Sum"):
+    if kind not in ("Mean", "Average", "Max"):
         reduced = scaled(node, reduced, -1.0 if kind == "Min" else float(height * width))
+    if kind == "L2":
+        reduced = node.emit(Elementwise("sqrt"), reduced)
     result = tuple(1 if axis in axes else n for axis, n in enumerate(shape) if keep_axes or axis not in axes)
-    return node.reshape(reduced, result)
+    reduced = node.reshape(reduced, result)
+    if kind in ("L1", "L2") and keep_axes and len(axes) == 1:
+        node.builder.lengths[reduced] = Length(node.tensor(), axes[0], int(kind[1]))
+    return reduced

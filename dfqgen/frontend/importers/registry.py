@@ -63,15 +63,28 @@ def channels_first(rank: int) -> tuple[int, ...]:
     return (0, rank - 1, *range(1, rank - 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A tensor that is the p-norm of `source` along `axis`, that axis kept."""
+
+    source: str
+    axis: int
+    p: int
+
+
 @dataclass
 class Builder:
-    """The graph under construction. `tensors` maps ONNX's names to ours, in ONNX's axis order."""
+    """The graph under construction. `tensors` maps ONNX's names to ours, in ONNX's axis order.
+
+    `lengths` are the norms found so far: a division by one is a normalization.
+    """
 
     model: FoldedModel
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    lengths: dict[str, Length] = field(default_factory=dict)
 
     def add_input(self, name: str, shape: Shape) -> str:
         """A tensor that comes from outside."""
