@@ -54,12 +54,12 @@ class SynthesisOptions:
     """
 
     count: int = 64
-    iterations: int = 500
+    iterations: int = 150
     slack: bool = True
     enhance: bool = True
     quantile: float = 0.9
-    start: Literal["noise", "procedural"] = "noise"
-    learning_rate: float = 0.1
+    start: Literal["noise", "procedural"] = "procedural"
+    learning_rate: float = 0.03
     seed: int = 0
 
     @property
@@ -104,7 +104,7 @@ def synthesize(
     network = feature_graph(graph, targets)
     batch = batch_size(network.graph, options.count)
     slack = {target.tensor: Slack() for target in targets}
-    if options.slack:
+    if options.slack and options.iterations:
         slack = gaussian_slack(
             network, targets, inputs, quantile=options.quantile, generator=generator, batch=batch
         )

@@ -32,7 +32,7 @@ from dfqgen.synthesis.targets import (
 from tests.builders import chain, conv, relu
 
 PIXELS = InputMeaning((128.0,), (64.0,))
-QUICK = SynthesisOptions(count=8, iterations=20)
+QUICK = SynthesisOptions(count=8, iterations=20, start="noise", learning_rate=0.1)
 
 
 def trained_like(seed: int = 3) -> Graph:
