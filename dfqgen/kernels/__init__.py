@@ -2,6 +2,7 @@
 
 from dfqgen.kernels import (
     arm_dsp,
+    arm_dsp_low_bits,
     arm_mve,
     broadcast,
     conv,
@@ -19,6 +20,7 @@ from dfqgen.kernels.base import REGISTRY
 __all__ = [
     "REGISTRY",
     "arm_dsp",
+    "arm_dsp_low_bits",
     "arm_mve",
     "broadcast",
     "conv",

@@ -8,7 +8,7 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels import overlap
-from dfqgen.kernels.arm_dsp_matmul import can_pair, clamp_cost, is_int8, matmul_code, round_up, rows_of
+from dfqgen.kernels.arm_dsp_matmul import can_pair, clamp_cost, is_int8_layer, matmul_code, round_up, rows_of
 from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode
 from dfqgen.kernels.conv import conv_title, is_pointwise, window_fields
 from dfqgen.ops.conv import QConv2D
@@ -25,7 +25,7 @@ class DspConv2DKernel(Kernel[QConv2D]):
     isa = Isa.DSP
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return is_int8(inputs[0], output) and op.groups == 1
+        return is_int8_layer(op, inputs[0], output) and op.groups == 1
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         matmul = matmul_code(op)
@@ -92,7 +92,7 @@ class DspFullyConnectedKernel(Kernel[QConv2D]):
         x = inputs[0]
         whole = is_pointwise(op) or (op.kernel == x.shape[1:3] and op.dilation == (1, 1))
         single = output.shape[1:3] == (1, 1) and op.pads == NO_PADS and op.groups == 1
-        return is_int8(x, output) and whole and single and (x.elements % 4 != 0) == self.padded
+        return is_int8_layer(op, x, output) and whole and single and (x.elements % 4 != 0) == self.padded
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         matmul = matmul_code(op)

@@ -14,7 +14,7 @@ from dfqgen.kernels.arm_dsp_matmul import (
     Rows,
     bounds_code,
     clamp_cost,
-    is_int8,
+    is_int8_layer,
     round_up,
     rows_of,
     wrap_int32,
@@ -36,7 +36,7 @@ class DspDepthwise3x3Kernel(Kernel[QConv2D]):
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         shape = op.depthwise and op.kernel == (3, 3) and op.dilation == (1, 1)
-        plain = is_int8(inputs[0], output) and op.stride == (self.stride, self.stride)
+        plain = is_int8_layer(op, inputs[0], output) and op.stride == (self.stride, self.stride)
         return shape and plain and rows_of(op).pre_shift == 0
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:

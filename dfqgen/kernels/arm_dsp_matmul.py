@@ -25,6 +25,11 @@ def is_int8(*tensors: QTensor) -> bool:
     return all(tensor.qtype.dtype is IntType.INT8 for tensor in tensors)
 
 
+def is_int8_layer(op: QConv2D, *tensors: QTensor) -> bool:
+    """Activations and weights of eight bits."""
+    return op.weight_type is IntType.INT8 and is_int8(*tensors)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Weight [Cout, K], bias and multiplier [Cout], int64, of a layer, and its pre-shift."""

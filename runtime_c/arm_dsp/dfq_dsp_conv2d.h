@@ -158,16 +158,20 @@ DFQ_INLINE void dfq_dsp_gather_bytes(const dfq_dsp_conv2d_t *layer, const int8_t
     }
 }
 
-DFQ_KERNEL void dfq_dsp_conv2d(const dfq_dsp_conv2d_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+/* Outputs of two pixels (y1 may be y0) from their interleaved columns. */
+typedef void dfq_dsp_multiply_t(const dfq_dsp_conv2d_t *layer, dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
+                                int8_t *y0, int8_t *y1);
+
+/* Gather and multiply two pixels after two pixels. */
+DFQ_INLINE void dfq_dsp_conv2d_with(dfq_dsp_multiply_t *multiply, const dfq_dsp_conv2d_t *layer, const int8_t *x, int8_t *y,
+                                    dfq_word_t *columns, const dfq_dsp_matmul_args_t *args)
 {
-    const dfq_dsp_matmul_t *matmul = &layer->matmul;
-    const int32_t depth = matmul->depth;
+    const int32_t depth = layer->matmul.depth;
+    const int32_t out_channels = layer->matmul.out_channels;
     const int32_t pixels = layer->out_height * layer->out_width;
     const int32_t line_end = layer->out_width * layer->stride_x - layer->pad_left;
-    dfq_word_t *columns = (dfq_word_t *)(void *)scratch;
-    int8_t *bytes = scratch + 4 * depth;
+    int8_t *bytes = (int8_t *)(columns + depth);
     dfq_dsp_window_t next = {-layer->pad_top, -layer->pad_left};
-    const dfq_dsp_matmul_args_t args = dfq_dsp_pair_args(matmul, columns);
     for (int32_t pixel = 0; pixel < pixels; pixel += 2) {
         /* A single last pixel is computed twice, to one place. */
         const int32_t second = pixel + 1 < pixels ? 1 : 0;
@@ -191,9 +195,22 @@ DFQ_KERNEL void dfq_dsp_conv2d(const dfq_dsp_conv2d_t *layer, const int8_t *x, i
             dfq_dsp_gather_one(layer, x, windows[0], columns);
             dfq_dsp_gather_one(layer, x, windows[1], columns + 1);
         }
-        dfq_dsp_matmul_pair(matmul, &layer->bounds, columns, &args, y, y + second * matmul->out_channels);
-        y += 2 * matmul->out_channels;
+        multiply(layer, columns, args, y, y + second * out_channels);
+        y += 2 * out_channels;
     }
+}
+
+DFQ_INLINE void dfq_dsp_conv2d_multiply(const dfq_dsp_conv2d_t *layer, dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
+                                        int8_t *y0, int8_t *y1)
+{
+    dfq_dsp_matmul_pair(&layer->matmul, &layer->bounds, columns, args, y0, y1);
+}
+
+DFQ_KERNEL void dfq_dsp_conv2d(const dfq_dsp_conv2d_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+{
+    dfq_word_t *columns = (dfq_word_t *)(void *)scratch;
+    const dfq_dsp_matmul_args_t args = dfq_dsp_pair_args(&layer->matmul, columns);
+    dfq_dsp_conv2d_with(dfq_dsp_conv2d_multiply, layer, x, y, columns, &args);
 }
 
 #endif
