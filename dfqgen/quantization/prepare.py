@@ -14,6 +14,7 @@ from dfqgen.passes.absorb_high_bias import absorb_high_bias
 from dfqgen.passes.equalize import equalize
 from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
 from dfqgen.passes.fold_dead_channels import fold_dead_channels
+from dfqgen.passes.remove_dead_channels import remove_dead_channels
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
@@ -69,7 +70,9 @@ def prepare(
     known |= alone
     if options.fold_dead:
         graph, known, dead = fold_dead_channels(graph, known)
-        notes.append(Note("fold dead channels", f"{dead} constant channels moved into biases"))
+        graph, known, removed = remove_dead_channels(graph, known)
+        effect = f"{dead} constant channels moved into biases, {removed} taken out"
+        notes.append(Note("fold dead channels", effect))
     if options.equalizes:
         if options.relu6 == "replace":
             graph = replace_relu6(graph)

@@ -18,6 +18,7 @@ from dfqgen.passes.correct_bias import correct_bias
 from dfqgen.passes.equalize import equalize
 from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
 from dfqgen.passes.fold_dead_channels import fold_dead_channels
+from dfqgen.passes.remove_dead_channels import remove_dead_channels
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
 from tests.builders import batch_norm, chain, conv, relu, relu6, run
@@ -140,6 +141,22 @@ def test_dead_channels_go_into_the_next_bias(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(run(folded, x), run(graph, x), atol=1e-6)
     assert not folded.nodes[0].op.weight[1].any()
     assert not folded.nodes[2].op.weight[1].any()
+
+
+def test_dead_channels_are_taken_out_through_depthwise_layers(rng: np.random.Generator) -> None:
+    first = conv(rng, 12, 3, 1, pad=0)
+    dead = np.array([1, 4, 5, 7, 11])
+    weight, bias = first.weight.copy(), first.bias.copy()
+    weight[dead], bias[dead] = 1e-12, 0.7
+    first = replace(first, weight=weight, bias=bias)
+    layers = [first, relu6(), conv(rng, 12, 12, groups=12, pad=0), relu(), conv(rng, 5, 12, 1, pad=0)]
+    graph = chain(layers)
+    folded, _, _ = fold_dead_channels(graph, {"x": ChannelStatistics.normal(np.zeros(3), 1.0)})
+    smaller, _, removed = remove_dead_channels(folded, {}, block=4)
+    x = images(rng, graph)
+    np.testing.assert_allclose(run(smaller, x), run(graph, x), atol=1e-6)
+    assert [smaller.shapes[t][-1] for t in ("t0", "t1", "t2", "t3", "t4")] == [8, 8, 8, 8, 5]
+    assert removed == 2 * 4
 
 
 def test_bias_correction_restores_the_output_means(rng: np.random.Generator) -> None:
