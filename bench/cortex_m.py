@@ -1,10 +1,16 @@
-"""Instructions of whole networks on emulated Cortex-M cores, beside CMSIS-NN.
+"""Instructions of whole networks and single layers on emulated Cortex-M cores, beside CMSIS-NN.
 
-    python bench/cortex_m.py --shared ../shared [--networks ic01,kws01] [--targets cortex-m4] [--cycles]
+    python bench/cortex_m.py [--shared ../shared] [--networks ic01,kws01] [--targets cortex-m4]
+                             [--cmsis-nn PATH] [--layers] [--host] [--results FILE] [--write-docs]
 
 Builds every network for every target, runs its golden vectors in QEMU, and prints instructions for one
-inference (the sum of its layers; filling the input is the caller's) and their ratio to CMSIS-NN's. The
-M0+ has power-of-two scales, its target's default. Fails when a bit is wrong.
+inference (the sum of its layers; filling the input is the caller's), their ratio to CMSIS-NN's, the estimate
+that `dfqgen inspect` makes before building, and sizes. The M0+ has power-of-two scales, its target's default.
+
+`--cmsis-nn` builds a checkout of CMSIS-NN in the same run, counts the same layers with it (bench/cmsis_nn.py)
+and puts instructions and estimated cycles beside ours. `--layers` measures single layers instead of networks,
+`--host` MobileNet on this machine. `--results` keeps what was measured in a file, run after run;
+`--write-docs` turns all of it into docs/speed.md. Fails when a bit is wrong.
 """
 
 from __future__ import annotations
@@ -14,21 +20,34 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+from cmsis_nn import Library, build_library, count_layers
 from rich.console import Console
 from rich.table import Table
+from single_layers import LAYERS, layers_program, work_units
+from speed_docs import render_docs
 
 from dfqgen.compilation import CompileOptions, compile_model
 from dfqgen.emit.package import emit, write_folder
 from dfqgen.errors import DfqgenError
+from dfqgen.estimate import estimate_facts
+from dfqgen.fixedpoint.program import Program
+from dfqgen.fixedpoint.vectors import golden_vectors, make_inputs
 from dfqgen.inputs import state_meaning
+from dfqgen.ops.conv import QConv2D
 from dfqgen.plan import plan_program
-from dfqgen.targets import load_target
-from dfqgen.verify.firmware import run_firmware
-from dfqgen.verify.profile import profile_firmware
+from dfqgen.targets import Target, load_target
+from dfqgen.verify.firmware import build_firmware, section_sizes_bytes
+from dfqgen.verify.host import HostNetwork
+from dfqgen.verify.profile import Counted, count_segments
+
+Mode = Literal["speed", "size"]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,7 @@ TFLM_ARENA_BYTES = {"ic01": 54_996, "vww01": 100_708, "kws01": 22_820, "ad01": 2
 TARGETS = ("cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "cortex-m0plus")
 
 # What the project wants, as a ratio of CMSIS-NN's instructions, and as arena bytes.
+FLASH_FACTOR, FLASH_CODE_BYTES = 1.15, 12 * 1024
 GOAL_ARENA_BYTES = {"ic01": 36 * 1024, "vww01": 40 * 1024, "kws01": 16_896, "ad01": 1024}
 
 
@@ -78,111 +98,295 @@ def goal_ratio(network: str, target: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One network on one target. `cycles` are estimated, and None unless asked for."""
+    """One network on one target. Cycles are estimated, None where the target has no cycle model.
+
+    `cmsis_` is what a CMSIS-NN checkout took in the same run, None without one.
+    """
 
     network: str
     target: str
+    optimize: str
     instructions: int
-    ratio: float
+    quoted: int
     goal: float
+    estimate: int
     cycles: int | None
+    cmsis_instructions: int | None
+    cmsis_cycles: int | None
     text_bytes: int
     rodata_bytes: int
+    flash_goal_bytes: int
     arena_bytes: int
+    arena_goal_bytes: int
     stack_bytes: int
     wrong_values: int
 
+    @property
+    def ratio(self) -> float:
+        """To the quoted figure of CMSIS-NN."""
+        return self.instructions / self.quoted
 
-def measure(models: Path, network: str, target_name: str, optimize: str, cycles: bool) -> Row:
-    """Build, run and count."""
-    source, target = NETWORKS[network], load_target(target_name)
-    meaning = state_meaning(None, (source.input_std,) if source.input_std else None, source.input_range)
-    options = CompileOptions(
-        target=target_name, name=network, meaning=meaning, optimize="size" if optimize == "size" else "speed"
-    )
-    program = compile_model(models / source.file, options).program
-    plan = plan_program(program, target, optimize=optimize)
-    with tempfile.TemporaryDirectory(prefix="dfqgen-bench-") as folder:
-        out = Path(folder) / network
-        write_folder(emit(program, plan, target, optimize=options.optimize), out)
-        result = run_firmware(out, target)
-        profile = profile_firmware(out, target) if cycles else None
-    instructions = result.instructions if profile is None else profile.instructions
-    return Row(
-        network=network,
-        target=target_name,
-        instructions=instructions,
-        ratio=instructions / 1e6 / CMSIS_NN_MILLIONS[network][target_name],
-        goal=goal_ratio(network, target_name),
-        cycles=None if profile is None else profile.cycles,
-        text_bytes=result.text_bytes,
-        rodata_bytes=result.rodata_bytes,
-        arena_bytes=result.arena_bytes,
-        stack_bytes=result.stack_bytes,
-        wrong_values=result.wrong_values,
-    )
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """A single layer; `units` are MACs, or elements of a sum."""
+
+    layer: str
+    target: str
+    units: int
+    quoted_per_unit: float | None
+    instructions: int
+    cycles: int | None
+    cmsis_instructions: int | None
+    cmsis_cycles: int | None
+
+
+class Bench:
+    """Measures; builds CMSIS-NN once a target, if there is a checkout."""
+
+    def __init__(self, models: Path, cmsis_nn: Path | None, work: Path) -> None:
+        self.models = models
+        self.cmsis_nn = cmsis_nn
+        self.work = work
+        self.libraries: dict[str, Library] = {}
+
+    def network(self, network: str, target_name: str, mode: Mode) -> Row:
+        """Build, run and count."""
+        target = load_target(target_name)
+        program = self.program(network, target_name, mode)
+        counted, sizes, arena_bytes = self.count(program, target, mode)
+        cmsis = self.count_cmsis(program, target)
+        weights = sum(op.weight.size for op in program.ops if isinstance(op, QConv2D))
+        return Row(
+            network=network,
+            target=target_name,
+            optimize=mode,
+            instructions=sum(counted.instructions),
+            quoted=round(CMSIS_NN_MILLIONS[network][target_name] * 1e6),
+            goal=goal_ratio(network, target_name),
+            estimate=estimate_facts(program, target, mode)["instructions"],
+            cycles=_sum(counted.cycles),
+            cmsis_instructions=_sum([layer[0] for layer in cmsis]),
+            cmsis_cycles=_sum([layer[1] for layer in cmsis]),
+            text_bytes=sizes.get(".network_text", 0),
+            rodata_bytes=sizes.get(".network_rodata", 0) + sizes.get(".network_data", 0),
+            flash_goal_bytes=round(FLASH_FACTOR * weights) + FLASH_CODE_BYTES,
+            arena_bytes=arena_bytes,
+            arena_goal_bytes=GOAL_ARENA_BYTES[network],
+            stack_bytes=counted.stack_bytes,
+            wrong_values=counted.wrong_values,
+        )
+
+    def program(self, network: str, target_name: str, mode: Mode) -> Program:
+        source = NETWORKS[network]
+        meaning = state_meaning(None, (source.input_std,) if source.input_std else None, source.input_range)
+        options = CompileOptions(target=target_name, name=network, meaning=meaning, optimize=mode)
+        return compile_model(self.models / source.file, options).program
+
+    def count(self, program: Program, target: Target, mode: Mode) -> tuple[Counted, dict[str, int], int]:
+        """Counts by layer, sizes of the firmware's sections, bytes of the arena."""
+        plan = plan_program(program, target, optimize=mode)
+        with tempfile.TemporaryDirectory(dir=self.work) as name:
+            folder, work = Path(name) / "out", Path(name)
+            golden = golden_vectors(program, 1)
+            write_folder(emit(program, plan, target, optimize=mode, golden=golden), folder)
+            elf = build_firmware(folder, target, work)
+            sizes = section_sizes_bytes(elf, target)
+            return count_segments(elf, target, len(plan.steps), work), sizes, plan.arena_bytes
+
+    def count_cmsis(self, program: Program, target: Target) -> list[tuple[int, int | None]]:
+        """Instructions and cycles of each layer with CMSIS-NN; empty without a checkout."""
+        if self.cmsis_nn is None:
+            return []
+        if target.name not in self.libraries:
+            folder = self.work / f"cmsis-{target.name}"
+            folder.mkdir()
+            self.libraries[target.name] = build_library(self.cmsis_nn, target, folder)
+        layers = count_layers(program, self.libraries[target.name], self.work)
+        return [(layer.instructions, layer.cycles) for layer in layers]
+
+    def layers(self, target_name: str, mode: Mode) -> list[LayerRow]:
+        """The single layers on one target."""
+        target, program = load_target(target_name), layers_program()
+        counted, _, _ = self.count(program, target, mode)
+        plan = plan_program(program, target, optimize=mode)
+        place = {step.op.name: index for index, step in enumerate(plan.steps)}
+        cmsis = self.count_cmsis(program, target) or [(None, None)] * len(LAYERS)
+        return [
+            LayerRow(
+                layer=layer.name,
+                target=target_name,
+                units=work_units(program, index),
+                quoted_per_unit=layer.quoted.get(target_name),
+                instructions=counted.instructions[place[f"l{index}"]],
+                cycles=counted.cycles[place[f"l{index}"]],
+                cmsis_instructions=cmsis[index][0],
+                cmsis_cycles=cmsis[index][1],
+            )
+            for index, layer in enumerate(LAYERS)
+        ]
+
+    def host_ms(self) -> float:
+        """Milliseconds of one image of MobileNetV1 0.75 in C on one core, the best of several."""
+        target = load_target("host")
+        options = CompileOptions(
+            target="host", name="mobilenet", meaning=state_meaning((127.5,), (127.5,), None)
+        )
+        program = compile_model(self.models / "mobilenetv1_075_224.onnx", options).program
+        with tempfile.TemporaryDirectory(dir=self.work) as name:
+            folder = Path(name) / "out"
+            write_folder(emit(program, plan_program(program, target), target), folder)
+            network = HostNetwork(folder, native=True)
+        inputs = make_inputs(program, "random")
+        times = []
+        for _ in range(10):
+            start = time.perf_counter()
+            network.run(inputs)
+            times.append(time.perf_counter() - start)
+        return round(1e3 * min(times), 1)
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if values and len(known) == len(values) else None
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
-    table = Table(title="Instructions of one inference, beside CMSIS-NN in TFLite Micro")
-    table.add_column("network")
-    table.add_column("target")
-    counts = ("instructions", "CMSIS-NN", "ratio", "goal", "est. cycles")
-    for name in (*counts, "code", "constants", "arena", "goal", "TFLM arena"):
+    table = Table(
+        title="One inference; ratios are to CMSIS-NN in TFLite Micro as quoted, and as measured here"
+    )
+    for name in ("network", "target"):
+        table.add_column(name)
+    columns = (
+        "instructions",
+        "quoted",
+        "ratio",
+        "goal",
+        "CMSIS-NN",
+        "ratio",
+        "est. cycles",
+        "CMSIS-NN",
+        "ratio",
+    )
+    for name in (*columns, "inspect", "code", "constants", "flash goal", "arena", "goal"):
         table.add_column(name, justify="right")
     for row in rows:
-        style = "" if row.ratio <= row.goal else "yellow"
         table.add_row(
             row.network,
             row.target,
             f"{row.instructions:,}",
-            f"{CMSIS_NN_MILLIONS[row.network][row.target]:.3f} M",
-            f"[{style}]{row.ratio:.2f}[/]" if style else f"{row.ratio:.2f}",
+            f"{row.quoted:,}",
+            _judged(row.ratio, row.goal),
             f"{row.goal:.2f}",
+            "" if row.cmsis_instructions is None else f"{row.cmsis_instructions:,}",
+            _ratio(row.instructions, row.cmsis_instructions),
             "" if row.cycles is None else f"{row.cycles:,}",
+            "" if row.cmsis_cycles is None else f"{row.cmsis_cycles:,}",
+            _ratio(row.cycles, row.cmsis_cycles),
+            f"{100 * (row.estimate / row.instructions - 1):+.1f} %",
             f"{row.text_bytes:,}",
             f"{row.rodata_bytes:,}",
+            f"{row.flash_goal_bytes:,}",
             f"{row.arena_bytes:,}",
-            f"{GOAL_ARENA_BYTES[row.network]:,}",
-            f"{TFLM_ARENA_BYTES[row.network]:,}",
+            f"{row.arena_goal_bytes:,}",
         )
     console.print(table)
 
 
-def rows(arguments: argparse.Namespace, console: Console) -> Iterator[Row]:
-    models = Path(arguments.shared) / "models"
-    for network in arguments.networks.split(","):
-        for target in arguments.targets.split(","):
+def _ratio(ours: int | None, theirs: int | None) -> str:
+    return "" if ours is None or theirs is None else f"{ours / theirs:.2f}"
+
+
+def _judged(ratio: float, goal: float) -> str:
+    return f"{ratio:.2f}" if ratio <= goal else f"[yellow]{ratio:.2f}[/]"
+
+
+def show_layers(rows: Sequence[LayerRow], console: Console) -> None:
+    table = Table(title="Single layers: instructions per MAC, or per element of a sum")
+    for name in ("layer", "target"):
+        table.add_column(name)
+    for name in ("ours", "quoted", "CMSIS-NN", "ratio", "est. cycles", "CMSIS-NN", "ratio"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        theirs = row.cmsis_instructions
+        table.add_row(
+            row.layer,
+            row.target,
+            f"{row.instructions / row.units:.3f}",
+            "" if row.quoted_per_unit is None else f"{row.quoted_per_unit:g}",
+            "" if theirs is None else f"{theirs / row.units:.3f}",
+            _ratio(row.instructions, theirs),
+            "" if row.cycles is None else f"{row.cycles:,}",
+            "" if row.cmsis_cycles is None else f"{row.cmsis_cycles:,}",
+            _ratio(row.cycles, row.cmsis_cycles),
+        )
+    console.print(table)
+
+
+def measure(bench: Bench, arguments: argparse.Namespace, console: Console) -> Iterator[tuple[str, Any]]:
+    """(key, row) of everything asked for."""
+    for target in filter(None, arguments.targets.split(",")):
+        if arguments.layers:
+            with console.status(f"single layers on {target}"):
+                for layer in bench.layers(target, arguments.optimize):
+                    yield f"layer/{target}/{layer.layer}", layer
+            continue
+        for network in filter(None, () if arguments.host else arguments.networks.split(",")):
             with console.status(f"{network} on {target}"):
-                yield measure(models, network, target, arguments.optimize, arguments.cycles)
+                row = bench.network(network, target, arguments.optimize)
+                yield f"network/{target}/{network}/{arguments.optimize}", row
+    if arguments.host:
+        with console.status("MobileNet on this machine"):
+            yield "host", bench.host_ms()
 
 
 def main() -> int:
-    beside = str(Path(__file__).resolve().parents[2] / "shared")
-    shared = os.environ.get("DFQGEN_SHARED", beside)
+    shared = os.environ.get("DFQGEN_SHARED", str(ROOT.parent / "shared"))
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--shared", default=shared, help="folder that has models/ (or DFQGEN_SHARED)")
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="some of %(default)s")
+    parser.add_argument("--networks", default=",".join(NETWORKS), help="some of %(default)s, or none")
     parser.add_argument("--targets", default=",".join(TARGETS), help="some of %(default)s")
     parser.add_argument("--optimize", choices=("speed", "size"), default="speed")
-    parser.add_argument("--cycles", action="store_true", help="estimate cycles too (a second run)")
-    parser.add_argument("--json", action="store_true", help="one JSON list on standard output")
+    parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout to build and put beside")
+    parser.add_argument("--layers", action="store_true", help="single layers instead of networks")
+    parser.add_argument("--host", action="store_true", help="MobileNet on this machine instead")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="JSON to add the results to")
+    parser.add_argument("--write-docs", action="store_true", help="docs/speed.md, from all results")
+    parser.add_argument("--json", action="store_true", help="print the results as one JSON object")
     arguments = parser.parse_args()
-    unknown = {*arguments.networks.split(",")} - {*NETWORKS} | {*arguments.targets.split(",")} - {*TARGETS}
-    if unknown:
+    networks, targets = ({*text.split(",")} for text in (arguments.networks, arguments.targets))
+    if unknown := networks - {*NETWORKS, ""} | targets - {*TARGETS, ""}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     console = Console(stderr=True)
+    found: dict[str, Any] = {}
     try:
-        measured = list(rows(arguments, console))
+        with tempfile.TemporaryDirectory(prefix="dfqgen-bench-") as work:
+            bench = Bench(Path(arguments.shared) / "models", arguments.cmsis_nn, Path(work))
+            for key, row in measure(bench, arguments, console):
+                found[key] = row
     except DfqgenError as error:
         console.print(f"error: {error}", style="red", markup=False)
         return error.exit_code
+    rows = [row for row in found.values() if isinstance(row, Row)]
+    layers = [row for row in found.values() if isinstance(row, LayerRow)]
+    plain = {key: row if isinstance(row, float) else asdict(row) for key, row in found.items()}
     if arguments.json:
-        print(json.dumps([asdict(row) for row in measured], indent=2))
+        print(json.dumps(plain, indent=2))
     else:
-        show(measured, Console(width=150))
-    wrong = [row for row in measured if row.wrong_values]
+        if rows:
+            show(rows, Console(width=190))
+        if layers:
+            show_layers(layers, Console(width=150))
+        if "host" in found:
+            print(f"MobileNetV1 0.75, 224x224, on this machine: {found['host']} ms an image")
+    if arguments.results:
+        older = json.loads(arguments.results.read_text()) if arguments.results.is_file() else {}
+        plain = {**older, **plain}
+        arguments.results.write_text(json.dumps(plain, indent=2, sort_keys=True) + "\n")
+    if arguments.write_docs:
+        (ROOT / "docs" / "speed.md").write_text(render_docs(plain), encoding="utf-8")
+    wrong = [row for row in rows if row.wrong_values]
     for row in wrong:
         console.print(f"{row.network} on {row.target}: {row.wrong_values} values are wrong", style="red")
     return 1 if wrong else 0

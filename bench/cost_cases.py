@@ -46,27 +46,36 @@ def _convolutions(rng: np.random.Generator, power_of_two: bool) -> Iterator[Case
         number += 1
         pads = _same_pads(image, kernel, stride) if padded else NO_PADS
         narrow = number % 4 == 3  # the clip of a ReLU6
-        return _convolution(
-            rng, f"c{number}", image, channels, kernel, stride, pads, groups, narrow, power_of_two
+        return convolution(
+            rng,
+            f"c{number}",
+            image,
+            channels,
+            kernel,
+            stride,
+            pads,
+            groups=groups,
+            narrow=narrow,
+            power_of_two=power_of_two,
         )
 
     # 1x1: square, wide, narrow, odd; and a stride.
     for image, channels in [
-        ((8, 8), (16, 16)), ((12, 12), (8, 16)), ((6, 6), (64, 64)), ((3, 3), (128, 128)), ((5, 5), (32, 64)),
-        ((9, 7), (16, 32)), ((4, 4), (128, 64)), ((7, 7), (12, 20)), ((5, 5), (13, 19)), ((24, 4), (8, 8)),
-        ((3, 3), (256, 64)), ((1, 2), (64, 32)),
+        ((8, 8), (16, 16)), ((12, 12), (8, 16)), ((6, 6), (64, 64)), ((3, 3), (96, 96)), ((5, 5), (32, 48)),
+        ((9, 7), (16, 32)), ((4, 4), (128, 32)), ((7, 7), (12, 20)), ((5, 5), (13, 19)), ((24, 4), (8, 8)),
+        ((3, 3), (256, 32)), ((1, 2), (64, 32)),
     ]:  # fmt: skip
         yield case(image, channels, (1, 1))
     for image, channels in [((8, 8), (16, 32)), ((6, 6), (32, 64)), ((12, 12), (5, 8))]:
         yield case(image, channels, (1, 1), 2)
     # 3x3 and larger.
     for image, channels in [
-        ((12, 12), (3, 16)), ((8, 8), (16, 16)), ((6, 6), (32, 32)), ((4, 4), (64, 64)), ((9, 9), (8, 12)),
+        ((12, 12), (3, 16)), ((8, 8), (16, 16)), ((6, 6), (32, 32)), ((4, 4), (64, 32)), ((9, 9), (8, 12)),
         ((16, 16), (1, 8)), ((7, 5), (5, 7)),
     ]:  # fmt: skip
         yield case(image, channels, (3, 3))
     for image, channels in [
-        ((16, 16), (3, 8)), ((32, 32), (3, 8)), ((8, 8), (16, 32)), ((8, 8), (32, 64)), ((9, 9), (6, 10)),
+        ((16, 16), (3, 8)), ((32, 32), (3, 8)), ((8, 8), (16, 32)), ((8, 8), (32, 48)), ((9, 9), (6, 10)),
         ((12, 12), (24, 24)),
     ]:  # fmt: skip
         yield case(image, channels, (3, 3), 2)
@@ -77,7 +86,7 @@ def _convolutions(rng: np.random.Generator, power_of_two: bool) -> Iterator[Case
         yield case(image, channels, kernel, stride)
     # Fully connected, over vectors and whole images.
     for channels in [
-        (640, 128), (128, 128), (128, 8), (8, 128), (128, 640),
+        (640, 24), (128, 64), (128, 8), (8, 128), (64, 160),
         (64, 10), (256, 2), (64, 12), (33, 17), (16, 16),
     ]:  # fmt: skip
         yield case((1, 1), channels, (1, 1))
@@ -109,7 +118,7 @@ def _same_pads(image: Pair, kernel: Pair, stride: int) -> Pads:
     return Pads(top, left, total[0] - top, total[1] - left)
 
 
-def _convolution(
+def convolution(
     rng: np.random.Generator,
     name: str,
     image: Pair,
@@ -117,10 +126,12 @@ def _convolution(
     kernel: Pair,
     stride: int,
     pads: Pads,
-    groups: int,
-    narrow: bool,
-    power_of_two: bool,
+    *,
+    groups: int = 1,
+    narrow: bool = False,
+    power_of_two: bool = False,
 ) -> Case:
+    """A convolution with random weights; `narrow` has a clip of its own for every channel."""
     group_in, out_channels = channels[0] // groups, channels[1]
     depth = kernel[0] * kernel[1] * group_in
     factors = 0.5 / np.sqrt(depth) / 60 * np.exp2(rng.uniform(-1, 1, out_channels))

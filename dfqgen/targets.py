@@ -76,6 +76,7 @@ class CostTable:
 
     `speed` and `size` are by way to optimize: kernel function -> count of `Kernel.work` -> instructions
     for one. `code_bytes`: kernel function -> C function -> bytes of its machine code made for size.
+    A file's `base` is another target, whose values stand in for the kernels it lacks.
     """
 
     speed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -155,7 +156,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _costs(name: str) -> CostTable:
     path = resources.targets_dir() / "costs" / f"{name}.toml"
-    return CostTable(**_read(path)) if path.is_file() else CostTable()
+    if not path.is_file():
+        return CostTable()
+    table = _read(path)
+    base = _costs(table.pop("base")) if "base" in table else CostTable()
+    return CostTable(
+        speed={**base.speed, **table.get("speed", {})},
+        size={**base.size, **table.get("size", {})},
+        code_bytes={**base.code_bytes, **table.get("code_bytes", {})},
+    )
 
 
 def _parse(name: str, table: dict[str, Any]) -> Target:

@@ -30,8 +30,15 @@ def work_of(op: QOp, inputs: Sequence[QTensor], output: QTensor) -> Work:
             work["narrow_output"] = float(output.elements)
         work |= (_depthwise if op.depthwise else _convolution)(op, inputs[0], output)
     elif isinstance(op, QAveragePool | QMaxPool):
-        window = op.kernel[0] * op.kernel[1]
-        work |= {"window_row": float(output.elements * op.kernel[0]), "tap": float(output.elements * window)}
+        pixels, window = output.shape[1] * output.shape[2], op.kernel[0] * op.kernel[1]
+        vectors = -(-output.shape[3] // 16)
+        work |= {
+            "window_row": float(output.elements * op.kernel[0]),
+            "tap": float(output.elements * window),
+            "pixel_tap": float(pixels * window),
+            "vector": float(pixels * vectors),
+            "vector_tap": float(pixels * window * vectors),
+        }
     return work
 
 

@@ -111,6 +111,7 @@ class Counted:
     instructions: tuple[int, ...]
     cycles: tuple[int | None, ...]
     wrong_values: int
+    stack_bytes: int
 
 
 def count_segments(
@@ -120,7 +121,7 @@ def count_segments(
 
     It must print the lines of runtime_c/firmware/main.c. `work` is a folder for temporary files.
     """
-    segments, runs, wrong = _count(elf, target, segment_count, work, timeout_s)
+    segments, report = _count(elf, target, segment_count, work, timeout_s)
     code = disassemble(elf, target)
     instructions: list[int] = []
     cycles: list[int | None] = []
@@ -130,12 +131,12 @@ def count_segments(
             for address, count in counts.runs.items()
             if address not in code or code[address].function not in _BOARD_FUNCTIONS
         }
-        instructions.append(round(sum(own.values()) / runs))
+        instructions.append(round(sum(own.values()) / report.runs))
         if target.cycles is None:
             cycles.append(None)
         else:
-            cycles.append(round(estimate_cycles(own, counts.jumps, code, target.cycles) / runs))
-    return Counted(tuple(instructions), tuple(cycles), wrong)
+            cycles.append(round(estimate_cycles(own, counts.jumps, code, target.cycles) / report.runs))
+    return Counted(tuple(instructions), tuple(cycles), report.wrong_values, report.stack_bytes)
 
 
 def estimate_cycles(
@@ -216,8 +217,8 @@ def _registers(operands: str) -> int:
 
 def _count(
     elf: Path, target: Target, layer_count: int, work: Path, timeout_s: float
-) -> tuple[list[Counts], int, int]:
-    """Counts of every layer, how many inferences they add up, and how many output values were wrong."""
+) -> tuple[list[Counts], Report]:
+    """Counts of every segment, added up over the runs, and what the firmware reported."""
     plugin, out = work / "count_plugin.so", work / "counts.txt"
     source = resources.runtime_dir() / "firmware" / "count_plugin.c"
     api = 1 if emulator_version() < 9 else 2
@@ -228,7 +229,7 @@ def _count(
     report = Report(lines)
     if not out.is_file():
         raise VerificationFailed(f"this {EMULATOR_COMMAND} was built without plugins, so it cannot profile")
-    return parse_counts(out.read_text().splitlines(), layer_count), report.runs, report.wrong_values
+    return parse_counts(out.read_text().splitlines(), layer_count), report
 
 
 def parse_counts(lines: Iterable[str], layer_count: int) -> list[Counts]:

@@ -1,0 +1,250 @@
+"""docs/speed.md from the results of bench/cortex_m.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+
+NETWORKS = ("ic01", "vww01", "kws01", "ad01")
+TARGETS = ("cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "cortex-m0plus")
+CYCLE_GOAL = 0.55
+ESTIMATE_GOAL = 0.15
+HOST_GOAL_MS = 150.0
+
+INTRODUCTION = """# Speed and size
+
+Written by `bench/cortex_m.py --write-docs`; do not edit. The networks are those of MLPerf Tiny, int8: image
+classification (ic01), visual wake words (vww01), keyword spotting (kws01), anomaly detection (ad01).
+
+**Instructions** are counted exactly in QEMU, for one inference, everything between input and output.
+*Quoted* are those of CMSIS-NN inside the TFLite Micro interpreter in its best configuration (GCC 12.2),
+measured once for this project. *CMSIS-NN here* are its wrapper functions, built and called in the same run by
+`--cmsis-nn PATH`, on the same layers with the same weights, and no interpreter; its results are checked
+against ours (to a difference of 2 in an int8, since it rounds twice).
+
+**Cycles** are estimated from the same counts by address with the cycle model in `targets/<target>.toml`, for
+memory without wait states; the same model for both sides. An instruction is not a cycle: LDM and LDRD are one
+instruction each.
+
+    python bench/cortex_m.py --shared ../shared --cmsis-nn ../CMSIS-NN --results speed.json
+    python bench/cortex_m.py --layers --cmsis-nn ../CMSIS-NN --results speed.json
+    python bench/cortex_m.py --networks kws01,ad01 --optimize size --results speed.json
+    python bench/cortex_m.py --host --targets "" --results speed.json
+    python bench/cortex_m.py --networks "" --results speed.json --write-docs
+
+A figure in **bold** misses its goal.
+"""
+
+
+def render_docs(results: Mapping[str, Any]) -> str:
+    """The page, from results by key; parts that were not measured are left out."""
+    networks = {
+        (row["network"], row["target"]): row
+        for key, row in results.items()
+        if key.startswith("network/") and row["optimize"] == "speed"
+    }
+    rows = [networks[n, t] for t in TARGETS for n in NETWORKS if (n, t) in networks]
+    small = sorted(
+        (row for key, row in results.items() if key.startswith("network/") and row["optimize"] == "size"),
+        key=lambda row: (TARGETS.index(row["target"]), NETWORKS.index(row["network"])),
+    )
+    layers = [row for key, row in sorted(results.items()) if key.startswith("layer/")]
+    misses: list[str] = []
+    parts = [
+        INTRODUCTION,
+        _instructions(rows, misses),
+        _cycles(rows, misses),
+        _layers(layers),
+        _sizes(rows, misses),
+        _estimates(rows, misses),
+        _small(small, networks),
+        _host(results.get("host"), misses),
+        "## What misses its goal\n\n"
+        + ("\n".join(f"- {miss}" for miss in misses) or "Nothing that was measured."),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+    rule = ["---"] * text_columns + ["--:"] * (len(head) - text_columns)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
+
+
+def _judged(text: str, good: bool) -> str:
+    return text if good else f"**{text}**"
+
+
+def _instructions(rows: Sequence[Row], misses: list[str]) -> str:
+    if not rows:
+        return ""
+    lines = []
+    for row in rows:
+        ratio = row["instructions"] / row["quoted"]
+        good = round(ratio, 2) <= row["goal"]
+        if not good:
+            misses.append(
+                f"{row['network']} on {row['target']}: instructions {ratio:.2f}, goal {row['goal']:.2f}"
+            )
+        here = row["cmsis_instructions"]
+        lines.append(
+            [
+                row["target"],
+                row["network"],
+                f"{row['instructions']:,}",
+                f"{row['quoted']:,}",
+                _judged(f"{ratio:.2f}", good),
+                f"{row['goal']:.2f}",
+                "" if here is None else f"{here:,}",
+                "" if here is None else f"{row['instructions'] / here:.2f}",
+            ]
+        )
+    head = ["target", "network", "instructions", "quoted", "ratio", "goal", "CMSIS-NN here", "ratio"]
+    return "## Instructions\n\n" + _table(head, lines, 2)
+
+
+def _cycles(rows: Sequence[Row], misses: list[str]) -> str:
+    lines = []
+    for row in rows:
+        ours, theirs = row["cycles"], row["cmsis_cycles"]
+        if ours is None or theirs is None:
+            continue
+        ratio = ours / theirs
+        good = row["target"] != "cortex-m4" or round(ratio, 2) <= CYCLE_GOAL
+        if not good:
+            misses.append(f"{row['network']} on cortex-m4: estimated cycles {ratio:.2f}, goal {CYCLE_GOAL}")
+        lines.append(
+            [row["target"], row["network"], f"{ours:,}", f"{theirs:,}", _judged(f"{ratio:.2f}", good)]
+        )
+    if not lines:
+        return ""
+    head = ["target", "network", "cycles", "CMSIS-NN here", "ratio"]
+    return f"## Estimated cycles\n\nThe goal is {CYCLE_GOAL} on the M4.\n\n" + _table(head, lines, 2)
+
+
+def _layers(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    lines = []
+    for row in rows:
+        ours, theirs, quoted = row["instructions"], row["cmsis_instructions"], row["quoted_per_unit"]
+        cycles = (row["cycles"], row["cmsis_cycles"])
+        lines.append(
+            [
+                row["target"],
+                row["layer"],
+                f"{ours / row['units']:.3f}",
+                "" if quoted is None else f"{quoted:g}",
+                "" if theirs is None else f"{theirs / row['units']:.3f}",
+                "" if theirs is None else f"{ours / theirs:.2f}",
+                "" if None in cycles else f"{cycles[0] / cycles[1]:.2f}",
+            ]
+        )
+    head = [
+        "target",
+        "layer",
+        "instructions per MAC",
+        "quoted",
+        "CMSIS-NN here",
+        "ratio",
+        "ratio of est. cycles",
+    ]
+    text = "Instructions per MAC, or per element of the sum."
+    return f"## Single layers\n\n{text}\n\n" + _table(head, lines, 2)
+
+
+def _sizes(rows: Sequence[Row], misses: list[str]) -> str:
+    lines = []
+    for row in rows:
+        flash, arena = row["text_bytes"] + row["rodata_bytes"], row["arena_bytes"]
+        flash_good, arena_good = flash <= row["flash_goal_bytes"], arena <= row["arena_goal_bytes"]
+        where = f"{row['network']} on {row['target']}"
+        if not flash_good:
+            misses.append(f"{where}: flash {flash:,} bytes, goal {row['flash_goal_bytes']:,}")
+        if not arena_good:
+            misses.append(f"{where}: arena {arena:,} bytes, goal {row['arena_goal_bytes']:,}")
+        lines.append(
+            [
+                row["target"],
+                row["network"],
+                f"{row['text_bytes']:,}",
+                f"{row['rodata_bytes']:,}",
+                _judged(f"{flash:,}", flash_good),
+                f"{row['flash_goal_bytes']:,}",
+                _judged(f"{arena:,}", arena_good),
+                f"{row['arena_goal_bytes']:,}",
+                f"{row['stack_bytes']:,}",
+            ]
+        )
+    if not lines:
+        return ""
+    head = ["target", "network", "code", "constants", "flash", "goal", "arena", "goal", "stack"]
+    text = (
+        "Bytes, made with `--optimize speed`. The goal of flash is 1.15 times the int8 weights and 12 KB;\n"
+        "the arena has all activations and scratch; the stack is the deepest seen, the self-test's included."
+    )
+    return f"## Flash and RAM\n\n{text}\n\n" + _table(head, lines, 2)
+
+
+def _estimates(rows: Sequence[Row], misses: list[str]) -> str:
+    if not rows:
+        return ""
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        error = row["estimate"] / row["instructions"] - 1.0
+        good = abs(error) <= ESTIMATE_GOAL
+        if not good:
+            misses.append(f"{row['network']} on {row['target']}: estimate {100 * error:+.1f} %, goal 15 %")
+        cells.setdefault(row["target"], {})[row["network"]] = _judged(f"{100 * error:+.1f} %", good)
+    lines = [[target, *(found.get(name, "") for name in NETWORKS)] for target, found in cells.items()]
+    text = (
+        "`dfqgen inspect MODEL --target TARGET` estimates instructions before anything is built, from the\n"
+        "prices in `targets/costs/` (bench/cost_table.py). Error of the total against the count; the goal\n"
+        "is 15 %."
+    )
+    return f"## Estimates before building\n\n{text}\n\n" + _table(["target", *NETWORKS], lines)
+
+
+def _small(rows: Sequence[Row], fast: Mapping[tuple[str, str], Row]) -> str:
+    lines = []
+    for row in rows:
+        other = fast.get((row["network"], row["target"]))
+        if other is None:
+            continue
+        lines.append(
+            [
+                row["target"],
+                row["network"],
+                f"{row['text_bytes']:,}",
+                f"{other['text_bytes']:,}",
+                f"{row['rodata_bytes']:,}",
+                f"{other['rodata_bytes']:,}",
+                f"{row['instructions'] / other['instructions']:.2f}",
+            ]
+        )
+    if not lines:
+        return ""
+    head = [
+        "target",
+        "network",
+        "code, size",
+        "code, speed",
+        "constants, size",
+        "constants, speed",
+        "instructions",
+    ]
+    text = "Bytes, and the instructions of `--optimize size` as a multiple of `--optimize speed`."
+    return f"## Made for size\n\n{text}\n\n" + _table(head, lines, 2)
+
+
+def _host(milliseconds: float | None, misses: list[str]) -> str:
+    if milliseconds is None:
+        return ""
+    if milliseconds >= HOST_GOAL_MS:
+        misses.append(f"mobilenetv1_075 on the host: {milliseconds} ms, goal {HOST_GOAL_MS:.0f} ms")
+    return (
+        "## On the host\n\n"
+        "MobileNetV1 0.75 at 224x224 (for `dfqgen eval`), the generated C at -O2 -march=native on one core\n"
+        f"of an x86-64 machine, best of ten images: {milliseconds} ms; the goal is {HOST_GOAL_MS:.0f} ms."
+    )

@@ -1,0 +1,7 @@
+"""Tests of the benchmarks, which live outside the package."""
+
+import sys
+
+from tests.models import ROOT
+
+sys.path.insert(0, str(ROOT / "bench"))

@@ -1,0 +1,80 @@
+"""Cost tables: what is in them fits the kernels, and what they tell is near the count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfqgen import kernels, resources
+from dfqgen.compilation import CompileOptions, compile_model
+from dfqgen.estimate import estimate_facts
+from dfqgen.inputs import state_meaning
+from dfqgen.kernels.work import work_of
+from dfqgen.targets import Target, list_targets, load_target
+from dfqgen.verify.firmware import run_firmware
+from tests import programs
+from tests.bench import ROOT  # noqa: F401 (puts bench/ on the path)
+from tests.models import DIGITS
+
+from cost_cases import cases  # isort: skip
+from cost_table import Sample, fit, measure, table_text  # isort: skip
+
+EMULATED = [target for target in list_targets() if target.emulator is not None]
+
+
+@pytest.mark.parametrize("target", EMULATED, ids=lambda target: target.name)
+def test_every_price_is_of_a_known_kernel_and_count(target: Target) -> None:
+    functions = {kernel.function for kernel in kernels.REGISTRY.kernels}
+    counts = {
+        name for case in cases(power_of_two=False) for name in work_of(case.op, case.inputs, case.output)
+    }
+    for table in (target.costs.speed, target.costs.size):
+        assert set(table) <= functions, "run bench/cost_table.py: a kernel has another name"
+        for prices in table.values():
+            assert set(prices) <= counts
+            assert all(price >= 0.0 for price in prices.values())
+    assert set(target.costs.code_bytes) <= functions
+
+
+def test_tables_are_of_targets() -> None:
+    names = {path.stem for path in (resources.targets_dir() / "costs").glob("*.toml")}
+    assert names <= {target.name for target in EMULATED}
+
+
+@pytest.mark.parametrize("name", ["cortex-m4", "cortex-m55", "cortex-m3", "cortex-m0plus"])
+def test_the_estimate_is_within_15_percent_of_the_count(name: str, tmp_path: Path) -> None:
+    target = load_target(name)
+    options = CompileOptions(target=name, meaning=state_meaning(None, (16.0,), (0.0, 16.0)))
+    program = compile_model(DIGITS, options).program
+    estimate = estimate_facts(program, target)
+    programs.write(program, tmp_path / "digits", target=name)
+    counted = run_firmware(tmp_path / "digits", target)
+    assert estimate["instructions"] == pytest.approx(counted.instructions, rel=0.15)
+    assert [layer["layer"] for layer in estimate["layers"]] == [layer.name for layer in counted.layers]
+    assert all(layer["measured"] for layer in estimate["layers"])
+
+
+def test_a_fit_finds_the_prices_that_made_the_samples() -> None:
+    works = [{"call": 1.0, "mac": float(mac), "output": float(output)} for mac, output in SHAPES]
+    samples = [Sample(work, round(90 + 1.5 * work["mac"])) for work in works]
+    found = fit(samples)
+    assert found.prices == pytest.approx({"call": 90.0, "mac": 1.5}, rel=0.02)
+    assert found.largest_error < 0.01
+
+
+SHAPES = [(100, 7), (2000, 300), (50_000, 40), (800, 800), (12_345, 6), (70, 70), (9000, 10)]
+
+
+def test_a_kernel_is_measured_and_its_functions_sized() -> None:
+    target = load_target("cortex-m3")
+    kernel = next(kernel for kernel in kernels.REGISTRY.kernels if kernel.function == "dfq_lookup")
+    some = [case for case in cases(power_of_two=False) if kernel.op is type(case.op)]
+    samples, code = measure(kernel, some, target, "size")
+    assert len(samples) == len(some)
+    assert all(sample.instructions > sample.work["output"] for sample in samples)
+    assert sum(code.values()) < 500
+    text = table_text(
+        target, {"size": {"dfq_lookup": fit(samples).prices}, "code_bytes": {"dfq_lookup": code}}, None
+    )
+    assert "[size.dfq_lookup]" in text
