@@ -106,6 +106,19 @@ def _least_squares_scale(
     return best
 
 
+def ternary_weight(weight: Array, smallest_scale: Array) -> QuantizedWeight:
+    """Ternary weight network (Li and Liu 2016), the quantizer of Chen et al. 2023: per output channel,
+    -1, 0, 1 with threshold 0.7 mean |W|, times the mean |w| above it.
+    """
+    channels = weight.shape[0]
+    magnitude = np.abs(weight.reshape(channels, -1).astype(np.float64))
+    above = magnitude > 0.7 * magnitude.mean(axis=1, keepdims=True)
+    count = above.sum(axis=1)
+    mean = np.divide((magnitude * above).sum(axis=1), count, where=count > 0, out=np.ones(channels))
+    values = np.sign(weight) * above.reshape(weight.shape)
+    return QuantizedWeight(values.astype(np.int8), np.maximum(mean, smallest_scale), IntType.INT2)
+
+
 def squant_round(real: Array) -> Array:
     """Round so that errors cancel in sums: first over each kernel, then over each output channel.
 

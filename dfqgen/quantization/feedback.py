@@ -1,0 +1,88 @@
+"""Rounding against the input's covariance: each weight's error is carried by those not yet rounded.
+
+Minimises the expected error of the layer's output, (s q - w)^T Sigma (s q - w) for each output channel,
+where SQuant looks at sums alone and rounding to nearest at single weights. The solver is OBQ's in GPTQ's
+order (Frantar et al., NeurIPS 2022 and ICLR 2023) with descent along coordinates after it; Sigma comes
+from statistics, not from data.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfqgen.graph.ir import Array
+from dfqgen.graph.site import QuantizedWeight
+from dfqgen.statistics.second_moments import InputMoments
+
+DAMPING = 0.01
+"""Part of the mean variance added to every input's: correlations are only estimated."""
+REFINEMENTS = 2
+"""Rounds of (scale by least squares, one descent along every coordinate)."""
+
+
+def feedback_round(
+    weight: Array, start: QuantizedWeight, moments: InputMoments, *, fixed_scale: bool = False
+) -> QuantizedWeight:
+    """`start` rounded again, and its scales fitted, for the smallest expected output error.
+
+    weight [Cout, kh, kw, Cin/groups]. `fixed_scale` keeps the scales (powers of two, or one for all).
+    """
+    groups, size = moments.mean.shape
+    rows = weight.astype(np.float64).reshape(groups, -1, size)
+    scale = start.scale.reshape(groups, -1).astype(np.float64)
+    covariance = damped(moments.covariance)
+    largest = start.dtype.maximum
+    integers = carry_errors(rows, scale, covariance, largest)
+    for _ in range(REFINEMENTS):
+        if not fixed_scale:
+            scale = fitted_scale(rows, integers, covariance, scale)
+        descend(rows, scale, integers, covariance, largest)
+    values = integers.reshape(weight.shape).astype(np.int8)
+    return QuantizedWeight(values, scale.reshape(-1), start.dtype)
+
+
+def damped(covariance: Array) -> Array:
+    """The covariance [groups, K, K], safely invertible."""
+    size = covariance.shape[1]
+    mean = np.einsum("gkk->g", covariance) / size
+    return covariance + np.eye(size) * (DAMPING * mean + 1e-20)[:, None, None]
+
+
+def carry_errors(rows: Array, scale: Array, covariance: Array, largest: int) -> Array:
+    """Integers [groups, out, K]: inputs of large variance first, each error spread over the ones left."""
+    size = rows.shape[2]
+    order = np.argsort(-np.einsum("gkk->gk", covariance), axis=1, kind="stable")
+    sorted_covariance = np.stack([c[np.ix_(o, o)] for c, o in zip(covariance, order, strict=True)])
+    # Row k of the upper Cholesky factor of the inverse says how inputs k+1... make up for input k.
+    factor = np.linalg.cholesky(np.linalg.inv(sorted_covariance)).transpose(0, 2, 1)
+    left = np.take_along_axis(rows, order[:, None, :], axis=2).copy()
+    integers = np.empty_like(left)
+    for k in range(size):
+        integers[:, :, k] = np.clip(np.floor(left[:, :, k] / scale + 0.5), -largest, largest)
+        error = (left[:, :, k] - integers[:, :, k] * scale) / factor[:, k, k, None]
+        left[:, :, k + 1 :] -= error[:, :, None] * factor[:, None, k, k + 1 :]
+    result = np.empty_like(integers)
+    np.put_along_axis(result, np.broadcast_to(order[:, None, :], rows.shape), integers, axis=2)
+    return result
+
+
+def fitted_scale(rows: Array, integers: Array, covariance: Array, scale: Array) -> Array:
+    """The scale [groups, out] of least expected error for these integers; unusable ones stay."""
+    seen = integers @ covariance
+    over, under = (np.einsum("gok,gok->go", seen, other) for other in (rows, integers))
+    usable = (over > 0) & (under > 0)
+    return np.where(usable, over / np.where(under > 0, under, 1.0), scale)
+
+
+def descend(rows: Array, scale: Array, integers: Array, covariance: Array, largest: int) -> None:
+    """Move each weight in turn to its best integer, given the others; in place. The error never grows."""
+    gradient = (integers * scale[:, :, None] - rows) @ covariance
+    for k in range(rows.shape[2]):
+        curvature = covariance[:, k, k, None]
+        best = integers[:, :, k] - gradient[:, :, k] / (curvature * scale)
+        moved = np.clip(np.floor(best + 0.5), -largest, largest) - integers[:, :, k]
+        group, out = np.nonzero(moved)
+        if group.size:
+            step = (moved * scale)[group, out]
+            gradient[group, out] += step[:, None] * covariance[group, k]
+            integers[:, :, k] += moved
