@@ -13,6 +13,7 @@ import typer
 
 from dfqgen.compilation import CompileOptions
 from dfqgen.inputs import state_meaning
+from dfqgen.plan.budget import parse_size
 from dfqgen.quantization.options import QuantizeOptions
 
 
@@ -45,6 +46,29 @@ def shapes(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
                 f"{text!r} is not a shape like 1,3,32,32 or image:1,3,32,32", param_hint="--input-shape"
             ) from None
     return parsed
+
+
+def layer_bits(texts: list[str] | None) -> dict[str, int]:
+    """["conv1=4,conv2=8"] -> {"conv1": 4, "conv2": 8}; a wrong value is a usage error."""
+    parsed: dict[str, int] = {}
+    for part in (part for text in texts or [] for part in text.split(",")):
+        name, _, bits = part.rpartition("=")
+        if not name or not bits.isdigit():
+            raise typer.BadParameter(
+                f"{part!r} is not a layer and its bits like conv1=4", param_hint="--bits-map"
+            )
+        parsed[name] = int(bits)
+    return parsed
+
+
+def flash_budget(text: str | None) -> tuple[int | None, float | None]:
+    """ "96K" -> bytes, "60%" -> a ratio; a wrong value is an error."""
+    if text is None:
+        return None, None
+    if not text.endswith("%"):
+        return parse_size(text), None
+    (percent,) = numbers(text[:-1], "--flash-budget", 1) or (0.0,)
+    return None, percent / 100.0
 
 
 _INPUT = "The network's input"
@@ -158,8 +182,68 @@ RangeMethod = Annotated[
 ]
 NSigma = Annotated[float, _dfq("--n-sigma", text="Half-width of activation ranges.", min=1.0, max=20.0)]
 Rounding = Annotated[
-    Literal["nearest", "squant"],
-    _dfq("--rounding", text="Weights to nearest, or so that errors cancel in sums."),
+    Literal["auto", "nearest", "squant", "feedback"],
+    _dfq(
+        "--rounding",
+        text="Weights to nearest, so that errors cancel in sums, or each making up for the ones before it.",
+        show_default="nearest at 8 bits, feedback below",
+    ),
+]
+_MIXED = "Weights of few bits"
+
+
+def _mixed(*names: str, text: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=_MIXED, **settings)
+
+
+Bits = Annotated[
+    str | None,
+    _mixed(
+        "--bits",
+        text="Of the weights between the first and the last layer: for all, or for pairs of layers.",
+        metavar="B|B/B",
+        show_default="8",
+    ),
+]
+BitsMap = Annotated[
+    list[str] | None,
+    _mixed(
+        "--bits-map",
+        text="Bits of single layers; see dfqgen inspect for their names.",
+        metavar="LAYER=B[,LAYER=B...]",
+        show_default=False,
+    ),
+]
+FlashBudget = Annotated[
+    str | None,
+    _mixed(
+        "--flash-budget",
+        text="Choose each layer's bits for the least error within so much flash for constants.",
+        metavar="SIZE|PERCENT",
+        show_default=False,
+    ),
+]
+TargetSqnr = Annotated[
+    float | None,
+    _mixed(
+        "--target-sqnr",
+        text="Choose each layer's bits for the least flash with this predicted signal to noise ratio.",
+        metavar="DB",
+        show_default=False,
+    ),
+]
+LowEnds = Annotated[
+    bool, _mixed("--low-ends/--no-low-ends", text="Let the first and the last layer have fewer bits too.")
+]
+Compensate = Annotated[
+    Literal["none", "plain", "weighted", "activation"],
+    _mixed(
+        "--compensate",
+        text="Put low layers right in the next, by the error of weights, outputs or activations.",
+    ),
+]
+Ternary = Annotated[
+    Literal["rounded", "threshold"], _mixed("--ternary", text="How weights become -1, 0 and 1 at 2 bits.")
 ]
 Data = Annotated[
     Path | None,
@@ -195,13 +279,24 @@ class CompileArguments:
     correct_bias: CorrectBias = True
     range_method: RangeMethod = "sigma"
     n_sigma: NSigma = 4.0
-    rounding: Rounding = "nearest"
+    rounding: Rounding = "auto"
+    bits: Bits = None
+    bits_map: BitsMap = None
+    flash_budget: FlashBudget = None
+    target_sqnr_db: TargetSqnr = None
+    low_ends: LowEnds = False
+    compensate: Compensate = "weighted"
+    ternary: Ternary = "rounded"
 
     def options(self) -> CompileOptions:
         """The same for the API. Raises UserError and usage errors."""
         bounds = numbers(self.input_range, "--input-range", 2)
+        budget_bytes, budget_ratio = flash_budget(self.flash_budget)
         quantize = QuantizeOptions(
-            **{field.name: getattr(self, field.name) for field in fields(self) if field.name in _QUANTIZE}
+            **{field.name: getattr(self, field.name) for field in fields(self) if field.name in _QUANTIZE},
+            bits_map=layer_bits(self.bits_map),
+            flash_budget_bytes=budget_bytes,
+            flash_budget_ratio=budget_ratio,
         )
         return CompileOptions(
             target=self.target,
@@ -221,7 +316,7 @@ class CompileArguments:
 
 
 # Options that are fields of QuantizeOptions under the same name.
-_QUANTIZE = {field.name for field in fields(QuantizeOptions)} - {"scales"}
+_QUANTIZE = {field.name for field in fields(QuantizeOptions)} - {"scales", "bits_map"}
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:

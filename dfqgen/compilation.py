@@ -14,6 +14,7 @@ from dfqgen.frontend import load
 from dfqgen.frontend.read import read_model
 from dfqgen.graph.ir import Graph, Shape
 from dfqgen.inputs import UNSTATED, Samples, load_samples, meanings_for
+from dfqgen.quantization.mixed_program import mixed_program
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.quantization.prepare import Prepared, prepare
 from dfqgen.quantization.quantize import quantize_graph
@@ -104,7 +105,10 @@ def compile_model(model: Path, options: CompileOptions, progress: Progress = sil
         samples = {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
     progress("data-free quantization")
     prepared = prepare(graph, meanings, quantize, samples)
-    program = quantize_graph(prepared, quantize)
+    if quantize.mixes:
+        prepared, program = mixed_program(prepared, quantize, progress)
+    else:
+        program = quantize_graph(prepared, quantize)
     warnings = () if options.meaning is not None else (UNSTATED_WARNING,)
     return Compiled(graph, meanings, quantize, prepared, program, target, warnings)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,14 @@ class QuantizeOptions:
     nothing. Samples given to `prepare` override both.
     `n_sigma` is the half-width of activation ranges, `n_sigma_scores` that of the network's last layers,
     whose rare extremes are the answer.
+    `rounding`: "auto" is to nearest at 8 bits and "feedback" below, where every error is carried by the
+    weights not yet rounded; "squant" makes errors cancel in sums.
+
+    Weights of few bits, at most one of: `bits`, "4" for all layers or "4/8" for pairs; `flash_budget_bytes`
+    or `flash_budget_ratio` (of the size at 8 bits), the least error within it; `target_sqnr_db`, the least
+    flash within a predicted error. `bits_map` (by layer name) overrides. `low_ends` lets the first and the
+    last layer have fewer than 8 bits too. `compensate` puts low layers right in the next one
+    (docs/df-mpc.md); `ternary` "threshold" quantizes to 2 bits as the paper does.
     """
 
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
@@ -37,11 +46,29 @@ class QuantizeOptions:
     range_method: Literal["sigma", "mse", "min-max", "percentile"] = "sigma"
     n_sigma: float = 4.0
     n_sigma_scores: float = 8.0
-    rounding: Literal["nearest", "squant"] = "nearest"
+    rounding: Literal["auto", "nearest", "squant", "feedback"] = "auto"
+    bits: str | None = None
+    bits_map: Mapping[str, int] = field(default_factory=dict)
+    flash_budget_bytes: int | None = None
+    flash_budget_ratio: float | None = None
+    target_sqnr_db: float | None = None
+    low_ends: bool = False
+    compensate: Literal["none", "plain", "weighted", "activation"] = "weighted"
+    ternary: Literal["rounded", "threshold"] = "rounded"
 
     @property
     def power_of_two(self) -> bool:
         return self.scales == "power-of-two"
+
+    @property
+    def mixes(self) -> bool:
+        """Whether any layer may get fewer than 8 bits."""
+        return bool(self.bits_map) or any(wish is not None for wish in self.allocation_wishes)
+
+    @property
+    def allocation_wishes(self) -> tuple[object, ...]:
+        """The ways to say how many bits; one at most is not None."""
+        return self.bits, self.flash_budget_bytes, self.flash_budget_ratio, self.target_sqnr_db
 
     @property
     def equalizes(self) -> bool:
