@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
-from dfqgen.fixedpoint.qtype import Array
+from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.arm_mve_gemm import LANES, TILE, finish_cost, linear_code, pack_weight, round_up
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
@@ -54,6 +54,10 @@ class MvePointwiseKernel(Kernel[QConv2D]):
     isa = Isa.MVE
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.weight_type is IntType.INT8 and self.fits(op, inputs, output)
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        """Whether the function handles this shape; the width of the weights aside."""
         x = inputs[0]
         plain = op.kernel == (1, 1) and op.pads == NO_PADS and op.groups == 1
         return is_int8(x, output) and plain and x.shape[3] % LANES == 0
@@ -104,6 +108,10 @@ class MveConv2DKernel(Kernel[QConv2D]):
     isa = Isa.MVE
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.weight_type is IntType.INT8 and self.fits(op, inputs, output)
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        """Whether the function handles this shape; the width of the weights aside."""
         return is_int8(inputs[0], output) and op.groups == 1
 
     def strip_columns(self, op: QConv2D, output: QTensor) -> int:

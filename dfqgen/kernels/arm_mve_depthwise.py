@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
-from dfqgen.fixedpoint.qtype import Array
+from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.arm_mve_gemm import LANES, is_narrow, linear_code, round_up
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
@@ -48,6 +48,10 @@ class MveDepthwiseKernel(Kernel[QConv2D]):
     pass_groups: ClassVar[int] = 1
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.weight_type is IntType.INT8 and self.fits(op, inputs, output)
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        """Whether the function handles this shape; the width of the weights aside."""
         # Results are scattered by 16-bit distances.
         near = 7 * op.out_channels <= np.iinfo(np.uint16).max
         return is_int8(inputs[0], output) and op.depthwise and near
@@ -123,9 +127,9 @@ class MveDepthwiseStride2Kernel(MveDepthwiseKernel):
     function = "dfq_mve_depthwise_stride_2"
     pass_groups = 4
 
-    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         fits = op.kernel[0] <= WORD and op.kernel[1] == 3 and op.stride[1] == 2
-        return super().supports(op, inputs, output) and fits
+        return super().fits(op, inputs, output) and fits
 
     def group_cost(self, op: QConv2D) -> float:
         return 19.0
@@ -138,10 +142,10 @@ class MveDepthwise3x3Kernel(MveDepthwiseKernel):
     unit_rows = 2
     pass_groups = 4
 
-    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         plain = op.kernel == (3, 3) and op.stride == (1, 1) and op.dilation == (1, 1)
         near = (output.shape[2] + 3) * op.out_channels <= np.iinfo(np.uint16).max
-        return super().supports(op, inputs, output) and plain and near
+        return super().fits(op, inputs, output) and plain and near
 
     def strip_columns(self, op: QConv2D, output: QTensor) -> int:
         return 4 * self.unit_groups(output) + 2

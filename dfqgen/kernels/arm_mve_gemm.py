@@ -67,6 +67,7 @@ def linear_code(
         Field("multipliers", "multipliers", real_factor(form)),
         Field("depth", depth),
         Field("channels", channels),
+        *((Field("pitch", channels),) if tiled else ()),
         Field("pre_shift", form.pre_shift),
         Field("zero_point", form.zero_point),
     ]

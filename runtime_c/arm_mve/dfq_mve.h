@@ -33,6 +33,7 @@ typedef struct {
     const int8_t *his;
     int32_t depth; /* products of a sum, zeros not counted */
     int32_t channels;
+    int32_t pitch; /* from one output pixel to the next, in bytes; matrix products only */
     int32_t pre_shift;
     int32_t zero_point;
 } dfq_mve_linear_t;

@@ -29,7 +29,7 @@ DFQ_KERNEL void dfq_mve_pointwise(const dfq_mve_pointwise_t *layer, const int8_t
     for (int32_t oy = 0; oy < layer->out_height; oy++) {
         dfq_mve_pixels(linear, x, layer->stride_x * linear->depth, out, layer->out_width);
         x += in_row;
-        out += layer->out_width * linear->channels;
+        out += layer->out_width * linear->pitch;
     }
 }
 
@@ -160,14 +160,14 @@ DFQ_KERNEL void dfq_mve_conv(const dfq_mve_conv_t *layer, const int8_t *x, int8_
         dfq_mve_strip(layer, x, oy * layer->stride_y - layer->pad_top, scratch);
         if (dilation == 1) {
             dfq_mve_pixels(linear, scratch, layer->stride_x * column, out, layer->out_width);
-            out += layer->out_width * linear->channels;
+            out += layer->out_width * linear->pitch;
             continue;
         }
         for (int32_t ox = 0; ox < layer->out_width; ox++) {
             const int32_t first = ox * layer->stride_x;
             const int32_t place = first % dilation * layer->phase_columns + first / dilation;
             dfq_mve_pixels(linear, scratch + place * column, 0, out, 1);
-            out += linear->channels;
+            out += linear->pitch;
         }
     }
 }

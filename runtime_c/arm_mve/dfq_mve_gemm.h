@@ -3,7 +3,7 @@
  *   x        pixels of `depth` bytes; reads up to the next multiple of 16, so up to 15 bytes more
  *   weight   [tile][step][4 channels][16 depths], zeros beyond depth and beyond the channels
  *   bias, multipliers  [tile][4 channels]
- *   y        pixels of `channels` bytes
+ *   y        pixels of `channels` bytes, `pitch` apart
  *
  * Blocks of 16 channels are four tiles: lane j of tile t is channel 4 j + t, so that narrowing, which
  * alternates lanes, leaves channels in order. In the last block of fewer, lane j of tile t is channel 4 t + j.
@@ -337,12 +337,12 @@ DFQ_NOINLINE void dfq_mve_pairs_with(void (*dot)(void), int32_t rounds, const df
     job.rounds = rounds;
     job.acc = acc;
     job.x_step = 2 * x_step;
-    job.y_step = 2 * channels;
+    job.y_step = 2 * layer->pitch;
     for (int32_t i = 0; i < pairs; i += together) {
         job.x0 = x + i * job.x_step;
         job.x1 = job.x0 + x_step;
         job.y0 = y + i * job.y_step;
-        job.y1 = job.y0 + channels;
+        job.y1 = job.y0 + layer->pitch;
         job.pairs = together;
         dfq_mve_all_channels(dfq_mve_run_pairs, &job, layer);
     }
@@ -421,7 +421,7 @@ DFQ_NOINLINE void dfq_mve_group(const dfq_mve_linear_t *layer, const int8_t *x, 
             }
         }
         for (int32_t p = 0; p < pixels; p++) {
-            dfq_copy(y + p * layer->channels + first, out[p], end - first);
+            dfq_copy(y + p * layer->pitch + first, out[p], end - first);
         }
     }
 }
@@ -434,7 +434,7 @@ DFQ_INLINE void dfq_mve_pixel(const dfq_mve_linear_t *layer, const int8_t *x, in
 DFQ_INLINE void dfq_mve_pairs(const dfq_mve_linear_t *layer, const int8_t *x, int32_t x_step, int8_t *y, int32_t pairs)
 {
     for (int32_t i = 0; i < pairs; i++) {
-        dfq_mve_group(layer, x + 2 * i * x_step, x_step, y + 2 * i * layer->channels, 2);
+        dfq_mve_group(layer, x + 2 * i * x_step, x_step, y + 2 * i * layer->pitch, 2);
     }
 }
 
@@ -448,7 +448,7 @@ DFQ_INLINE void dfq_mve_pixels(const dfq_mve_linear_t *layer, const int8_t *x, i
         dfq_mve_pairs(layer, x, x_step, y, pixels >> 1);
     }
     if (pixels & 1) {
-        dfq_mve_pixel(layer, x + (pixels - 1) * x_step, y + (pixels - 1) * layer->channels);
+        dfq_mve_pixel(layer, x + (pixels - 1) * x_step, y + (pixels - 1) * layer->pitch);
     }
 }
 

@@ -38,7 +38,7 @@ class KernelLibrary:
         root = resources.runtime_dir()
         self._ffi = cffi.FFI()
         seen: set[str] = set()
-        ordered = sorted(headers, key=lambda name: ("common" not in name, name))
+        ordered = sorted(headers, key=lambda name: ("common" not in name, "include/" not in name, name))
         for header in ordered:
             for struct in _STRUCT.findall(_COMMENT.sub("", (root / header).read_text())):
                 if struct not in seen and "DFQ_" not in struct:
