@@ -11,7 +11,8 @@ from speed_docs import render_docs  # isort: skip
 
 def row(**changes: Any) -> dict[str, Any]:
     return {
-        "network": "ic01", "target": "cortex-m4", "optimize": "speed", "instructions": 400, "quoted": 1000,
+        "network": "ic01", "target": "cortex-m4", "optimize": "speed", "macs": 300, "instructions": 400,
+        "quoted": 1000,
         "goal": 0.45, "estimate": 420, "cycles": 600, "cmsis_instructions": 1050, "cmsis_cycles": 1200,
         "text_bytes": 10, "rodata_bytes": 20, "flash_goal_bytes": 40, "arena_bytes": 5, "arena_goal_bytes": 6,
         "stack_bytes": 1, "wrong_values": 0,
@@ -24,7 +25,7 @@ def page(*rows: dict[str, Any], **more: Any) -> str:
 
 def test_what_meets_its_goals_is_not_listed() -> None:
     text = page(row())
-    assert "| cortex-m4 | ic01 | 400 | 1,000 | 0.40 | 0.45 | 1,050 | 0.38 |" in text
+    assert "| cortex-m4 | ic01 | 300 | 400 | 1,000 | 0.40 | 0.45 | 1,050 | 0.38 |" in text
     assert "+5.0 %" in text
     assert "Nothing that was measured." in text
 
