@@ -180,7 +180,16 @@ RangeMethod = Annotated[
     Literal["sigma", "mse"],
     _dfq("--ranges", text="Activation ranges: mean and n sigma, or least squared error."),
 ]
-NSigma = Annotated[float, _dfq("--n-sigma", text="Half-width of activation ranges.", min=1.0, max=20.0)]
+NSigma = Annotated[
+    float | None,
+    _dfq(
+        "--n-sigma",
+        text="Half-width of activation ranges.",
+        min=1.0,
+        max=100.0,
+        show_default="by the network",
+    ),
+]
 Rounding = Annotated[
     Literal["auto", "nearest", "squant", "feedback"],
     _dfq(
@@ -278,7 +287,7 @@ class CompileArguments:
     absorb_bias: AbsorbBias = False
     correct_bias: CorrectBias = True
     range_method: RangeMethod = "sigma"
-    n_sigma: NSigma = 4.0
+    n_sigma: NSigma = None
     rounding: Rounding = "auto"
     bits: Bits = None
     bits_map: BitsMap = None

@@ -14,7 +14,7 @@ from dfqgen.compilation import CompileOptions
 from dfqgen.graph.ir import Array
 from dfqgen.graph.reference import Reference
 from dfqgen.pipeline import BuildOptions, BuildResult
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.quantization.options import InputMeaning
 from dfqgen.verify.host import HostNetwork
 
 
@@ -29,12 +29,9 @@ def arguments(description: str, model: str, data: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(
-    model: Path, folder: Path, meaning: InputMeaning, quantize: QuantizeOptions | None = None
-) -> BuildResult:
+def build(model: Path, folder: Path, meaning: InputMeaning) -> BuildResult:
     """The network as C for this machine, checked bit for bit against the integer reference."""
-    compilation = CompileOptions(target="host", meaning=meaning, quantize=quantize or QuantizeOptions())
-    options = BuildOptions(compile=compilation, force=True)
+    options = BuildOptions(compile=CompileOptions(target="host", meaning=meaning), force=True)
     return dfqgen.pipeline.build(model, folder, options, progress=lambda stage: print(f"... {stage}"))
 
 

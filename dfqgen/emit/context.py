@@ -181,9 +181,7 @@ def number_table(values: Array) -> str:
     texts = [str(number) for number in values.reshape(-1).tolist()]
     width = max(map(len, texts), default=1)
     per_line = max(1, min(16, (LINE_WIDTH - 4) // (width + 2)))
-    lines = [
-        "    " + ", ".join(texts[start : start + per_line]) for start in range(0, len(texts), per_line)
-    ]
+    lines = ["    " + ", ".join(texts[start : start + per_line]) for start in range(0, len(texts), per_line)]
     return ",\n".join(lines)
 
 

@@ -76,19 +76,21 @@ def with_files(files: Mapping[str, bytes], more: Mapping[str, bytes]) -> Files:
 
 
 def runtime_headers(headers: Sequence[str]) -> list[str]:
-    """These headers of runtime_c/ and all they include, as relative paths, sorted."""
+    """These headers of runtime_c/ and all they include, as relative paths, each after what it includes."""
     root = resources.runtime_dir().resolve()
-    found: set[str] = set()
-    waiting = list(headers)
-    while waiting:
-        header = waiting.pop()
+    found: dict[str, None] = {}
+
+    def visit(header: str) -> None:
         if header in found:
-            continue
-        found.add(header)
+            return
         for name in _INCLUDE.findall((root / header).read_bytes()):
             path = (root / header).parent / name.decode("ascii")
-            waiting.append(path.resolve().relative_to(root).as_posix())
-    return sorted(found)
+            visit(path.resolve().relative_to(root).as_posix())
+        found[header] = None
+
+    for header in sorted(headers):
+        visit(header)
+    return list(found)
 
 
 def write_folder(files: Mapping[str, bytes], folder: Path, *, force: bool = False) -> None:

@@ -1,12 +1,12 @@
 """A program as text to read: one line a tensor, one operator a paragraph, large constants summarised.
 
-    program digits: 1.2 M MAC, 23.4 KB of constants
-    input  image  int8[1,28,28,1] scale=0.00392 zp=-128
+program digits: 1.2 M MAC, 23.4 KB of constants
+input  image  int8[1,28,28,1] scale=0.00392 zp=-128
 
-    0  QConv2D 'conv1'
-       image -> conv1_out  int8[1,28,28,8] scale=0.0235 zp=-128
-       weight int8[8,3,3,1] -127..127, bias int32[8] -1040..2207
-       stride (1, 1), ...
+0  QConv2D 'conv1'
+   image -> conv1_out  int8[1,28,28,8] scale=0.0235 zp=-128
+   weight int8[8,3,3,1] -127..127, bias int32[8] -1040..2207
+   stride (1, 1), ...
 """
 
 from __future__ import annotations

@@ -40,10 +40,10 @@ def low_bit_rows(op: QConv2D) -> Rows | None:
     if rows.pre_shift or not inside:
         return None
     if op.weight_type is IntType.INT4:
-        exact = np.all(16 * rows.largest[1::2] < EXACT_LIMIT) and np.all(16 * rows.largest < 1 << 31)
+        exact = bool(np.all(16 * rows.largest[1::2] < EXACT_LIMIT) and np.all(16 * rows.largest < 1 << 31))
     else:
         # The upper 18 bits of a shared sum are the odd channel's, without its bias.
-        exact = op.weight_type is IntType.INT2 and np.all(128 * np.abs(odd).sum(axis=1) < 1 << 17)
+        exact = op.weight_type is IntType.INT2 and bool(np.all(128 * np.abs(odd).sum(axis=1) < 1 << 17))
     return rows if exact else None
 
 

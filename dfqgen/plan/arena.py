@@ -41,9 +41,7 @@ def place(
     )
     if buffers:
         best = problem.improve(best_sequence, best, enough_bytes, effort)
-    return Placement(
-        {buffer.buffer: best[index] for index, buffer in enumerate(buffers)}, problem.size(best)
-    )
+    return Placement({buffer.buffer: best[index] for index, buffer in enumerate(buffers)}, problem.size(best))
 
 
 # A neighbour of buffer x: (index, below, above). With the neighbour at address a, x must not start
@@ -102,9 +100,7 @@ class _Problem:
         """By size; by time, both ways (backwards puts an output below its input); by the fullest step."""
         everything = range(len(self.buffers))
         life = self.buffers
-        crowd = [
-            self.sizes[i] + sum(self.sizes[j] for j, _, _ in self.neighbours[i]) for i in everything
-        ]
+        crowd = [self.sizes[i] + sum(self.sizes[j] for j, _, _ in self.neighbours[i]) for i in everything]
         return [
             sorted(everything, key=lambda i: (-self.sizes[i], -life[i].first, i)),
             sorted(everything, key=lambda i: (-self.sizes[i], life[i].first, i)),
@@ -114,9 +110,7 @@ class _Problem:
             sorted(everything, key=lambda i: (life[i].first - life[i].last, -self.sizes[i], i)),
         ]
 
-    def improve(
-        self, sequence: list[int], offsets: list[int], enough_bytes: int, effort: int
-    ) -> list[int]:
+    def improve(self, sequence: list[int], offsets: list[int], enough_bytes: int, effort: int) -> list[int]:
         """Local search: give a buffer at the top, or any, another turn; keep what is no worse."""
         visits = len(sequence) + sum(len(neighbours) for neighbours in self.neighbours)
         rng = random.Random(0)

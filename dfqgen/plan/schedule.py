@@ -67,9 +67,7 @@ class _Space:
     def ready(self, done: int) -> list[int]:
         """Works whose inputs exist, in program order."""
         return [
-            index
-            for index, needs in enumerate(self.needs)
-            if not done >> index & 1 and needs & ~done == 0
+            index for index, needs in enumerate(self.needs) if not done >> index & 1 and needs & ~done == 0
         ]
 
     def step(self, state: _State, index: int) -> _State:

@@ -14,7 +14,7 @@ from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.chains import find_chains, scale_input_channels
 from dfqgen.quantization.mixed import Layer, LowBitQuantizer
-from dfqgen.quantization.unify import score_tensors
+from dfqgen.quantization.widths import score_tensors
 
 WIDTHS = (IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6, IntType.INT8)
 TABLE_ENTRIES = 1 << 21

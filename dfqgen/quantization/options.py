@@ -24,7 +24,7 @@ class QuantizeOptions:
     samples, whose extremes also widen the ranges; "analytic" propagates in closed form instead and widens
     nothing. Samples given to `prepare` override both.
     `n_sigma` is the half-width of activation ranges, `n_sigma_scores` that of the network's last layers,
-    whose rare extremes are the answer.
+    whose rare extremes are the answer; None decides by the network and the tensor (`widths.py`).
     `rounding`: "auto" is to nearest at 8 bits and "feedback" below, where every error is carried by the
     weights not yet rounded; "squant" makes errors cancel in sums.
 
@@ -44,8 +44,8 @@ class QuantizeOptions:
     absorb_bias: bool = False
     correct_bias: bool = True
     range_method: Literal["sigma", "mse", "min-max", "percentile"] = "sigma"
-    n_sigma: float = 4.0
-    n_sigma_scores: float = 8.0
+    n_sigma: float | None = None
+    n_sigma_scores: float | None = None
     rounding: Literal["auto", "nearest", "squant", "feedback"] = "auto"
     bits: str | None = None
     bits_map: Mapping[str, int] = field(default_factory=dict)

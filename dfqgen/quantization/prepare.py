@@ -16,6 +16,7 @@ from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
 from dfqgen.passes.fold_dead_channels import fold_dead_channels
 from dfqgen.passes.remove_dead_channels import remove_dead_channels
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.quantization.widths import trusted_tensors
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
 from dfqgen.statistics.procedural import is_image, procedural_samples
@@ -37,13 +38,15 @@ class Prepared:
     """A float graph with the function of the model, statistics of all its tensors, and what was done.
 
     Inner tensors of the program are compared with this graph's: equalization changed the model's own.
-    `measured` tells that the statistics come from samples.
+    `measured` tells that the statistics come from samples. Those of `trusted` tensors are batch
+    normalization's own, or the samples'.
     """
 
     graph: Graph
     statistics: Mapping[str, ChannelStatistics]
     notes: tuple[Note, ...]
     measured: bool = False
+    trusted: frozenset[str] = frozenset()
 
 
 def prepare(
@@ -99,7 +102,9 @@ def prepare(
         notes.append(
             Note("statistics", f"batch normalization's, else of {PROCEDURAL_SAMPLES} procedural samples")
         )
-    return Prepared(graph, statistics, tuple(notes), measured=samples is not None)
+    normalized = known.keys() - {port.tensor for port in graph.inputs}
+    trusted = trusted_tensors(graph, known) if normalized and samples is None else frozenset()
+    return Prepared(graph, statistics, tuple(notes), samples is not None, trusted)
 
 
 def procedural_statistics(graph: Graph, known: Statistics) -> dict[str, ChannelStatistics]:

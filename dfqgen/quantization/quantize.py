@@ -17,6 +17,7 @@ from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.prepare import Prepared
 from dfqgen.quantization.unify import insert_rescales, unified_types
 from dfqgen.quantization.weights import quantize_weights
+from dfqgen.quantization.widths import range_widths
 from dfqgen.statistics.channel import ChannelStatistics
 
 UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
@@ -38,8 +39,9 @@ class Typed:
 def assign_types(prepared: Prepared, options: QuantizeOptions) -> Typed:
     """Choose the type of every tensor that the program will have (and insert the rescales it needs)."""
     clips = fused_clips(prepared.graph)
-    graph, statistics = insert_rescales(prepared.graph, prepared.statistics, clips, options)
-    return Typed(graph, statistics, clips, unified_types(graph, statistics, clips, options))
+    widths = range_widths(prepared.graph, prepared.trusted, options)
+    graph, statistics = insert_rescales(prepared.graph, prepared.statistics, clips, widths, options)
+    return Typed(graph, statistics, clips, unified_types(graph, statistics, clips, widths, options))
 
 
 def quantize_graph(

@@ -19,7 +19,6 @@ from dfqgen.graph.ir import Graph, Node
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.movement import Pad
-from dfqgen.ops.softmax import Softmax
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
 from dfqgen.statistics.channel import ChannelStatistics
@@ -70,13 +69,15 @@ def insert_rescales(
     graph: Graph,
     statistics: Mapping[str, ChannelStatistics],
     clips: Mapping[str, Node],
+    widths: Mapping[str, float],
     options: QuantizeOptions,
 ) -> tuple[Graph, dict[str, ChannelStatistics]]:
     """The graph where every concatenation's inputs can have one type, and the statistics of its tensors.
 
-    `clips` are the fused activations by the tensor they take over (`quantize.fused_clips`).
+    `clips` are the fused activations by the tensor they take over (`quantize.fused_clips`), `widths` the n
+    of n-sigma by tensor (`range_widths`).
     """
-    walk = _Walk(graph, statistics, clips, options)
+    walk = _Walk(graph, statistics, clips, widths, options)
     for node in graph.nodes:
         walk.visit(node)
     return graph.with_nodes(walk.nodes), walk.statistics
@@ -86,10 +87,11 @@ def unified_types(
     graph: Graph,
     statistics: Mapping[str, ChannelStatistics],
     clips: Mapping[str, Node],
+    widths: Mapping[str, float],
     options: QuantizeOptions,
 ) -> dict[str, QType]:
     """The integer type of every tensor that exists in the program; `graph` is from `insert_rescales`."""
-    walk = _Walk(graph, statistics, clips, options, insert=False)
+    walk = _Walk(graph, statistics, clips, widths, options, insert=False)
     for node in graph.nodes:
         walk.visit(node)
     types: dict[str, QType] = {}
@@ -97,15 +99,6 @@ def unified_types(
         family = walk.families[walk.sets.find(tensor)]
         types[tensor] = family.fixed or activation_type(*family.range, power_of_two=options.power_of_two)
     return types
-
-
-def score_tensors(graph: Graph) -> frozenset[str]:
-    """Tensors that leave the network as they are, or through a softmax: what decides is their extremes."""
-    scores = set(graph.output_tensors)
-    for node in reversed(graph.nodes):
-        if node.output in scores and (node.op.keeps_type or isinstance(node.op, Softmax)):
-            scores.update(node.inputs)
-    return frozenset(scores)
 
 
 class _Walk:
@@ -116,20 +109,21 @@ class _Walk:
         graph: Graph,
         statistics: Mapping[str, ChannelStatistics],
         clips: Mapping[str, Node],
+        widths: Mapping[str, float],
         options: QuantizeOptions,
         *,
         insert: bool = True,
     ) -> None:
         self.graph, self.clips, self.options, self.insert = graph, clips, options, insert
+        self.widths = dict(widths)
         self.statistics = dict(statistics)
         self.nodes: list[Node] = []
         self.tensors: list[str] = []
         self.sets = Families()
         self.families: dict[str, _Family] = {}
         self._names = set(graph.consumers)
-        self._scores = score_tensors(graph)
         for port in graph.inputs:
-            self._found(port.tensor, _Family(sigma_range(statistics[port.tensor], options.n_sigma)))
+            self._found(port.tensor, _Family(sigma_range(statistics[port.tensor], widths[port.tensor])))
 
     def _found(self, tensor: str, family: _Family) -> None:
         self.tensors.append(tensor)
@@ -154,8 +148,8 @@ class _Walk:
         self._found(node.output, _Family(extent, fixed))
 
     def _range(self, tensor: str) -> Range:
-        n_sigma = self.options.n_sigma_scores if tensor in self._scores else self.options.n_sigma
-        return choose_range(self.statistics[tensor], self.options.range_method, n_sigma, IntType.INT8)
+        width = self.widths[tensor]
+        return choose_range(self.statistics[tensor], self.options.range_method, width, IntType.INT8)
 
     def _join(self, node: Node) -> None:
         """The output and all inputs of an operator that keeps the type are one family."""

@@ -1,3 +1,5 @@
+"""Samples without data, and what needs gradients: DSG and AdaRound. The only part that uses PyTorch."""
+
 from dfqgen.errors import UserError
 
 try:
@@ -9,16 +11,24 @@ except ImportError as error:
     ) from error
 
 from dfqgen.synthesis.adaround import AdaRound, Reconstruction, adaround
+from dfqgen.synthesis.diversity import Diversity, diversity, plot_diversity
 from dfqgen.synthesis.dsg import Synthesis, SynthesisOptions, synthesize
+from dfqgen.synthesis.samples import load_samples, save_contact_sheet, save_samples
 from dfqgen.synthesis.torch_graph import TorchGraph, torch_function
 
 __all__ = [
     "AdaRound",
+    "Diversity",
     "Reconstruction",
     "Synthesis",
     "SynthesisOptions",
     "TorchGraph",
     "adaround",
+    "diversity",
+    "load_samples",
+    "plot_diversity",
+    "save_contact_sheet",
+    "save_samples",
     "synthesize",
     "torch_function",
 ]

@@ -25,10 +25,12 @@ from dfqgen.synthesis.targets import (
     Slack,
     Target,
     as_tensors,
+    batch_statistics,
     enhancement_weights,
     feature_graph,
     gaussian_inputs,
     gaussian_slack,
+    sample_statistics,
     slack_loss,
     synthesis_targets,
 )
@@ -38,8 +40,6 @@ Progress = Callable[[int, int, float], None]
 
 # Float activations of one batch, with their gradients, stay under this many elements.
 BATCH_ELEMENTS = 160_000_000
-# Brightness and contrast of an image may differ from the input's stated ones by this many deviations.
-INPUT_SLACK = 0.5
 PLATEAU_STEPS = 30
 # Deviations beyond the slack of about one per cent; from here on Adam would only add noise to the samples.
 CONVERGED = 1e-3
@@ -169,18 +169,24 @@ class _Matcher:
         self.weights = weights
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Mean over samples of their layers' weighted losses and the input's own."""
+        """Mean over samples of their layers' weighted losses, and what the batch as a whole is off.
+
+        Slack lets every sample of a batch err to the same side. Where there is slack, the batch's own
+        statistics are matched too, without any: single samples scatter, their average is right.
+        """
         features = self.network(batch)
-        layers = torch.stack(
-            [slack_loss(features[t.tensor], t, self.slack[t.tensor]) for t in self.targets], dim=1
-        )
-        loss = (layers * self.weights).sum(dim=1)
+        layers = []
+        together = torch.zeros(())
+        for target in self.targets:
+            mean, std = sample_statistics(features[target.tensor])
+            layers.append(slack_loss(mean, std, target, self.slack[target.tensor]))
+            if self.slack[target.tensor] != Slack():
+                together = together + slack_loss(*batch_statistics(mean, std), target, Slack()).sum()
+        loss = (torch.stack(layers, dim=1) * self.weights).sum(dim=1).mean() + together
         for name, x in batch.items():
-            stated = self.inputs[name]
-            target = Target(name, stated.mean, stated.std)
-            allowed = INPUT_SLACK * target.unit
-            loss = loss + slack_loss(x, target, Slack(allowed, allowed))
-        return loss.mean()
+            target = Target(name, self.inputs[name].mean, self.inputs[name].std)
+            loss = loss + slack_loss(*batch_statistics(*sample_statistics(x)), target, Slack()).sum()
+        return loss
 
 
 def optimize(

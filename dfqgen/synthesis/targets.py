@@ -177,16 +177,22 @@ def gaussian_inputs(
     return noise
 
 
-def slack_loss(feature: Tensor, target: Target, slack: Slack) -> Tensor:
-    """Each sample's loss [N] on one layer: squared deviations beyond the slack, mean over channels.
+def slack_loss(mean: Tensor, std: Tensor, target: Target, slack: Slack) -> Tensor:
+    """One layer's loss [N] for statistics [N, C]: squared deviations beyond the slack, mean over channels.
 
     In units of the layer's deviation, so that no layer weighs more because its numbers are larger
     (the papers sum raw squares). With no slack this is the plain, ZeroQ-style loss.
     """
-    mean, std = sample_statistics(feature)
     off_mean = torch.relu((mean - constant(target.mean)).abs() - slack.mean)
     off_std = torch.relu((std - constant(target.std)).abs() - slack.std)
     return (off_mean.square() + off_std.square()).mean(dim=1) / target.unit**2
+
+
+def batch_statistics(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [1, C] of all samples together, from each one's [N, C]."""
+    together = mean.mean(dim=0, keepdim=True)
+    square = (std.square() + mean.square()).mean(dim=0, keepdim=True)
+    return together, torch.sqrt(torch.relu(square - together.square()) + TINY)
 
 
 def enhancement_weights(first: int, count: int, layers: int, *, enhance: bool) -> Tensor:

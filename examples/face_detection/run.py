@@ -13,14 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from dfqgen.graph.ir import Array
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.quantization.options import InputMeaning
 from dfqgen.verify.metrics import BoxAgreement, box_agreement, non_maximum_suppression
 from examples.shared import arguments, build, run_c, run_float
 
 MEANING = InputMeaning(mean=(127.0,), std=(128.0,), lo=0.0, hi=255.0)
-# A face is a rare event: features reach many of their deviations there, and the heads have no batch
-# normalization to tell theirs. Ranges of 4 sigma, right for classifiers, cut the faces off.
-QUANTIZE = QuantizeOptions(statistics="analytic", n_sigma=16.0, n_sigma_scores=16.0)
 WIDTH, HEIGHT = 320, 240
 # Feature maps (columns, rows) and the sides of their priors, in pixels.
 LEVELS = (
@@ -98,7 +95,7 @@ def draw(images: Array, outputs: dict[str, Array], reference: dict[str, Array], 
 def main() -> None:
     options = arguments(__doc__ or "", "face_slim_320.onnx", "faces_320x240.npz")
     images = np.load(options.data)["x"]
-    result = build(options.model, options.output, MEANING, QUANTIZE)
+    result = build(options.model, options.output, MEANING)
     outputs = run_c(result, images, MEANING)
     reference = dict(run_float(options.model, images, MEANING))
     total = agreement(outputs, reference)

@@ -13,7 +13,7 @@ from dfqgen.emit.names import MAX_COMMENT, RESERVED, comment_text, identifier, u
 HOSTILE = [
     "*/ int evil(void); /*",
     "conv\n#include <stdio.h>",
-    'a"b\'c',
+    "a\"b'c",
     "??/ ??' trigraph",
     "back\\",
     "**//",

@@ -41,9 +41,7 @@ def test_the_c_of_a_tiny_network_is_this_text(tmp_path: Path) -> None:
 
 def test_the_same_program_gives_the_same_bytes() -> None:
     target = load_target("cortex-m4")
-    first, second = (
-        emit(program, plan_program(program, target), target) for program in (tiny(), tiny())
-    )
+    first, second = (emit(program, plan_program(program, target), target) for program in (tiny(), tiny()))
     assert first == second
 
 
@@ -89,7 +87,7 @@ def test_two_networks_live_in_one_program(tmp_path: Path, optimize: str) -> None
     write(tiny("second", seed=5), tmp_path / "second")
     main = tmp_path / "main.c"
     main.write_text(
-        '#define FIRST_NO_MAIN\n#define SECOND_NO_MAIN\n'
+        "#define FIRST_NO_MAIN\n#define SECOND_NO_MAIN\n"
         '#include "first/first_selftest.c"\n#include "second/second_selftest.c"\n'
         "static first_t a;\nstatic second_t b;\n"
         "int main(void) { return first_selftest(&a) + second_selftest(&b) + first_selftest(&a); }\n"

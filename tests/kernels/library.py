@@ -34,12 +34,10 @@ class KernelLibrary:
 
     def __init__(self, registry: Registry, isa: Isa, flags: Sequence[str] = ()) -> None:
         own = sorted({kernel.header for kernel in registry.kernels if kernel.isa is isa})
-        headers = runtime_headers(own)
         root = resources.runtime_dir()
         self._ffi = cffi.FFI()
         seen: set[str] = set()
-        ordered = sorted(headers, key=lambda name: ("common" not in name, "include/" not in name, name))
-        for header in ordered:
+        for header in runtime_headers(own):
             for struct in _STRUCT.findall(_COMMENT.sub("", (root / header).read_text())):
                 if struct not in seen and "DFQ_" not in struct:
                     seen.add(struct)

@@ -24,9 +24,11 @@ from dfqgen.synthesis.targets import (
     Slack,
     Target,
     batch_norm_targets,
+    batch_statistics,
     enhancement_weights,
     feature_graph,
     gaussian_slack,
+    sample_statistics,
     slack_loss,
 )
 from tests.builders import chain, conv, relu
@@ -97,11 +99,20 @@ def test_slack_zeroes_small_deviations_and_only_these() -> None:
     mean, std = rows.mean(dim=1).numpy(), rows.std(dim=1, correction=0).numpy()
     target = Target("t", np.array([1.0, 1.0]), np.array([2.0, 2.0]))
     worst_mean, worst_std = np.abs(mean - 1).max(), np.abs(std - 2).max()
-    assert slack_loss(feature, target, Slack(worst_mean + 1e-5, worst_std + 1e-5)).sum() == 0
+    statistics = sample_statistics(feature)
+    assert slack_loss(*statistics, target, Slack(worst_mean + 1e-5, worst_std + 1e-5)).sum() == 0
     expected = ((mean - 1) ** 2 + (std - 2) ** 2).mean(axis=1) / 4
-    np.testing.assert_allclose(slack_loss(feature, target, Slack()).numpy(), expected, rtol=1e-4)
-    half = slack_loss(feature, target, Slack(worst_mean / 2, worst_std / 2))
+    np.testing.assert_allclose(slack_loss(*statistics, target, Slack()).numpy(), expected, rtol=1e-4)
+    half = slack_loss(*statistics, target, Slack(worst_mean / 2, worst_std / 2))
     assert 0 < half.sum() < expected.sum()
+
+
+def test_batch_statistics_are_those_of_all_positions_together() -> None:
+    feature = torch.randn(5, 4, 3, 2) * torch.rand(5, 1, 1, 2) + torch.randn(5, 1, 1, 2)
+    mean, std = batch_statistics(*sample_statistics(feature))
+    rows = feature.reshape(-1, 2)
+    torch.testing.assert_close(mean[0], rows.mean(dim=0))
+    torch.testing.assert_close(std[0], rows.std(dim=0, correction=0))
 
 
 def test_slack_is_the_quantile_over_channels_of_what_noise_reaches() -> None:

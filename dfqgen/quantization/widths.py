@@ -1,0 +1,69 @@
+"""How many deviations each tensor's range reaches: by what is known of it and by what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from dfqgen.graph.ir import Graph
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.log_softmax import LogSoftmax
+from dfqgen.ops.softmax import Softmax
+from dfqgen.quantization.options import QuantizeOptions
+
+# Measured on classifiers and on dense predictors (docs/accuracy.md).
+CLASSIFIER_SIGMA = 4.0
+SCORE_SIGMA = 8.0
+DENSE_SIGMA = 10.0
+UNTRUSTED_DENSE_SIGMA = 60.0
+
+# A network that answers for this many places looks for something rare in most of them.
+DENSE_POSITIONS = 128
+
+
+def range_widths(graph: Graph, trusted: frozenset[str], options: QuantizeOptions) -> Mapping[str, float]:
+    """n of n-sigma by tensor.
+
+    A classifier's features are common events, and resolution counts for more than tails. A dense predictor
+    (a detector) lives by rare events far out in the tails; where it has no batch normalization to tell its
+    deviation (`trusted` tensors have), the range must be wider still. Scores keep their extremes.
+    """
+    scores = score_tensors(graph)
+    dense = is_dense(graph)
+    widths: dict[str, float] = {}
+    for tensor in graph.shapes:
+        if options.n_sigma is not None:
+            width = options.n_sigma
+        elif not dense:
+            width = CLASSIFIER_SIGMA
+        else:
+            width = DENSE_SIGMA if tensor in trusted or not trusted else UNTRUSTED_DENSE_SIGMA
+        if tensor in scores:
+            wanted = SCORE_SIGMA if options.n_sigma_scores is None else options.n_sigma_scores
+            width = max(width, wanted) if options.n_sigma_scores is None else wanted
+        widths[tensor] = width
+    return widths
+
+
+def is_dense(graph: Graph) -> bool:
+    """Whether an output answers for many places at once: scores or boxes of anchors, a mask."""
+    return any(len(port.shape) > 2 and np.prod(port.shape[1:-1]) >= DENSE_POSITIONS for port in graph.outputs)
+
+
+def score_tensors(graph: Graph) -> frozenset[str]:
+    """Tensors that leave the network as they are, or through a softmax: what decides is their extremes."""
+    scores = set(graph.output_tensors)
+    for node in reversed(graph.nodes):
+        if node.output in scores and (node.op.keeps_type or isinstance(node.op, Softmax | LogSoftmax)):
+            scores.update(node.inputs)
+    return frozenset(scores)
+
+
+def trusted_tensors(graph: Graph, known: Iterable[str]) -> frozenset[str]:
+    """Tensors whose statistics are known, or follow from known ones without a convolution in between."""
+    trusted = set(known)
+    for node in graph.nodes:
+        if not isinstance(node.op, Conv2D) and all(name in trusted for name in node.inputs):
+            trusted.add(node.output)
+    return frozenset(trusted)
