@@ -114,8 +114,7 @@ class _Walk:
         *,
         insert: bool = True,
     ) -> None:
-        self.graph, self.clips, self.options, self.insert = graph, clips, options, insert
-        self.widths = dict(widths)
+        self.graph, self.clips, self.widths, self.options, self.insert = graph, clips, widths, options, insert
         self.statistics = dict(statistics)
         self.nodes: list[Node] = []
         self.tensors: list[str] = []
@@ -144,12 +143,13 @@ class _Walk:
             self._join(node)
             return
         fixed = node.op.output_type()
-        extent = fixed.real_range if fixed is not None else self._range(node.output)
-        self._found(node.output, _Family(extent, fixed))
+        self._found(node.output, _Family(fixed.real_range if fixed is not None else self._range(node), fixed))
 
-    def _range(self, tensor: str) -> Range:
-        width = self.widths[tensor]
-        return choose_range(self.statistics[tensor], self.options.range_method, width, IntType.INT8)
+    def _range(self, node: Node) -> Range:
+        if isinstance(node.op, Rescale):
+            return self.family(node.inputs[0]).range
+        statistics, width = self.statistics[node.output], self.widths[node.output]
+        return choose_range(statistics, self.options.range_method, width, IntType.INT8)
 
     def _join(self, node: Node) -> None:
         """The output and all inputs of an operator that keeps the type are one family."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-
-import numpy as np
+from math import prod
 
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.conv import Conv2D
@@ -12,33 +11,34 @@ from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.softmax import Softmax
 from dfqgen.quantization.options import QuantizeOptions
 
-# Measured on classifiers and on dense predictors (docs/accuracy.md).
-CLASSIFIER_SIGMA = 4.0
+# Measured on classifiers, segmentation and detectors (docs/accuracy.md).
+COMMON_SIGMA = 4.0
 SCORE_SIGMA = 8.0
-DENSE_SIGMA = 10.0
-UNTRUSTED_DENSE_SIGMA = 60.0
+DETECTOR_SIGMA = 10.0
+UNTRUSTED_DETECTOR_SIGMA = 60.0
 
-# A network that answers for this many places looks for something rare in most of them.
-DENSE_POSITIONS = 128
+# A detector answers for at least this many places, each standing for more pixels than this.
+DETECTOR_PLACES = 128
+MASK_PIXELS = 8
 
 
 def range_widths(graph: Graph, trusted: frozenset[str], options: QuantizeOptions) -> Mapping[str, float]:
     """n of n-sigma by tensor.
 
-    A classifier's features are common events, and resolution counts for more than tails. A dense predictor
-    (a detector) lives by rare events far out in the tails; where it has no batch normalization to tell its
-    deviation (`trusted` tensors have), the range must be wider still. Scores keep their extremes.
+    Features of classifiers and of segmentation are common events, and resolution counts for more than
+    tails. A detector lives by rare events far out in the tails; where it has no batch normalization to tell
+    its deviation (`trusted` tensors have), the range must be wider still. Scores keep their extremes.
     """
     scores = score_tensors(graph)
-    dense = is_dense(graph)
+    detector = is_detector(graph)
     widths: dict[str, float] = {}
     for tensor in graph.shapes:
         if options.n_sigma is not None:
             width = options.n_sigma
-        elif not dense:
-            width = CLASSIFIER_SIGMA
+        elif not detector:
+            width = COMMON_SIGMA
         else:
-            width = DENSE_SIGMA if tensor in trusted or not trusted else UNTRUSTED_DENSE_SIGMA
+            width = DETECTOR_SIGMA if tensor in trusted or not trusted else UNTRUSTED_DETECTOR_SIGMA
         if tensor in scores:
             wanted = SCORE_SIGMA if options.n_sigma_scores is None else options.n_sigma_scores
             width = max(width, wanted) if options.n_sigma_scores is None else wanted
@@ -46,9 +46,11 @@ def range_widths(graph: Graph, trusted: frozenset[str], options: QuantizeOptions
     return widths
 
 
-def is_dense(graph: Graph) -> bool:
-    """Whether an output answers for many places at once: scores or boxes of anchors, a mask."""
-    return any(len(port.shape) > 2 and np.prod(port.shape[1:-1]) >= DENSE_POSITIONS for port in graph.outputs)
+def is_detector(graph: Graph) -> bool:
+    """Whether an output answers for many places, anchors or cells, but not for every pixel as a mask does."""
+    pixels = max((prod(port.shape[1:-1]) for port in graph.inputs), default=0)
+    places = [prod(port.shape[1:-1]) for port in graph.outputs if len(port.shape) > 2]
+    return any(count >= DETECTOR_PLACES and count * MASK_PIXELS < pixels for count in places)
 
 
 def score_tensors(graph: Graph) -> frozenset[str]:
