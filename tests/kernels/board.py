@@ -11,8 +11,9 @@ import numpy as np
 
 from dfqgen import resources
 from dfqgen.emit.context import initializer, number_table
+from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.base import Kernel
-from dfqgen.targets import Target
+from dfqgen.targets import Isa, Target
 from dfqgen.verify.firmware import emulate, find_tool
 from dfqgen.verify.toolchain import WARNINGS, compile_c
 from tests.kernels.strategies import Case
@@ -90,6 +91,17 @@ class Run:
     kernel: Kernel[Any]
     case: Case
     overlap: int | None = None
+
+
+def runs_of(case: Case, isa: Isa) -> list[Run]:
+    """Each kernel that can do it, apart from its inputs and over each that it may overwrite."""
+    runs = []
+    for kernel in REGISTRY.candidates(case.op, case.inputs, case.output, [isa]):
+        runs.append(Run(kernel, case))
+        for index in range(len(case.inputs)):
+            if kernel.overlap_lead_bytes(case.op, case.inputs, case.output, index) is not None:
+                runs.append(Run(kernel, case, index))
+    return runs
 
 
 @dataclass(frozen=True)

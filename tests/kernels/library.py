@@ -17,9 +17,11 @@ import numpy as np
 from dfqgen import resources
 from dfqgen.emit.package import runtime_headers
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.base import Field, Kernel, LayerCode, Registry
 from dfqgen.targets import Isa
 from dfqgen.verify.toolchain import WARNINGS, compile_c
+from tests.kernels.strategies import Case
 
 GUARD = 64
 CANARY = 0x5A
@@ -119,6 +121,23 @@ class KernelLibrary:
                 setattr(struct, item.name, list(item.value))
             else:
                 setattr(struct, item.name, item.value)
+
+
+def check_exact(library: KernelLibrary, case: Case, isa: Isa) -> int:
+    """Every kernel that supports the case, apart from its inputs and over each that it may overwrite.
+
+    Gives how many kernels there are.
+    """
+    kernels = REGISTRY.candidates(case.op, case.inputs, case.output, [isa])
+    for kernel in kernels:
+        overlaps: list[int | None] = [None]
+        for index in range(len(case.inputs)):
+            if kernel.overlap_lead_bytes(case.op, case.inputs, case.output, index) is not None:
+                overlaps.append(index)
+        for overlap in overlaps:
+            found = library.run(kernel, case.op, case.inputs, case.output, case.values, overlap)
+            np.testing.assert_array_equal(found, case.expected, err_msg=f"{kernel.function}, {overlap=}")
+    return len(kernels)
 
 
 class _Buffer:

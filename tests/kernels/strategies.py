@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import assume
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
+from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.lookup import QLookup
@@ -149,6 +150,30 @@ def pointwise(draw: st.DrawFn) -> Case:
     image = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
     channels = st.one_of(st.integers(1, 40), st.sampled_from([16, 32, 64]))
     return conv_case(draw(rngs), image, (1, 1), (1, 1), (1, 1), NO_PADS, 1, draw(channels), draw(channels))
+
+
+def narrowed(case: Case, dtype: IntType) -> Case:
+    """A convolution with weights of this type, the upper bits of its own; outputs stay as large."""
+    op = case.op
+    assert isinstance(op, QConv2D)
+    lost, form = 8 - dtype.bits, op.requantize
+    spare = 31 - int(form.multiplier.max()).bit_length()  # a larger factor would need a pre-shift
+    return replace(
+        case,
+        op=replace(
+            op,
+            weight=(op.weight >> lost).astype(np.int8),
+            weight_type=dtype,
+            requantize=replace(form, multiplier=form.multiplier << min(lost, spare)),
+        ),
+    )
+
+
+@st.composite
+def low_bits(draw: st.DrawFn) -> Case:
+    """Convolutions of any kind with weights of fewer than eight bits."""
+    case = draw(st.one_of(convolutions(), depthwise(), pointwise()))
+    return narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
 
 
 @st.composite

@@ -18,7 +18,7 @@ from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.targets import Isa
 from tests.kernels import strategies
-from tests.kernels.library import KernelLibrary
+from tests.kernels.library import KernelLibrary, check_exact
 from tests.kernels.strategies import Case
 
 
@@ -60,6 +60,7 @@ FAMILIES = {
     "sum": strategies.sums(),
     "pool": strategies.pools(),
     "lookup": strategies.lookups(),
+    "low bits": strategies.low_bits(),
 }
 
 
@@ -68,14 +69,7 @@ def test_kernels_equal_the_operator_in_place_too(library: KernelLibrary, family:
     @settings(max_examples=200, deadline=None)
     @given(FAMILIES[family])
     def run(case: Case) -> None:
-        for kernel in REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.DSP]):
-            overlaps: list[int | None] = [None]
-            for index in range(len(case.inputs)):
-                if kernel.overlap_lead_bytes(case.op, case.inputs, case.output, index) is not None:
-                    overlaps.append(index)
-            for overlap in overlaps:
-                found = library.run(kernel, case.op, case.inputs, case.output, case.values, overlap)
-                np.testing.assert_array_equal(found, case.expected, err_msg=f"{kernel.function}, {overlap=}")
+        check_exact(library, case, Isa.DSP)
 
     run()
 

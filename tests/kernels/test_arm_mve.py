@@ -5,7 +5,6 @@ Here the C beside the instructions, on this machine; test_arm_mve_qemu.py runs t
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +13,7 @@ from dfqgen.kernels import REGISTRY, arm_mve_conv, arm_mve_gemm
 from dfqgen.ops.windows import NO_PADS
 from dfqgen.targets import Isa
 from tests.kernels import strategies
-from tests.kernels.library import KernelLibrary
+from tests.kernels.library import KernelLibrary, check_exact
 from tests.kernels.strategies import Case
 
 
@@ -51,6 +50,7 @@ FAMILIES = {
     "sum": strategies.sums(),
     "pool": strategies.pools(),
     "lookup": strategies.lookups(),
+    "low bits": strategies.low_bits(),
 }
 
 
@@ -59,14 +59,7 @@ def test_kernels_equal_the_operator_in_place_too(library: KernelLibrary, family:
     @settings(max_examples=150, deadline=None)
     @given(FAMILIES[family])
     def run(case: Case) -> None:
-        for kernel in REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.MVE]):
-            overlaps: list[int | None] = [None]
-            for index in range(len(case.inputs)):
-                if kernel.overlap_lead_bytes(case.op, case.inputs, case.output, index) is not None:
-                    overlaps.append(index)
-            for overlap in overlaps:
-                found = library.run(kernel, case.op, case.inputs, case.output, case.values, overlap)
-                np.testing.assert_array_equal(found, case.expected, err_msg=f"{kernel.function}, {overlap=}")
+        check_exact(library, case, Isa.MVE)
 
     run()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dfqgen.fixedpoint.qtype import Requantize
-from dfqgen.kernels import REGISTRY
+from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.lookup import QLookup
@@ -19,7 +19,7 @@ from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
 from dfqgen.ops.windows import NO_PADS, Pads, window_output
 from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies
-from tests.kernels.board import Run, run_on_board
+from tests.kernels.board import run_on_board, runs_of
 from tests.kernels.strategies import Case
 
 M55 = load_target("cortex-m55")
@@ -93,6 +93,12 @@ def depthwise(rng: np.random.Generator) -> list[Case]:
     return cases + [large_factor(case) for case in cases[2::4]]
 
 
+def low_bits(rng: np.random.Generator) -> list[Case]:
+    """Every width, in all kinds of convolutions."""
+    cases = [*convolutions(rng)[::2], *depthwise(rng)[::2]]
+    return [strategies.narrowed(case, PACKED_TYPES[i % 4]) for i, case in enumerate(cases)]
+
+
 def others(rng: np.random.Generator) -> list[Case]:
     cases = []
     for elements in (1, 3, 4, 15, 64, 101):
@@ -124,18 +130,12 @@ def others(rng: np.random.Generator) -> list[Case]:
 
 
 @pytest.mark.parametrize("optimize", ["speed", "size"])
-@pytest.mark.parametrize("family", [convolutions, depthwise, others])
+@pytest.mark.parametrize("family", [convolutions, depthwise, low_bits, others])
 def test_instructions_equal_the_operator_in_place_too(
     tmp_path: Path, optimize: str, family: Callable[[np.random.Generator], list[Case]]
 ) -> None:
     rng = np.random.default_rng(5)
-    runs = []
-    for case in family(rng):
-        for kernel in REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.MVE]):
-            runs.append(Run(kernel, case))
-            for index in range(len(case.inputs)):
-                if kernel.overlap_lead_bytes(case.op, case.inputs, case.output, index) is not None:
-                    runs.append(Run(kernel, case, index))
+    runs = [run for case in family(rng) for run in runs_of(case, Isa.MVE)]
     results = run_on_board(runs, M55, tmp_path, optimize)
     for run, result in zip(runs, results, strict=True):
         note = f"{run.kernel.function} {run.case.inputs[0].shape} -> {run.case.output.shape}, {run.overlap=}"

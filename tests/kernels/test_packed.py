@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,22 +10,11 @@ from hypothesis import strategies as st
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.packing import PACKED_TYPES, pack, packed_bytes
-from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
 from tests.kernels import strategies
 from tests.kernels.library import KernelLibrary
 from tests.kernels.strategies import Case
 from tests.kernels.test_portable import VARIANTS, _has_avx2, check
-
-
-def narrowed(case: Case, dtype: IntType) -> Case:
-    """The case with weights of this type: the upper bits of its own."""
-    op = case.op
-    assert isinstance(op, QConv2D)
-    shift = 8 - dtype.bits
-    weight = (op.weight >> shift).astype(np.int8)
-    return replace(case, op=replace(op, weight=weight, weight_type=dtype))
-
 
 SHAPES = st.one_of(strategies.convolutions(), strategies.depthwise(), strategies.pointwise())
 
@@ -44,7 +31,7 @@ def test_portable_kernels_equal_the_operator(library: KernelLibrary, dtype: IntT
     @settings(max_examples=100, deadline=None)
     @given(SHAPES)
     def run(case: Case) -> None:
-        check(library, narrowed(case, dtype))
+        check(library, strategies.narrowed(case, dtype))
 
     run()
 
@@ -59,7 +46,7 @@ def test_packing_wastes_nothing_but_the_last_group(dtype: IntType, size: int) ->
 
 @given(SHAPES, st.sampled_from([IntType.INT8, *PACKED_TYPES]))
 def test_each_width_has_kernels_of_its_own(case: Case, dtype: IntType) -> None:
-    narrow = narrowed(case, dtype)
+    narrow = strategies.narrowed(case, dtype)
     isas = [Isa.PORTABLE]
     names = {k.function for k in REGISTRY.candidates(narrow.op, narrow.inputs, narrow.output, isas)}
     assert names
