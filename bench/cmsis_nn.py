@@ -34,7 +34,7 @@ from dfqgen.verify.profile import count_segments
 
 FOLDERS = (
     "ActivationFunctions", "BasicMathFunctions", "ConvolutionFunctions", "FullyConnectedFunctions",
-    "NNSupportFunctions", "PoolingFunctions", "SoftmaxFunctions",
+    "NNSupportFunctions", "PoolingFunctions", "SoftmaxFunctions", "TransposeFunctions",
 )  # fmt: skip
 LEFT_OUT = ("_f16", "_f32", "_s4", "_activation_", "svdf", "lstm", "batch_matmul", "transpose_conv")
 OPTIMIZATION = "-O2"  # fewer instructions than its own default, -Ofast, with GCC 12
