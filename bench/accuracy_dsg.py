@@ -1,182 +1,226 @@
-"""What synthetic samples are worth: DSG and AdaRound beside nearest rounding, noise and real images.
+"""What synthetic samples are worth: DSG and AdaRound beside nearest rounding, other samples and real images.
 
-    python bench/accuracy_dsg.py --shared ../shared [--networks ic01,mobilenet] [--rows w8,w4]
+    python bench/accuracy.py --methods dsg --shared ../shared [--networks ic01,mobilenet]
+    python bench/accuracy_dsg.py --shared ../shared [--rows w8-dfq,w4-dsg] [--write docs/dsg.md]
 
-Top-1 of the integer program, which is what the generated C computes bit for bit. "real" takes every n-th
-image of the set for AdaRound; its second figure leaves these images out, as do all second figures, so that
-they compare. Times are seconds on the clock and of processor time.
+Top-1 of the generated C, compiled for this machine (every target's kernels give the same bits). "real" is
+every n-th image of the set; figures in brackets leave these out, in all rows, so that they compare. At 4
+and 3 bits the first and the last layer and depthwise layers keep 8. Times are of making samples and of
+compiling, on the clock and of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import torch
+from accuracy import SUBJECTS, replace_table
 
-from dfqgen.fixedpoint.program import Program
-from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.compilation import CompileOptions
+from dfqgen.evaluation import Evaluation, evaluate
 from dfqgen.frontend import load
-from dfqgen.graph.ir import Graph
+from dfqgen.graph.ir import Array, Graph
+from dfqgen.inputs import Samples
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.bias_from_samples import correct_bias_on_samples
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.prepare import prepare
-from dfqgen.quantization.quantize import quantize_graph
-from dfqgen.quantization.weights import low_bits
-from dfqgen.synthesis import AdaRound, SynthesisOptions, TorchGraph, adaround, synthesize
+from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.sample_sources import default_count, make_samples
+from dfqgen.synthesis import SynthesisOptions, load_samples, save_samples, synthesize
 
-BATCH = 20
-SOURCES = ("noise", "procedural", "plain", "dsg", "real")
+NETWORKS = ("mobilenet", "ic01")
+Source = Literal["noise", "procedural", "plain", "dsg", "real"]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """A network, what its input means, its data, and how much work it gets."""
+class Row:
+    """A way to quantize: `bits` of inner weights, and the samples that statistics or rounding come from."""
 
-    file: str
-    meaning: InputMeaning
-    data: str
-    samples: int
-    synthesis: SynthesisOptions
-    adaround: AdaRound
+    key: str
+    title: str
+    options: QuantizeOptions
+    bits: int = 8
+    statistics: Source | None = None
+    rounding: Source | None = None
 
 
-SUBJECTS = {
-    "ic01": Subject(
-        "ic01_resnet8.onnx",
-        InputMeaning(),
-        "cifar10.npz",
-        64,
-        SynthesisOptions(count=64, iterations=150),
-        AdaRound(iterations=2000),
+PER_TENSOR = QuantizeOptions(weights="per-tensor")
+NEAREST = QuantizeOptions(rounding="nearest", compensate="none")
+ADAROUND = QuantizeOptions(rounding="adaround")
+
+ROWS = (
+    Row("w8-dfq", "W8A8 per-tensor, DFQ", PER_TENSOR),
+    Row("w8-dsg", "W8A8 per-tensor, ranges and biases of DSG samples", PER_TENSOR, statistics="dsg"),
+    Row(
+        "w8-adaround",
+        "W8A8 per-tensor, DSG + AdaRound",
+        replace(PER_TENSOR, rounding="adaround"),
+        rounding="dsg",
     ),
-    "mobilenet": Subject(
-        "mobilenetv1_075_224.onnx",
-        InputMeaning((127.5,), (127.5,)),
-        "imagenet.npz",
-        32,
-        SynthesisOptions(count=32, iterations=50),
-        AdaRound(iterations=2000),
+    Row("w4-nearest", "W4A8 per-channel, nearest", NEAREST, 4),
+    Row("w4-closed", "W4A8 per-channel, closed forms (no samples)", QuantizeOptions(), 4),
+    Row("w4-noise", "W4A8 per-channel, noise + AdaRound", ADAROUND, 4, rounding="noise"),
+    Row(
+        "w4-procedural", "W4A8 per-channel, procedural images + AdaRound", ADAROUND, 4, rounding="procedural"
     ),
-}
+    Row(
+        "w4-plain", "W4A8 per-channel, samples without SDA and LSE + AdaRound", ADAROUND, 4, rounding="plain"
+    ),
+    Row("w4-dsg", "**W4A8 per-channel, DSG + AdaRound**", ADAROUND, 4, rounding="dsg"),
+    Row("w4-real", "W4A8 per-channel, real images + AdaRound", ADAROUND, 4, rounding="real"),
+    Row("w3-nearest", "W3A8 per-channel, nearest", NEAREST, 3),
+    Row("w3-dsg", "W3A8 per-channel, DSG + AdaRound", ADAROUND, 3, rounding="dsg"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds."""
+
+    clock: float
+    processor: float
+
+    @classmethod
+    def now(cls) -> Times:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, start: Times) -> str:
+        return f"{self.clock - start.clock:.0f} s ({self.processor - start.processor:.0f} s of processor)"
 
 
 class Experiment:
-    """One network with everything its rows share."""
+    """One network with what its rows share."""
 
-    def __init__(self, subject: Subject, shared: Path) -> None:
-        self.subject = subject
-        self.graph: Graph = load(shared / "models" / subject.file)
+    def __init__(self, name: str, shared: Path, keep: Path | None) -> None:
+        self.name, self.keep = name, keep
+        subject = SUBJECTS[name]
+        self.model = shared / "models" / subject.file
+        self.meaning = subject.meaning
+        self.graph: Graph = load(self.model)
         self.port = self.graph.inputs[0]
-        self.meanings = {self.port.name: subject.meaning}
-        archive = np.load(shared / "data" / subject.data)
-        self.images, self.labels = subject.meaning.normalize(archive["x"]), archive["y"]
-        step = len(self.labels) // subject.samples
-        self.calibration = np.arange(subject.samples) * step
-        self._samples: dict[str, Mapping[str, Array]] = {}
+        self.test = subject.samples(shared)
+        assert self.test.labels is not None
+        step = self.test.count // default_count(self.graph)
+        self.calibration = np.arange(default_count(self.graph)) * step
+        layers = [node for node in self.graph.nodes if isinstance(node.op, Conv2D)]
+        self.inner = [n.name for n in layers[1:-1] if isinstance(n.op, Conv2D) and not n.op.depthwise]
+        self.float_outputs: dict[str, Array] | None = None
+        self._samples: dict[Source, Samples] = {}
 
-    def top1(self, predict: Callable[[Array], Array]) -> tuple[float, float]:
-        """Per cent right of all images, and of those that "real" does not calibrate on."""
-        starts = range(0, len(self.labels), BATCH)
-        winners = np.concatenate([predict(self.images[i : i + BATCH]) for i in starts])
-        right = winners == self.labels
-        return 100 * float(right.mean()), 100 * float(np.delete(right, self.calibration).mean())
-
-    def float_top1(self) -> tuple[float, float]:
-        network = TorchGraph(self.graph)
-
-        def predict(x: Array) -> Array:
-            with torch.no_grad():
-                scores = next(iter(network({self.port.tensor: torch.tensor(x)}).values()))
-            return scores.reshape(len(x), -1).argmax(dim=1).numpy()
-
-        return self.top1(predict)
-
-    def program_top1(self, program: Program) -> tuple[float, float]:
-        qtype = program.tensors[self.port.tensor].qtype
-
-        def predict(x: Array) -> Array:
-            scores = next(iter(program.run({self.port.tensor: qtype.quantize(x)}).values()))
-            return scores.reshape(len(x), -1).argmax(axis=1)
-
-        return self.top1(predict)
-
-    def samples(self, source: str) -> Mapping[str, Array]:
-        """Samples of one kind; made once."""
+    def samples(self, source: Source) -> Samples:
+        """Raw samples of one kind; made once, and kept in files where there is a folder for them."""
         if source not in self._samples:
-            options = self.subject.synthesis
+            started = Times.now()
+            meanings = {self.port.name: self.meaning}
+            file = None if self.keep is None else self.keep / f"{self.name}-{source}.npz"
             if source == "real":
-                made: Mapping[str, Array] = {self.port.tensor: self.images[self.calibration]}
+                raw = self.test.raw[self.port.tensor][self.calibration]
+                return self._samples.setdefault(source, Samples({self.port.tensor: raw}))
+            if file is not None and file.exists():
+                made = load_samples(file, self.graph, meanings)
+            elif source in ("noise", "procedural"):
+                made = dict(make_samples(self.graph, meanings, source).samples)
             else:
-                if source == "noise":
-                    options = replace(options, start="noise", iterations=0)
-                elif source == "procedural":
-                    options = replace(options, iterations=0)
-                elif source == "plain":
-                    options = options.plain()
-                made = synthesize(self.graph, self.meanings, options).samples
-            self._samples[source] = made
+                options = SynthesisOptions.for_graph(self.graph)
+                options = options.plain() if source == "plain" else options
+                made = dict(synthesize(self.graph, meanings, options).samples)
+            if file is not None:
+                save_samples(file, self.graph, meanings, made)
+            self._samples[source] = Samples(
+                {self.port.tensor: made[self.port.tensor] * self.meaning.std + self.meaning.mean}
+            )
+            print(f"{self.name} {source} samples: {Times.now().since(started)}", file=sys.stderr, flush=True)
         return self._samples[source]
 
+    def measure(self, row: Row) -> str:
+        """Top-1, and in brackets without the calibration images."""
+        options = CompileOptions(
+            target="cortex-m4",
+            meaning=self.meaning,
+            quantize=replace(
+                row.options, bits_map={} if row.bits == 8 else dict.fromkeys(self.inner, row.bits)
+            ),
+            calibration_data=None if row.statistics is None else self.samples(row.statistics),
+            rounding_data=None if row.rounding is None else self.samples(row.rounding),
+        )
+        started, compiled = Times.now(), []
 
-def rows(
-    experiment: Experiment, wanted: tuple[str, ...], sources: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[float, float]]]:
-    """(what, top-1) row by row."""
-    yield "float", experiment.float_top1()
-    graph, meanings = experiment.graph, experiment.meanings
-    if "w8" in wanted:
-        options = QuantizeOptions(weights="per-tensor")
-        data_free = prepare(graph, meanings, options)
-        yield "W8A8 per-tensor, DFQ", experiment.program_top1(quantize_graph(data_free, options))
-        samples = experiment.samples("dsg")
-        corrected, weights = correct_bias_on_samples(data_free, options, samples)
-        program = quantize_graph(corrected, options, weights=weights)
-        yield "W8A8 per-tensor, biases from DSG samples", experiment.program_top1(program)
-        learned = adaround(data_free, options, samples, experiment.subject.adaround)
-        program = quantize_graph(learned.prepared, options, weights=learned.weights)
-        yield "W8A8 per-tensor, DSG + AdaRound", experiment.program_top1(program)
-    if "w4" not in wanted:
-        return
-    options = QuantizeOptions()
-    data_free = prepare(graph, meanings, options)
-    everything = {n.output: IntType.INT4 for n in data_free.graph.nodes if isinstance(n.op, Conv2D)}
-    for name, bits in (("inner layers", low_bits(data_free.graph, IntType.INT4)), ("all", everything)):
-        program = quantize_graph(data_free, options, bits=bits)
-        yield f"W4A8 per-channel ({name}), nearest", experiment.program_top1(program)
-        for source in sources:
-            samples = experiment.samples(source)
-            learned = adaround(data_free, options, samples, experiment.subject.adaround, bits=bits)
-            program = quantize_graph(learned.prepared, options, weights=learned.weights)
-            yield f"W4A8 per-channel ({name}), {source} + AdaRound", experiment.program_top1(program)
-        if experiment.subject.file.startswith("mobilenet"):
-            return  # depthwise layers at 4 bits are not wanted
+        def progress(stage: str) -> None:
+            if stage.startswith("compiling the C"):
+                compiled.append(Times.now())
+
+        result = evaluate(self.model, self.test, options, float_outputs=self.float_outputs, progress=progress)
+        self.float_outputs = result.float_outputs
+        figures = self.top1(result, result.outputs)
+        note = result.compiled.prepared.notes[-1]
+        print(
+            f"{self.name} {row.key}: {figures}; {compiled[0].since(started)}; {note.step}: {note.effect}",
+            file=sys.stderr,
+            flush=True,
+        )
+        return figures
+
+    def top1(self, result: Evaluation, outputs: dict[str, Array]) -> str:
+        scores = next(iter(outputs.values()))
+        assert result.samples.labels is not None
+        right = scores.reshape(len(scores), -1).argmax(axis=1) == result.samples.labels
+        others = np.delete(right, self.calibration)
+        return f"{100 * right.mean():.1f} ({100 * others.mean():.1f})"
+
+    def rows(self, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+        for row in rows:
+            yield row.title, self.measure(row)
+
+
+def table(networks: Sequence[str], rows: Sequence[Row], cells: dict[tuple[str, str], str]) -> str:
+    """Markdown, rows by network."""
+    lines = ["| | " + " | ".join(networks) + " |", "|---|" + "---|" * len(networks)]
+    for title in ("float (onnxruntime)", *(row.title for row in rows)):
+        lines.append(f"| {title} | " + " | ".join(cells.get((name, title), "") for name in networks) + " |")
+    return "\n".join(lines)
+
+
+def run(
+    shared: Path,
+    networks: Sequence[str] = NETWORKS,
+    keys: Sequence[str] | None = None,
+    keep: Path | None = None,
+) -> str:
+    """Measure and give the table; each figure goes to standard error as soon as it is there."""
+    rows = [row for row in ROWS if keys is None or row.key in keys]
+    cells = {}
+    for name in networks:
+        experiment = Experiment(name, shared, keep)
+        for title, figures in experiment.rows(rows):
+            cells[name, title] = figures
+        scores = experiment.float_outputs
+        assert scores is not None
+        result = next(iter(scores.values()))
+        right = result.reshape(len(result), -1).argmax(axis=1) == experiment.test.labels
+        others = np.delete(right, experiment.calibration)
+        cells[name, "float (onnxruntime)"] = f"{100 * right.mean():.1f} ({100 * others.mean():.1f})"
+    return table(networks, rows, cells)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--networks", default="ic01,mobilenet")
-    parser.add_argument("--rows", default="w8,w4")
-    parser.add_argument("--sources", default=",".join(SOURCES))
+    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--rows", default=",".join(row.key for row in ROWS))
+    parser.add_argument("--keep", type=Path, help="a folder for the samples; read again where they are there")
+    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file")
     arguments = parser.parse_args()
-    for name in arguments.networks.split(","):
-        experiment = Experiment(SUBJECTS[name], arguments.shared)
-        print(f"\n| {name} | top-1 | without the calibration images | seconds | processor seconds |")
-        print("|---|---|---|---|---|", flush=True)
-        clock, processor = time.perf_counter(), time.process_time()
-        for what, (all_images, others) in rows(
-            experiment, tuple(arguments.rows.split(",")), tuple(arguments.sources.split(","))
-        ):
-            seconds = time.perf_counter() - clock, time.process_time() - processor
-            row = (f"{all_images:.1f}", f"{others:.1f}", f"{seconds[0]:.0f}", f"{seconds[1]:.0f}")
-            print(f"| {what} | {' | '.join(row)} |", flush=True)
-            clock, processor = time.perf_counter(), time.process_time()
+    text = run(
+        Path(arguments.shared), arguments.networks.split(","), arguments.rows.split(","), arguments.keep
+    )
+    print(text)
+    if arguments.write:
+        replace_table(arguments.write, text)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
-from dfqgen import __version__, cli_output, pipeline, profiling
+from dfqgen import __version__, cli_output, pipeline, profiling, synthesizing
 from dfqgen import cli_options as opt
 from dfqgen.compilation import Progress
 from dfqgen.errors import DfqgenError
@@ -66,6 +68,23 @@ def _progress() -> Iterator[Progress]:
         return
     with console.status("starting") as status:
         yield lambda stage: status.update(cli_output.status_text(stage))
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[synthesizing.Progress]:
+    """A bar on a terminal's standard error; nothing elsewhere."""
+    console = _stderr()
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, stage: bar.update(
+            task, completed=done, total=total, description=cli_output.printable(stage)
+        )
 
 
 def _finish(facts: dict[str, Any], as_json: bool, show: Any) -> None:
@@ -261,6 +280,67 @@ def evaluate(
             model, data, arguments.options(), limit=limit, decoder=decode, progress=progress
         )
     _finish(facts, as_json, cli_output.print_evaluation)
+
+
+@app.command()
+@opt.expand_options
+def synthesize(
+    model: opt.Model,
+    arguments: opt.InputArguments,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .npz file to write.")],
+    samples: opt.SampleCount = None,
+    seed: opt.Seed = 0,
+    iterations: Annotated[
+        int | None,
+        typer.Option("--iterations", min=0, help="Steps of Adam.", show_default="150, of large networks 50"),
+    ] = None,
+    slack: Annotated[bool, typer.Option("--slack/--no-slack", help="Slack distribution alignment.")] = True,
+    enhance: Annotated[
+        bool, typer.Option("--enhance/--no-enhance", help="Layerwise sample enhancement.")
+    ] = True,
+    start: Annotated[
+        Literal["procedural", "noise"], typer.Option("--start", help="What the samples begin as.")
+    ] = "procedural",
+    contact_sheet: Annotated[
+        Path | None, typer.Option("--contact-sheet", help="All samples as one PNG.", show_default=False)
+    ] = None,
+    diversity: Annotated[
+        Path | None,
+        typer.Option(
+            "--diversity",
+            help="Plot the statistics of these samples and of others made without slack and enhancement "
+            "(which takes as long again).",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Make samples whose features have the statistics that training left in MODEL (DSG). Needs PyTorch.
+
+    Use them with --calibration-data or --rounding-data. Without slack and enhancement: ZeroQ's loss.
+
+    Examples:
+
+      dfqgen synthesize model.onnx -o samples.npz --input-mean 127.5 --input-std 127.5
+
+      dfqgen synthesize model.onnx -o samples.npz --input-std 255 --contact-sheet sheet.png --seed 1
+    """
+    with _reporting(as_json), _progress_bar() as progress:
+        options = synthesizing.SynthesizeOptions(
+            compile=arguments.options(),
+            count=samples,
+            iterations=iterations,
+            slack=slack,
+            enhance=enhance,
+            start=start,
+            seed=seed,
+            contact_sheet=contact_sheet,
+            diversity=diversity,
+            force=force,
+        )
+        facts = synthesizing.synthesize(model, output, options, progress)
+    _finish(facts, as_json, cli_output.print_synthesis)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -15,6 +15,7 @@ from dfqgen.compilation import CompileOptions
 from dfqgen.inputs import state_meaning
 from dfqgen.plan.budget import parse_size
 from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.sample_sources import SAMPLE_SOURCES, SampleSource
 
 
 def numbers(text: str | None, option: str, count: int | None = None) -> tuple[float, ...] | None:
@@ -69,6 +70,14 @@ def flash_budget(text: str | None) -> tuple[int | None, float | None]:
         return parse_size(text), None
     (percent,) = numbers(text[:-1], "--flash-budget", 1) or (0.0,)
     return None, percent / 100.0
+
+
+def rounding_data(text: str | None) -> SampleSource | Path | None:
+    """One of the kinds of samples that can be made, else a file's path."""
+    for source in SAMPLE_SOURCES:
+        if text == source:
+            return source
+    return None if text is None else Path(text)
 
 
 _INPUT = "The network's input"
@@ -146,8 +155,11 @@ def _dfq(*names: str, text: str, **settings: Any) -> Any:
 
 
 Statistics = Annotated[
-    Literal["auto", "analytic"],
-    _dfq("--statistics", text="Where no batch normalization tells: procedural samples, or closed forms."),
+    Literal["auto", "analytic", "synthetic"],
+    _dfq(
+        "--statistics",
+        text="Batch normalization's, else of procedural samples or closed forms; or all of synthetic ones.",
+    ),
 ]
 CalibrationData = Annotated[
     Path | None,
@@ -176,9 +188,18 @@ AbsorbBias = Annotated[
 CorrectBias = Annotated[
     bool, _dfq("--correct-bias/--no-correct-bias", text="Undo the mean error of rounded weights.")
 ]
+EmpiricalBias = Annotated[
+    bool,
+    _dfq(
+        "--empirical-bias/--no-empirical-bias", text="Correct biases on samples instead, see --rounding-data."
+    ),
+]
 RangeMethod = Annotated[
-    Literal["sigma", "mse"],
-    _dfq("--ranges", text="Activation ranges: mean and n sigma, or least squared error."),
+    Literal["sigma", "mse", "min-max", "percentile"],
+    _dfq(
+        "--ranges",
+        text="Activation ranges: mean and n sigma, least squared error; of samples, extremes or 99.99 %.",
+    ),
 ]
 NSigma = Annotated[
     float | None,
@@ -191,13 +212,37 @@ NSigma = Annotated[
     ),
 ]
 Rounding = Annotated[
-    Literal["auto", "nearest", "squant", "feedback"],
+    Literal["auto", "nearest", "squant", "feedback", "adaround"],
     _dfq(
         "--rounding",
-        text="Weights to nearest, so that errors cancel in sums, or each making up for the ones before it.",
+        text="Weights to nearest, so that errors cancel in sums, each making up for the ones before it, or "
+        "learned (AdaRound; needs PyTorch).",
         show_default="nearest at 8 bits, feedback below",
     ),
 ]
+RoundingData = Annotated[
+    str | None,
+    _dfq(
+        "--rounding-data",
+        text="What AdaRound and --empirical-bias run on.",
+        metavar="synthetic|procedural|noise|FILE.npz",
+        show_default="the calibration data, else synthetic",
+    ),
+]
+AdaRoundIterations = Annotated[
+    int, _dfq("--adaround-iterations", text="Steps of AdaRound for each layer.", min=1, max=1_000_000)
+]
+SampleCount = Annotated[
+    int | None,
+    _dfq(
+        "--samples",
+        text="How many samples to make.",
+        min=1,
+        max=65536,
+        show_default="64, of large networks 32",
+    ),
+]
+Seed = Annotated[int, _dfq("--seed", text="Of samples and AdaRound.", min=0, max=2**31)]
 _MIXED = "Weights of few bits"
 
 
@@ -265,18 +310,37 @@ Data = Annotated[
 PerLayer = Annotated[bool, typer.Option("--per-layer", help="Compare every layer with the float network.")]
 
 
-@dataclass(frozen=True, slots=True)
-class CompileArguments:
-    """What every command that compiles a model takes; one field an option."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputArguments:
+    """What every command that reads a model takes; one field an option."""
 
-    target: Target = "host"
-    name: Name = None
-    optimize: Optimize = "speed"
     input_shape: InputShape = None
     io_layout: IoLayout = "nhwc"
     input_mean: InputMean = None
     input_std: InputStd = None
     input_range: InputRange = None
+
+    def options(self) -> CompileOptions:
+        """The same for the API. Raises UserError and usage errors."""
+        bounds = numbers(self.input_range, "--input-range", 2)
+        return CompileOptions(
+            input_shapes=shapes(self.input_shape),
+            io_layout=self.io_layout,
+            meaning=state_meaning(
+                numbers(self.input_mean, "--input-mean"),
+                numbers(self.input_std, "--input-std"),
+                None if bounds is None else (bounds[0], bounds[1]),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileArguments(InputArguments):
+    """What every command that compiles a model takes; one field an option."""
+
+    target: Target = "host"
+    name: Name = None
+    optimize: Optimize = "speed"
     weights: Weights = "per-channel"
     scales: Scales = None
     statistics: Statistics = "auto"
@@ -289,6 +353,11 @@ class CompileArguments:
     range_method: RangeMethod = "sigma"
     n_sigma: NSigma = None
     rounding: Rounding = "auto"
+    rounding_data: RoundingData = None
+    empirical_bias: EmpiricalBias = False
+    adaround_iterations: AdaRoundIterations = 2000
+    sample_count: SampleCount = None
+    seed: Seed = 0
     bits: Bits = None
     bits_map: BitsMap = None
     flash_budget: FlashBudget = None
@@ -299,7 +368,6 @@ class CompileArguments:
 
     def options(self) -> CompileOptions:
         """The same for the API. Raises UserError and usage errors."""
-        bounds = numbers(self.input_range, "--input-range", 2)
         budget_bytes, budget_ratio = flash_budget(self.flash_budget)
         quantize = QuantizeOptions(
             **{field.name: getattr(self, field.name) for field in fields(self) if field.name in _QUANTIZE},
@@ -307,20 +375,15 @@ class CompileArguments:
             flash_budget_bytes=budget_bytes,
             flash_budget_ratio=budget_ratio,
         )
-        return CompileOptions(
+        return replace(
+            InputArguments.options(self),
             target=self.target,
             name=self.name,
             optimize=self.optimize,
-            input_shapes=shapes(self.input_shape),
-            io_layout=self.io_layout,
-            meaning=state_meaning(
-                numbers(self.input_mean, "--input-mean"),
-                numbers(self.input_std, "--input-std"),
-                None if bounds is None else (bounds[0], bounds[1]),
-            ),
             quantize=quantize,
             scales=self.scales,
             calibration_data=self.calibration_data,
+            rounding_data=rounding_data(self.rounding_data),
         )
 
 
@@ -329,16 +392,22 @@ _QUANTIZE = {field.name for field in fields(QuantizeOptions)} - {"scales", "bits
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with a parameter of type CompileArguments gets one option for each of its fields instead."""
+    """A command with a parameter of type InputArguments, or a kind of it, gets one option for each of its
+    fields instead.
+    """
     hints = get_type_hints(command, include_extras=True)
     own = signature(command).parameters
-    group_name = next(name for name, hint in hints.items() if hint is CompileArguments)
-    group_hints = get_type_hints(CompileArguments, include_extras=True)
-    group_fields = {field.name: field.default for field in fields(CompileArguments)}
+    group_name, kind = next(
+        (name, hint)
+        for name, hint in hints.items()
+        if isinstance(hint, type) and issubclass(hint, InputArguments)
+    )
+    group_hints = get_type_hints(kind, include_extras=True)
+    group_fields = {field.name: field.default for field in fields(kind)}
 
     @functools.wraps(command)
     def expanded(**values: Any) -> None:
-        group = CompileArguments(**{name: values.pop(name) for name in group_fields})
+        group = kind(**{name: values.pop(name) for name in group_fields})
         command(**values, **{group_name: group})
 
     parameters = [own[name].replace(annotation=hints[name]) for name in own if name != group_name]

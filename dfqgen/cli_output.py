@@ -233,6 +233,20 @@ def print_estimate(estimate: Facts, console: Console) -> None:
     console.print(table)
 
 
+def print_synthesis(facts: Facts, console: Console) -> None:
+    """How diverse the samples are, and where they lie."""
+    loss = "" if facts["loss"] is None else f", loss {facts['loss'][0]:.3g} -> {facts['loss'][1]:.3g}"
+    console.print(Text(printable(f"{facts['samples']} samples from {facts['source']}{loss}")), soft_wrap=True)
+    columns = ("", "spread from sample to sample", "off on average")
+    table = _table(
+        *columns, right=columns[1:], title="\nMeans of features, in units of the layer's trained deviation"
+    )
+    for name, measured in facts["diversity"].items():
+        _row(table, name, f"{measured['spread']:.3f}", f"{measured['off']:.3f}")
+    console.print(table)
+    console.print(Text(printable("\n" + "\n".join(facts["files"]))), soft_wrap=True)
+
+
 def print_targets(facts: Facts, console: Console) -> None:
     """The machines dfqgen knows."""
     columns = ("target", "flash", "RAM", "scales", "emulator", "description")

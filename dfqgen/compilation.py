@@ -14,10 +14,12 @@ from dfqgen.frontend import load
 from dfqgen.frontend.read import read_model
 from dfqgen.graph.ir import Graph, Shape
 from dfqgen.inputs import UNSTATED, Samples, load_samples, meanings_for
+from dfqgen.quantization.learned import learned_program
 from dfqgen.quantization.mixed_program import mixed_program
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.quantization.prepare import Prepared, prepare
 from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.sample_sources import MadeSamples, SampleSource, make_samples
 from dfqgen.targets import Target, load_target
 
 ScaleMode = Literal["multiplier", "power-of-two"]
@@ -35,7 +37,8 @@ class CompileOptions:
 
     `input_shapes` go by input name; "" names the only one. `name` prefixes everything in the C; None takes
     the model file's. `meaning` None means that the user did not say; `scales` None takes the target's way.
-    `calibration_data`, an .npz file or samples, replaces the data-free statistics.
+    `calibration_data`, an .npz file or samples, replaces the data-free statistics. `rounding_data` is what
+    AdaRound and empirical bias correction run on: None is the calibration data, else synthetic samples.
     """
 
     target: str = "host"
@@ -47,6 +50,7 @@ class CompileOptions:
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     scales: ScaleMode | None = None
     calibration_data: Path | Samples | None = None
+    rounding_data: SampleSource | Path | Samples | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,20 +101,62 @@ def compile_model(model: Path, options: CompileOptions, progress: Progress = sil
     graph = load_graph(model, options, progress)
     meanings = meanings_for(graph, options.meaning)
     quantize = replace(options.quantize, scales=options.scales or cast(ScaleMode, target.scales))
-    samples = None
+    wanted = _Wanted(graph, meanings, quantize, progress)
+    given = None
     if options.calibration_data is not None:
         progress("measuring statistics on the calibration data")
-        given = options.calibration_data
-        raw = (given if isinstance(given, Samples) else load_samples(given, graph)).raw
-        samples = {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
+        given = wanted.given(options.calibration_data)
+    elif quantize.statistics == "synthetic":
+        given = wanted.made("synthetic")
     progress("data-free quantization")
-    prepared = prepare(graph, meanings, quantize, samples)
-    if quantize.mixes:
+    prepared = (
+        prepare(graph, meanings, quantize)
+        if given is None
+        else prepare(graph, meanings, quantize, given.samples, source=given.description)
+    )
+    if quantize.learns:
+        driving = options.rounding_data
+        if driving is None:
+            driving = "synthetic" if options.calibration_data is None else options.calibration_data
+        used = wanted.made(driving) if isinstance(driving, str) else wanted.given(driving)
+        prepared, program = learned_program(prepared, quantize, used.samples, used.description, progress)
+    elif quantize.mixes:
         prepared, program = mixed_program(prepared, quantize, progress)
     else:
         program = quantize_graph(prepared, quantize)
     warnings = () if options.meaning is not None else (UNSTATED_WARNING,)
     return Compiled(graph, meanings, quantize, prepared, program, target, warnings)
+
+
+@dataclass(slots=True, eq=False)
+class _Wanted:
+    """Samples for a graph, normalised; what has to be made is made once."""
+
+    graph: Graph
+    meanings: Mapping[str, InputMeaning]
+    quantize: QuantizeOptions
+    progress: Progress
+    _made: dict[str, MadeSamples] = field(default_factory=dict)
+
+    def given(self, data: Path | Samples) -> MadeSamples:
+        """The user's samples."""
+        raw = (data if isinstance(data, Samples) else load_samples(data, self.graph)).raw
+        return MadeSamples(
+            {port.tensor: self.meanings[port.name].normalize(raw[port.tensor]) for port in self.graph.inputs},
+            "samples" if isinstance(data, Samples) else f"samples of {data.name}",
+        )
+
+    def made(self, source: SampleSource) -> MadeSamples:
+        if source not in self._made:
+            self._made[source] = make_samples(
+                self.graph,
+                self.meanings,
+                source,
+                count=self.quantize.sample_count,
+                seed=self.quantize.seed,
+                progress=self.progress,
+            )
+        return self._made[source]
 
 
 UNSTATED_WARNING = (
@@ -134,20 +180,23 @@ def provenance(model: Path, options: CompileOptions, compiled: Compiled) -> dict
         "io_layout": options.io_layout,
         "input": None if meaning is None else _fields(meaning),
         "quantize": _fields(quantize),
-        "calibration_data": _calibration_record(options.calibration_data),
+        "calibration_data": _samples_record(options.calibration_data),
+        "rounding_data": _samples_record(options.rounding_data),
     }
 
 
-def _calibration_record(data: Path | Samples | None) -> dict[str, Any] | None:
+def _samples_record(data: SampleSource | Path | Samples | None) -> dict[str, Any] | None:
+    if isinstance(data, str):
+        return {"made": data}
     if isinstance(data, Path):
         return {"file": data.name, "sha256": file_hash(data)}
     return None if data is None else {"samples": data.count}
 
 
 def options_from_provenance(record: Mapping[str, Any], target: str) -> CompileOptions:
-    """The options that `provenance` recorded."""
+    """The options that `provenance` recorded, without what needs samples, which may not be at hand."""
     meaning = record["input"]
-    quantize = QuantizeOptions(**record["quantize"])
+    quantize = QuantizeOptions(**record["quantize"]).without_samples()
     return CompileOptions(
         target=target,
         name=record["name"],

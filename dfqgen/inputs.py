@@ -131,13 +131,17 @@ def _inverse(permutation: tuple[int, ...] | None) -> tuple[int, ...] | None:
     return None if permutation is None else tuple(int(axis) for axis in np.argsort(permutation))
 
 
-def random_samples(graph: Graph, meanings: Mapping[str, InputMeaning], count: int, seed: int = 0) -> Samples:
-    """Raw inputs of the stated meaning: by turns white noise and, for images, smooth random fields."""
+def random_samples(
+    graph: Graph, meanings: Mapping[str, InputMeaning], count: int, seed: int = 0, *, smooth: bool = True
+) -> Samples:
+    """Raw inputs of the stated meaning: white noise, by turns with `smooth` random fields for images."""
     generator = np.random.default_rng(seed)
     raw = {}
     for port in graph.inputs:
         meaning = meanings[port.name]
-        unit = np.stack([_random_field(port.shape[1:], generator, smooth=bool(i % 2)) for i in range(count)])
+        unit = np.stack(
+            [_random_field(port.shape[1:], generator, smooth=smooth and bool(i % 2)) for i in range(count)]
+        )
         centre, spread = (meaning.lo + meaning.hi) / 2, (meaning.hi - meaning.lo) / 4
         raw[port.tensor] = np.clip(centre + spread * unit, meaning.lo, meaning.hi).astype(np.float32)
     return Samples(raw)

@@ -268,6 +268,8 @@ def inspect(
     facts = {"text": format_graph(graph), **graph_facts(graph), "estimate": None, "warnings": []}
     if load_target(options.target).emulator is None:
         return facts
+    # Instructions do not depend on what the weights are.
+    options = replace(options, quantize=options.quantize.without_samples())
     try:
         compiled = compile_model(Path(model), options, progress)
         estimate = _estimate(compiled, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,11 +22,14 @@ class QuantizeOptions:
     clip per channel, "replace" turns ReLU6 into ReLU first (the paper's choice, changes the function).
     `statistics`: "auto" takes batch normalization's where there is one and measures the rest on procedural
     samples, whose extremes also widen the ranges; "analytic" propagates in closed form instead and widens
-    nothing. Samples given to `prepare` override both.
+    nothing; "synthetic" measures everything on samples synthesized from the network (docs/dsg.md), and
+    `compile_model` makes them. Samples given to `prepare` override all.
     `n_sigma` is the half-width of activation ranges, `n_sigma_scores` that of the network's last layers,
     whose rare extremes are the answer; None decides by the network and the tensor (`widths.py`).
     `rounding`: "auto" is to nearest at 8 bits and "feedback" below, where every error is carried by the
-    weights not yet rounded; "squant" makes errors cancel in sums.
+    weights not yet rounded; "squant" makes errors cancel in sums; "adaround" learns it from samples (needs
+    torch). `empirical_bias` corrects biases on samples in place of the statistics' means; AdaRound does so
+    anyway. `sample_count` and `seed` are of the samples made for that; None is by the network's size.
 
     Weights of few bits, at most one of: `bits`, "4" for all layers or "4/8" for pairs; `flash_budget_bytes`
     or `flash_budget_ratio` (of the size at 8 bits), the least error within it; `target_sqnr_db`, the least
@@ -37,7 +40,7 @@ class QuantizeOptions:
 
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
     scales: Literal["multiplier", "power-of-two"] = "multiplier"
-    statistics: Literal["auto", "analytic"] = "auto"
+    statistics: Literal["auto", "analytic", "synthetic"] = "auto"
     fold_dead: bool = True
     equalize: bool | None = None
     relu6: Literal["keep", "replace"] = "keep"
@@ -46,7 +49,11 @@ class QuantizeOptions:
     range_method: Literal["sigma", "mse", "min-max", "percentile"] = "sigma"
     n_sigma: float | None = None
     n_sigma_scores: float | None = None
-    rounding: Literal["auto", "nearest", "squant", "feedback"] = "auto"
+    rounding: Literal["auto", "nearest", "squant", "feedback", "adaround"] = "auto"
+    empirical_bias: bool = False
+    adaround_iterations: int = 2000
+    sample_count: int | None = None
+    seed: int = 0
     bits: str | None = None
     bits_map: Mapping[str, int] = field(default_factory=dict)
     flash_budget_bytes: int | None = None
@@ -69,6 +76,21 @@ class QuantizeOptions:
     def allocation_wishes(self) -> tuple[object, ...]:
         """The ways to say how many bits; one at most is not None."""
         return self.bits, self.flash_budget_bytes, self.flash_budget_ratio, self.target_sqnr_db
+
+    @property
+    def learns(self) -> bool:
+        """Whether weights or biases are made on samples."""
+        return self.rounding == "adaround" or self.empirical_bias
+
+    def without_samples(self) -> QuantizeOptions:
+        """The same network, prepared alike, without what needs samples: other ranges, weights and biases."""
+        return replace(
+            self,
+            statistics="auto" if self.statistics == "synthetic" else self.statistics,
+            range_method=self.range_method if self.range_method in ("sigma", "mse") else "sigma",
+            rounding="auto" if self.rounding == "adaround" else self.rounding,
+            empirical_bias=False,
+        )
 
     @property
     def equalizes(self) -> bool:

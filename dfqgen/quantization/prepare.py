@@ -54,11 +54,14 @@ def prepare(
     meanings: Mapping[str, InputMeaning],
     options: QuantizeOptions,
     samples: Mapping[str, Array] | None = None,
+    *,
+    source: str = "samples",
 ) -> Prepared:
     """Fold, equalize and absorb (Nagel et al. 2019), as `options` say; the weights are still float.
 
     `meanings` says by port name what each input means. `samples` ([N, ...] by input tensor, in our axes
-    and normalised) replaces the statistics by measured ones: level 2, or synthetic samples.
+    and normalised) replaces the statistics by measured ones: level 2, or synthetic samples; `source` says
+    in the notes what they are.
     """
     notes: list[Note] = []
     known: dict[str, ChannelStatistics] = {
@@ -93,7 +96,7 @@ def prepare(
         notes.append(Note("high-bias absorption", "done"))
     if samples is not None:
         statistics = measure(graph, samples)
-        notes.append(Note("statistics", f"measured on {len(next(iter(samples.values())))} samples"))
+        notes.append(Note("statistics", f"measured on {len(next(iter(samples.values())))} {source}"))
     elif options.statistics == "analytic":
         statistics = propagate(graph, known)
         notes.append(Note("statistics", "batch normalization's, propagated where there is none"))

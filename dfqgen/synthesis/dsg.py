@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,12 +19,14 @@ from torch import Tensor
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.quantization.options import InputMeaning
+from dfqgen.sample_sources import default_count, is_large
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.procedural import procedural_samples
 from dfqgen.synthesis.targets import (
     Slack,
     Target,
     as_tensors,
+    batch_norm_targets,
     batch_statistics,
     enhancement_weights,
     feature_graph,
@@ -43,6 +45,8 @@ BATCH_ELEMENTS = 160_000_000
 PLATEAU_STEPS = 30
 # Deviations beyond the slack of about one per cent; from here on Adam would only add noise to the samples.
 CONVERGED = 1e-3
+# Of a large network: procedural samples start close, and later iterations change little.
+LARGE_ITERATIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,14 @@ class SynthesisOptions:
     def diverse(self) -> bool:
         return self.slack or self.enhance
 
+    @classmethod
+    def for_graph(cls, graph: Graph, **choices: Any) -> SynthesisOptions:
+        """Settings for a network of this size, where None or nothing is chosen."""
+        sized: dict[str, Any] = {"count": default_count(graph)}
+        if is_large(graph):
+            sized["iterations"] = LARGE_ITERATIONS
+        return cls(**sized | {name: value for name, value in choices.items() if value is not None})
+
     def plain(self) -> SynthesisOptions:
         """The same without what makes samples diverse: the ZeroQ-style baseline."""
         return replace(self, slack=False, enhance=False)
@@ -75,12 +87,14 @@ class SynthesisOptions:
 class Synthesis:
     """Samples ([N, ...] float32 by input tensor, as the float network sees them) and how they came about.
 
-    `losses` is the mean loss after each iteration; `source` says where the targets come from.
+    `losses` is the mean loss after each iteration; `source` says where the targets come from, `exact`
+    whether that is batch normalization.
     """
 
     samples: Mapping[str, Array]
     losses: Array
     source: str
+    exact: bool
 
 
 def synthesize(
@@ -125,7 +139,7 @@ def synthesize(
 
         done.append(optimize(matcher, chunk, options, step))
     samples = {name: torch.cat([part[name] for part in done]).numpy() for name in start}
-    return Synthesis(samples, losses, source)
+    return Synthesis(samples, losses, source, bool(batch_norm_targets(graph)))
 
 
 def batch_size(graph: Graph, count: int) -> int:

@@ -1,0 +1,89 @@
+"""Samples made for a network: synthesized from what training left in it, procedural images, or noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from dfqgen.graph.ir import Array, Graph
+from dfqgen.inputs import random_samples
+from dfqgen.quantization.options import InputMeaning
+from dfqgen.statistics.procedural import is_image, procedural_samples
+
+SampleSource = Literal["synthetic", "procedural", "noise"]
+SAMPLE_SOURCES: tuple[SampleSource, ...] = get_args(SampleSource)
+
+Progress = Callable[[str], None]
+
+# A network whose tensors have more elements than this for one input is large: synthesis costs minutes there.
+LARGE_ELEMENTS = 2_000_000
+SAMPLES, SAMPLES_OF_LARGE = 64, 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MadeSamples:
+    """Samples [N, ...] by input tensor, as the float network sees them, and what they are in words."""
+
+    samples: Mapping[str, Array]
+    description: str
+
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.samples.values())))
+
+
+def is_large(graph: Graph) -> bool:
+    """Whether samples are dear."""
+    return sum(int(np.prod(shape)) for shape in graph.shapes.values()) > LARGE_ELEMENTS
+
+
+def default_count(graph: Graph) -> int:
+    """As many samples as a few minutes allow."""
+    return SAMPLES_OF_LARGE if is_large(graph) else SAMPLES
+
+
+def make_samples(
+    graph: Graph,
+    meanings: Mapping[str, InputMeaning],
+    source: SampleSource,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    progress: Progress = lambda stage: None,
+) -> MadeSamples:
+    """Samples for a graph as loaded (batch normalization not folded), the same for the same seed.
+
+    "synthetic" needs torch (UserError without); "noise" is the baseline: white noise of the stated meaning.
+    """
+    count = default_count(graph) if count is None else count
+    if source == "synthetic":
+        return _synthesized(graph, meanings, count, seed, progress)
+    if source == "procedural":
+        progress("making procedural samples")
+        made = {}
+        for i, port in enumerate(graph.inputs):
+            statistics = meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
+            made[port.tensor] = procedural_samples(statistics, port.shape, count, seed + i)
+        return MadeSamples(made, "procedural samples")
+    raw = random_samples(graph, meanings, count, seed, smooth=False).raw
+    noise = {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
+    return MadeSamples(noise, "samples of noise")
+
+
+def _synthesized(
+    graph: Graph, meanings: Mapping[str, InputMeaning], count: int, seed: int, progress: Progress
+) -> MadeSamples:
+    # Here, not above: torch is an extra.
+    from dfqgen.synthesis import SynthesisOptions, synthesize
+
+    progress("synthesizing samples")
+    options = SynthesisOptions.for_graph(graph, count=count, seed=seed)
+
+    def step(done: int, total: int, loss: float) -> None:
+        progress(f"synthesizing samples: {100 * done // total} %")
+
+    result = synthesize(graph, meanings, options, step)
+    return MadeSamples(result.samples, f"samples synthesized from {result.source}")

@@ -1,0 +1,142 @@
+"""Synthesis from the command line, and every source of samples that rounding can run on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import dfqgen
+from dfqgen.cli import app
+from dfqgen.compilation import CompileOptions, compile_model, options_from_provenance, provenance
+from dfqgen.errors import UserError
+from dfqgen.inputs import Samples, load_samples
+from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from tests.models import DIGITS, DIGITS_INPUT, DIGITS_TEST
+
+MEANING = InputMeaning(std=(16.0,), hi=16.0)
+QUICK = ["--samples", "8", "--iterations", "10"]
+
+
+def command(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("samples") / "samples.npz"
+    command("synthesize", DIGITS, *DIGITS_INPUT, *QUICK, "-o", file)
+    return file
+
+
+def test_synthesize_writes_samples_a_sheet_and_a_plot(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("s.npz", "sheet.png", "plot.png")]
+    arguments = ["-o", files[0], "--contact-sheet", files[1], "--diversity", files[2], "--json"]
+    facts = json.loads(command("synthesize", DIGITS, *DIGITS_INPUT, *QUICK, *arguments).stdout)
+    assert facts["files"] == [str(file) for file in files]
+    assert all(file.stat().st_size for file in files)
+    assert np.load(files[0])["x"].shape[0] == facts["samples"] == 8
+    assert set(facts["diversity"]) == {"samples", "without SDA and LSE"}
+    assert "batch normalizations" in facts["source"]
+    assert facts["loss"][1] < facts["loss"][0]
+
+
+def test_synthesize_prints_the_spread_and_replaces_files_only_by_force(samples: Path) -> None:
+    arguments = ["synthesize", DIGITS, *DIGITS_INPUT, *QUICK, "-o", samples]
+    before = samples.read_bytes()
+    assert "is there already" in command(*arguments, code=2).stderr
+    assert "spread from sample to sample" in command(*arguments, "--force").stdout
+    assert samples.read_bytes() == before
+
+
+def test_synthesize_writes_npz_only(tmp_path: Path) -> None:
+    assert ".npz" in command("synthesize", DIGITS, *QUICK, "-o", tmp_path / "s.npy", code=2).stderr
+
+
+@pytest.mark.parametrize("without", [["--no-slack"], ["--no-enhance"], ["--start", "noise"], ["--seed", "1"]])
+def test_options_of_synthesis_make_other_samples(samples: Path, tmp_path: Path, without: list[str]) -> None:
+    command("synthesize", DIGITS, *DIGITS_INPUT, *QUICK, "-o", tmp_path / "s.npz", *without)
+    assert not np.array_equal(np.load(tmp_path / "s.npz")["x"], np.load(samples)["x"])
+
+
+def test_build_with_everything_synthetic_is_exact_and_says_what_it_did(tmp_path: Path) -> None:
+    learned = ["--statistics", "synthetic", "--rounding", "adaround", "--bits", "4", "--samples", "8"]
+    arguments = [*DIGITS_INPUT, *learned, "--adaround-iterations", "20", "--data", DIGITS_TEST, "--json"]
+    facts = json.loads(command("build", DIGITS, *arguments, "-o", tmp_path / "o").stdout)
+    assert facts["verification"]["bit_exact"] is True
+    steps = {step["step"]: step["effect"] for step in facts["steps"]}
+    assert "samples synthesized from" in steps["statistics"]
+    assert "samples synthesized from" in steps["AdaRound"]
+    assert "of 4" in steps["weights of few bits"]
+    assert facts["provenance"]["quantize"]["rounding"] == "adaround"
+    again = json.loads(command("verify", tmp_path / "o", "--model", DIGITS, "--json").stdout)
+    assert again["verification"]["bit_exact"] is True
+
+
+def compiled_notes(rounding: QuantizeOptions, **changes: object) -> dict[str, str]:
+    options = CompileOptions(meaning=MEANING, quantize=rounding, **changes)  # type: ignore[arg-type]
+    notes = compile_model(DIGITS, options).prepared.notes
+    return {note.step: note.effect for note in notes}
+
+
+ADAROUND = QuantizeOptions(rounding="adaround", adaround_iterations=20, sample_count=8)
+
+
+@pytest.mark.parametrize(("source", "words"), [("noise", "of noise"), ("procedural", "procedural")])
+def test_adaround_runs_on_noise_and_procedural_samples(source: str, words: str) -> None:
+    assert words in compiled_notes(ADAROUND, rounding_data=source)["AdaRound"]
+
+
+@pytest.mark.parametrize("bits", ["3", "4"])
+def test_adaround_takes_the_users_samples_at_every_width(samples: Path, bits: str) -> None:
+    low = QuantizeOptions(rounding="adaround", adaround_iterations=20, bits=bits)
+    notes = compiled_notes(low, calibration_data=samples)
+    assert "8 samples of samples.npz" in notes["AdaRound"]
+    assert "8 samples of samples.npz" in notes["statistics"]
+    notes = compiled_notes(low, rounding_data=samples)
+    assert "8 samples of samples.npz" in notes["AdaRound"]
+    assert "batch normalization's" in notes["statistics"]
+
+
+@pytest.mark.parametrize("method", ["mse", "min-max", "percentile"])
+def test_ranges_by_samples(samples: Path, method: str) -> None:
+    options = QuantizeOptions(range_method=method, empirical_bias=True)  # type: ignore[arg-type]
+    notes = compiled_notes(options, calibration_data=samples)
+    assert "8 samples of samples.npz" in notes["bias correction"]
+    if method != "mse":
+        with pytest.raises(UserError, match="need samples"):
+            compiled_notes(QuantizeOptions(range_method=method))  # type: ignore[arg-type]
+
+
+def test_provenance_leaves_out_what_needs_samples(samples: Path) -> None:
+    graph = compile_model(DIGITS, CompileOptions()).graph
+    given: Samples = load_samples(samples, graph)
+    options = CompileOptions(meaning=MEANING, quantize=ADAROUND, rounding_data=given)
+    compiled = compile_model(DIGITS, options)
+    record = provenance(DIGITS, options, compiled)
+    assert record["rounding_data"] == {"samples": 8}
+    assert not options_from_provenance(record, "host").quantize.learns
+
+
+def test_without_torch_one_paragraph_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("dfqgen.synthesis")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(dfqgen, "synthesis", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for arguments in (
+        ["synthesize", DIGITS, "-o", tmp_path / "s.npz"],
+        ["build", DIGITS, "--rounding", "adaround", "-o", tmp_path / "o"],
+        ["eval", DIGITS, "--data", DIGITS_TEST, "--statistics", "synthetic"],
+        ["inspect", DIGITS, "--ir", "--statistics", "synthetic"],
+    ):
+        error = command(*arguments, code=2).stderr
+        assert "pip install dfqgen[synthesis]" in error
+        assert "Traceback" not in error
