@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+CACHED_ELEMENTS = 1 << 15
+
 
 class Pads(NamedTuple):
     """Rows and columns added around an image; never negative."""
@@ -75,20 +77,17 @@ def convolve(
 ) -> Array:
     """Convolution without padding or bias: x [N,H,W,Cin], weight [Cout,kh,kw,Cin/groups] -> [N,OH,OW,Cout].
 
-    Integers in float64 come out exact while |accumulator| < 2**53.
+    Integers in floating point come out exact while no partial sum exceeds the mantissa.
     """
     out_channels, kh, kw, group_in = weight.shape
-    views = taps(x, (kh, kw), stride, dilation)
-    if groups == 1:
-        columns = np.concatenate([views[i][j] for i in range(kh) for j in range(kw)], axis=-1)
-        return columns @ weight.reshape(out_channels, -1).T
     if group_in == 1 and groups == out_channels:
-        first = views[0][0]
-        result = np.zeros(first.shape, x.dtype)
-        for i in range(kh):
-            for j in range(kw):
-                result += views[i][j] * weight[:, i, j, 0]
-        return result
+        return _depthwise(taps(x, (kh, kw), stride, dilation), weight[..., 0])
+    if groups == 1:
+        views = [view for row in taps(x, (kh, kw), stride, dilation) for view in row]
+        columns = views[0] if len(views) == 1 else np.concatenate(views, axis=-1)
+        # One product of two matrices: with more axes numpy would multiply row by row of the image.
+        product = columns.reshape(-1, columns.shape[-1]) @ weight.reshape(out_channels, -1).T
+        return product.reshape(*columns.shape[:-1], out_channels)
     per_group = out_channels // groups
     parts = [
         convolve(
@@ -101,3 +100,19 @@ def convolve(
         for g in range(groups)
     ]
     return np.concatenate(parts, axis=-1)
+
+
+def _depthwise(views: list[list[Array]], weight: Array) -> Array:
+    """Sum of views [N,OH,OW,C] times weight [C,kh,kw], a few rows at a time so that these stay in cache."""
+    samples, height, width, channels = views[0][0].shape
+    result = np.zeros((samples, height, width, channels), views[0][0].dtype)
+    rows = max(1, CACHED_ELEMENTS // (width * channels))
+    for n in range(samples):
+        for top in range(0, height, rows):
+            total = result[n, top : top + rows]
+            term = np.empty_like(total)
+            for i, line in enumerate(views):
+                for j, view in enumerate(line):
+                    np.multiply(view[n, top : top + rows], weight[:, i, j], out=term)
+                    total += term
+    return result

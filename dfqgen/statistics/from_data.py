@@ -14,6 +14,7 @@ from dfqgen.statistics.channel import ChannelStatistics
 
 # Values of a tensor kept from each batch, for percentiles and errors of candidate ranges.
 KEPT_VALUES = 4096
+CACHED_ELEMENTS = 1 << 15
 
 
 class _Accumulator:
@@ -29,14 +30,17 @@ class _Accumulator:
         self.hi = np.full(channels, -np.inf)
 
     def add(self, x: npt.NDArray[Any]) -> None:
-        rows = x.reshape(-1, x.shape[-1]).astype(np.float64)
+        rows = x.reshape(-1, x.shape[-1])
         self.count += rows.shape[0]
-        self.sum += rows.sum(axis=0)
-        self.squares += (rows**2).sum(axis=0)
-        self.lo = np.minimum(self.lo, rows.min(axis=0))
-        self.hi = np.maximum(self.hi, rows.max(axis=0))
+        step = max(1, CACHED_ELEMENTS // rows.shape[1])
+        for first in range(0, rows.shape[0], step):
+            block = rows[first : first + step].astype(np.float64)
+            self.sum += block.sum(axis=0)
+            self.lo = np.minimum(self.lo, block.min(axis=0))
+            self.hi = np.maximum(self.hi, block.max(axis=0))
+            self.squares += np.square(block, out=block).sum(axis=0)
         kept = self.random.integers(rows.size, size=min(rows.size, KEPT_VALUES))
-        self.values.append(rows.reshape(-1)[kept])
+        self.values.append(rows.reshape(-1)[kept].astype(np.float64))
 
     def statistics(self) -> ChannelStatistics:
         mean = self.sum / self.count
