@@ -15,6 +15,9 @@ from dfqgen.targets import Target
 SIZE_SLOWDOWN = 1.25
 """What `--optimize size` may cost in instructions, against the fastest kernels compiled for size."""
 
+SAME_SPEED = 1.05
+"""Estimates closer than this say nothing about which kernel is faster."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
@@ -24,6 +27,7 @@ class Choice:
     kernel: Kernel[Any]
     instructions: float
     constant_bytes: int = 0
+    scratch_bytes: int = 0
     measured: bool = True
 
 
@@ -32,8 +36,9 @@ def choose_kernels(
 ) -> list[Kernel[Any] | None]:
     """The best kernel the target can run, for each operator; None where no code is needed.
 
-    For "speed" the one with the fewest instructions. For "size" the set that takes the least flash, code
-    that layers share counted once, and not more than SIZE_SLOWDOWN times the instructions of the fastest.
+    For "speed" the one with the fewest instructions, of equally fast ones that with the least scratch. For
+    "size" the set that takes the least flash, code that layers share counted once, and not more than
+    SIZE_SLOWDOWN times the instructions of the fastest.
     Raises UnsupportedModel that lists every operator without one.
     """
     chosen = choices(program, target, registry, optimize)
@@ -55,7 +60,7 @@ def choices(
             _choice(kernel, op, inputs, output, target, optimize)
             for kernel in registry.candidates(op, inputs, output, target.isas)
         ]
-        able.append(sorted(candidates, key=lambda choice: choice.instructions))
+        able.append(_best_first(candidates))
         if not candidates:
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
             problems.append(
@@ -68,6 +73,14 @@ def choices(
     if optimize == "size":
         _share_code(able, target)
     return [candidates[0] if candidates else None for candidates in able]
+
+
+def _best_first(candidates: list[Choice]) -> list[Choice]:
+    """By instructions; first that with the least scratch of those as fast as the fastest."""
+    ordered = sorted(candidates, key=lambda choice: choice.instructions)
+    fastest = [c for c in ordered if c.instructions <= SAME_SPEED * ordered[0].instructions]
+    best = min(fastest, key=lambda choice: choice.scratch_bytes, default=None)
+    return [] if best is None else [best, *(choice for choice in ordered if choice is not best)]
 
 
 def _choice(
@@ -87,7 +100,8 @@ def _choice(
     constants = 0
     if optimize == "size":
         constants = sum(array.size_bytes for array in kernel.code(op, inputs, output).arrays)
-    return Choice(op, kernel, instructions, constants, prices is not None)
+    scratch = kernel.scratch_bytes(op, inputs, output)
+    return Choice(op, kernel, instructions, constants, scratch, prices is not None)
 
 
 def _share_code(able: list[list[Choice]], target: Target) -> None:

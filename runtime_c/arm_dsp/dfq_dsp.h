@@ -23,15 +23,12 @@
 #define DFQ_DSP_ASM 0
 #endif
 
-/* Functions that all layers share: on the hot path, and off it, then made small. */
+/* As DFQ_SHARED, off the hot path: made small. */
 #if defined(__clang__)
-#define DFQ_DSP_SHARED DFQ_NOINLINE
 #define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noinline, cold))
 #elif defined(__GNUC__)
-#define DFQ_DSP_SHARED static DFQ_UNUSED __attribute__((noinline, noclone))
 #define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noinline, noclone, cold))
 #else
-#define DFQ_DSP_SHARED static
 #define DFQ_DSP_RARE static
 #endif
 
@@ -336,7 +333,7 @@ typedef struct {
     int32_t pre_shift; /* plain form only */
 } dfq_dsp_matmul_t;
 
-DFQ_DSP_SHARED void dfq_dsp_clamp_pixels(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
+DFQ_SHARED void dfq_dsp_clamp_pixels(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
 {
     for (int32_t p = 0; p < pixels; p++) {
         for (int32_t c = 0; c < channels; c += 4) {

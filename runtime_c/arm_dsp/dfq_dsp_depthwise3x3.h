@@ -326,7 +326,7 @@ DFQ_DSP_RARE void dfq_dsp_pad_columns(const dfq_dsp_depthwise3x3_t *layer, dfq_w
 }
 
 /* Rows iy and iy + 1 of all channels as pairs, to place 0 or 1 of each column. */
-DFQ_DSP_SHARED void dfq_dsp_pair_all(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int32_t iy, dfq_word_t *to)
+DFQ_SHARED void dfq_dsp_pair_all(const dfq_dsp_depthwise3x3_t *layer, const int8_t *x, int32_t iy, dfq_word_t *to)
 {
     const uint32_t padding = dfq_dsp_lanes(layer->pad_value);
     const int32_t columns = layer->out_width + 2;

@@ -2,7 +2,8 @@
  *
  * Kernels are `static` functions in headers; the first parameter is the layer's constant descriptor. By
  * default they are inlined into each layer, where every shape is a constant. With DFQ_OPTIMIZE_SIZE they
- * stay ordinary functions shared by all layers of a network. DFQ_LAYER marks the function of one layer.
+ * stay ordinary functions shared by all layers of a network. DFQ_LAYER marks the function of one layer,
+ * DFQ_SHARED one that all layers call as it is, made once.
  */
 #ifndef DFQ_COMMON_H
 #define DFQ_COMMON_H
@@ -17,6 +18,11 @@
 #define DFQ_MAY_ALIAS __attribute__((may_alias))
 #define DFQ_INLINE static inline DFQ_UNUSED __attribute__((always_inline))
 #define DFQ_NOINLINE static DFQ_UNUSED __attribute__((noinline))
+#if defined(__clang__)
+#define DFQ_SHARED DFQ_NOINLINE
+#else
+#define DFQ_SHARED static DFQ_UNUSED __attribute__((noinline, noclone))
+#endif
 #if defined(DFQ_OPTIMIZE_SIZE)
 #define DFQ_KERNEL DFQ_NOINLINE
 #define DFQ_LAYER DFQ_INLINE
@@ -30,6 +36,7 @@
 #define DFQ_MAY_ALIAS
 #define DFQ_INLINE static
 #define DFQ_NOINLINE static
+#define DFQ_SHARED static
 #define DFQ_KERNEL static
 #define DFQ_LAYER static
 #endif
