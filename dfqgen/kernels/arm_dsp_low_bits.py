@@ -33,7 +33,7 @@ DEPTH_MULTIPLE = {IntType.INT4: 4, IntType.INT2: 8}
 
 
 def low_bit_rows(op: QConv2D) -> Rows | None:
-    """The layer's rows, if the sums of dfq_dsp_low_bits.h are proved exact for them."""
+    """The layer's rows, if the sums of dfq_dsp_matmul_{4,2}bit.h are proved exact for them."""
     rows = rows_of(op)
     odd = rows.weight[1::2]
     inside = rows.weight.min() >= op.weight_type.minimum and rows.weight.max() <= op.weight_type.maximum
@@ -48,7 +48,7 @@ def low_bit_rows(op: QConv2D) -> Rows | None:
 
 
 def pack_low_bits(rows: Rows, dtype: IntType) -> Array:
-    """The words int32 of a layer in the layout of dfq_dsp_low_bits.h."""
+    """The words int32 of a layer in the layout of dfq_dsp_matmul_{4,2}bit.h."""
     channels, inputs = rows.weight.shape
     depth = round_up(inputs, DEPTH_MULTIPLE[dtype])
     blocks = -(-channels // BLOCK)

@@ -1,7 +1,8 @@
 /* 2-D convolutions and fully connected layers with 4-bit and 2-bit weights, Arm DSP extension.
  *
  * As dfq_dsp_conv2d.h and dfq_dsp_fully_connected.h, and with their descriptors, but `matmul.stream` is packed for
- * dfq_dsp_low_bits.h; at 2 bits `depth` is a multiple of 8. Scratch: 16 bytes more; fully connected: 16 + 2 * depth.
+ * dfq_dsp_matmul_4bit.h or dfq_dsp_matmul_2bit.h; at 2 bits `depth` is a multiple of 8. Scratch: 16 bytes more;
+ * fully connected: 16 + 2 * depth.
  * Equal QConv2D bit for bit.
  */
 #ifndef DFQ_DSP_LOW_CONV2D_H
@@ -9,7 +10,8 @@
 
 #include "dfq_dsp_conv2d.h"
 #include "dfq_dsp_fully_connected.h"
-#include "dfq_dsp_low_bits.h"
+#include "dfq_dsp_matmul_2bit.h"
+#include "dfq_dsp_matmul_4bit.h"
 
 DFQ_INLINE void dfq_dsp_low_clamp(const dfq_dsp_conv2d_t *layer, int8_t *y0, int8_t *y1)
 {
