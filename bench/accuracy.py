@@ -1,6 +1,7 @@
 """Accuracy of the generated C, every step of the data-free method on and off, beside the float network.
 
     python bench/accuracy.py --shared ../shared [--networks mobilenet,ic01] [--write docs/accuracy.md]
+    python bench/accuracy.py --shared ../shared --methods dsg    what needs torch: bench/accuracy_dsg.py
 
 Each row is one way to quantize; each figure is of the C, compiled for this machine (every target's
 kernels give the same bits). Classification: top-1, then agreement of arg-max with the float network.
@@ -207,13 +208,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
-    parser.add_argument("--networks", default=",".join(SUBJECTS))
+    parser.add_argument("--methods", choices=("dfq", "dsg"), default="dfq")
+    parser.add_argument("--networks", help="a list with commas between")
     parser.add_argument("--quick", action="store_true", help="only the rows that the goals are about")
     parser.add_argument("--write", type=Path, help="replace the table in this Markdown file")
     arguments = parser.parse_args()
+    names = arguments.networks.split(",") if arguments.networks else None
+    if arguments.methods == "dsg":
+        import accuracy_dsg  # needs torch
+
+        text = accuracy_dsg.run(Path(arguments.shared), names or accuracy_dsg.NETWORKS)
+        print(text)
+        if arguments.write:
+            replace_table(arguments.write, text)
+        return
     methods = [method for method in METHODS if not (arguments.quick and method.steps)]
     columns = []
-    for name in arguments.networks.split(","):
+    for name in names or SUBJECTS:
         *_, column = measure(name, arguments.shared, methods)
         columns.append(column)
     text = table(columns, methods)
