@@ -179,12 +179,8 @@ def print_profile(facts: Facts, console: Console) -> None:
     total = {"layer": "total", "title": "", "share": 1.0, **facts}
     for layer in [*facts["layers"], total]:
         macs, ratio = layer["macs"], layer["instructions_per_mac"]
-        cells = [
-            layer["layer"],
-            layer["title"],
-            count_text(macs) if macs else "",
-            f"{layer['instructions']:,}",
-        ]
+        cells = [_end_of(layer["layer"]), layer["title"], count_text(macs) if macs else ""]
+        cells.append(f"{layer['instructions']:,}")
         cells.append("" if ratio is None else f"{ratio:.2f}")
         cells += [f"{layer['cycles']:,}"] if timed else []
         cells.append(f"{100 * layer['share']:.1f} %")
@@ -197,6 +193,11 @@ def print_profile(facts: Facts, console: Console) -> None:
         note = f"No cycles: {facts['target']} has no cycle model (dual issue)."
     saved = " and ".join(facts["saved"])
     console.print(Text(printable(f"\n{note} Saved in {facts['folder']}: {saved}.")), soft_wrap=True)
+
+
+def _end_of(name: str, width: int = 24) -> str:
+    """A layer's name; of a long one the end, which tells layers apart."""
+    return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
 def print_verify(facts: Facts, console: Console) -> None:
