@@ -195,7 +195,7 @@ def print_profile(facts: Facts, console: Console) -> None:
     console.print(Text(printable(f"\n{note} Saved in {facts['folder']}: {saved}.")), soft_wrap=True)
 
 
-def _end_of(name: str, width: int = 24) -> str:
+def _end_of(name: str, width: int = 22) -> str:
     """A layer's name; of a long one the end, which tells layers apart."""
     return name if len(name) <= width else f"…{name[1 - width :]}"
 
