@@ -98,9 +98,9 @@ def load_samples(path: Path, graph: Graph) -> Samples:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: is not an .npz file", hint="Save it with numpy.savez(path, x=...).")
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path}: is a single array; save it with numpy.savez(path, x=...)")
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None

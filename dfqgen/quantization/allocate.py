@@ -203,11 +203,9 @@ class Knapsack:
         self.noise = noise
 
     def within(self, size_bytes: int) -> dict[str, IntType]:
-        """The widths of least noise whose weights take at most `size_bytes`. Raises UserError."""
+        """The widths of least noise whose weights take at most `size_bytes`, at least `self.smallest`."""
         if size_bytes < self.smallest:
-            raise UserError(
-                f"the weights take {self.smallest:,} bytes at their smallest, {size_bytes:,} are left"
-            )
+            raise ValueError(f"{size_bytes} is less than {self.smallest}")
         return self._trace(min((size_bytes - self.smallest) // self.unit, len(self.noise) - 1))
 
     def below(self, noise: float) -> dict[str, IntType]:

@@ -89,6 +89,12 @@ def allocate(quantizer: LowBitQuantizer, full_bytes: int) -> tuple[Allocation, l
         if budget is None:
             assert options.flash_budget_ratio is not None
             budget = int(full_bytes * options.flash_budget_ratio)
+        if budget < constant + knapsack.smallest:
+            raise UserError(
+                f"the constants do not fit {budget:,} bytes even with the narrowest weights",
+                hint=f"Give them {constant + knapsack.smallest:,} bytes or more: biases and factors take "
+                f"{constant:,}, the weights {knapsack.smallest:,}.",
+            )
         bits = knapsack.within(budget - constant)
     return Allocation(bits, knapsack.sqnr_db(bits)), []
 
