@@ -1,7 +1,8 @@
-"""Kernels on an emulated board: many cases in one program, compared bit by bit, with instruction counts."""
+"""Many cases in one program, compared bit by bit: on an emulated board, or here under the sanitizers."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.kernels.strategies import Case
 GUARD = 32
 CANARY = 0x5A
 
-_HEAD = """
+_BOARD_HEAD = """
 #include "dfq_board.h"
 #include <string.h>
 
@@ -83,6 +84,44 @@ static void check(unsigned index, call_t *call, const int8_t *const *values, con
 }
 """
 
+# Every buffer is its own allocation of exactly its size, so that the sanitizer sees each byte beyond it.
+_HOST_HEAD = """
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef void call_t(int8_t *const *inputs, int8_t *out, int8_t *scratch);
+
+static int8_t *buffer(int32_t size) { return malloc(size > 0 ? (size_t)size : 1u); }
+
+static void check(unsigned index, call_t *call, const int8_t *const *values, const int32_t *sizes, int count,
+                  const int8_t *expected, int32_t out_size, int32_t scratch_size, int overlap, int32_t lead)
+{
+    int8_t *inputs[8] = {0};
+    int8_t *const scratch = buffer(scratch_size);
+    int8_t *out = overlap < 0 ? buffer(out_size) : 0;
+    for (int i = 0; i < count; i++) {
+        const int32_t size = lead + sizes[i];
+        inputs[i] = i == overlap ? buffer(size > out_size ? size : out_size) : buffer(sizes[i]);
+        if (i == overlap) {
+            out = inputs[i];
+            inputs[i] += lead;
+        }
+        memcpy(inputs[i], values[i], (size_t)sizes[i]);
+    }
+    call(inputs, out, scratch);
+    if (memcmp(out, expected, (size_t)out_size) != 0) { printf("wrong %u\\n", index); }
+    for (int i = 0; i < count; i++) {
+        if (i == overlap) { continue; }
+        if (memcmp(inputs[i], values[i], (size_t)sizes[i]) != 0) { printf("harm %u\\n", index); }
+        free(inputs[i]);
+    }
+    free(out);
+    free(scratch);
+}
+"""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -120,7 +159,7 @@ def run_on_board(
     assert target.emulator is not None
     firmware = resources.runtime_dir() / "firmware"
     source = folder / "sweep.c"
-    source.write_text(_program(runs, optimize == "size", shift))
+    source.write_text(_program(runs, optimize == "size", shift, _BOARD_HEAD))
     flags = [*target.compiler.flags_for(optimize), *WARNINGS, "-Wno-overlength-strings", "-nostartfiles"]
     flags += ["-Wno-conversion", "-Wno-sign-conversion", f"-I{firmware}", f"-L{firmware}"]
     flags += ["-T", target.emulator.linker_script]
@@ -133,14 +172,25 @@ def run_on_board(
     return [Result(round(ticks * per_tick), wrong, harm) for _, ticks, wrong, harm in numbers]
 
 
-def _program(runs: Sequence[Run], size: bool, shift: int) -> str:
+def run_under_sanitizers(runs: Sequence[Run], folder: Path) -> None:
+    """All runs on this machine; fails on a wrong byte, a touched neighbour, undefined behaviour."""
+    source, binary = folder / "sweep.c", folder / "sweep"
+    source.write_text(_program(runs, True, 0, _HOST_HEAD))
+    flags = [*WARNINGS, "-Wno-overlength-strings", "-O1", "-g"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    compile_c([source], binary, flags, ["gcc"])
+    result = subprocess.run([binary], capture_output=True, text=True, check=False, timeout=300)
+    assert (result.returncode, result.stdout) == (0, ""), (result.stdout + result.stderr)[:4000]
+
+
+def _program(runs: Sequence[Run], size: bool, shift: int, head: str) -> str:
     headers = sorted({run.kernel.header for run in runs})
     arena = max(map(_arena_bytes, runs)) + 6 * GUARD + shift + 16
     lines = ["#define DFQ_OPTIMIZE_SIZE 1"] if size else []
     lines += [f"#define ARENA {arena}", f"#define GUARD {GUARD}", f"#define CANARY {CANARY}"]
     lines += [f"#define SHIFT {shift}"]
     lines += [f'#include "{resources.runtime_dir() / header}"' for header in headers]
-    lines.append(_HEAD)
+    lines.append(head)
     calls = []
     tables: dict[int, int] = {}
     for index, run in enumerate(runs):
