@@ -1,7 +1,7 @@
 """Instructions of whole networks and single layers on emulated Cortex-M cores, beside CMSIS-NN.
 
     python bench/cortex_m.py [--shared ../shared] [--networks ic01,kws01] [--targets cortex-m4]
-                             [--cmsis-nn PATH] [--layers] [--host] [--results FILE] [--write-docs]
+                             [--cmsis-nn PATH] [--layers] [--large] [--host] [--results FILE] [--write-docs]
 
 Builds every network for every target, runs its golden vectors in QEMU, and prints instructions for one
 inference (the sum of its layers; filling the input is the caller's), their ratio to CMSIS-NN's, the estimate
@@ -9,8 +9,9 @@ that `dfqgen inspect` makes before building, and sizes. The M0+ has power-of-two
 
 `--cmsis-nn` builds a checkout of CMSIS-NN in the same run, counts the same layers with it (bench/cmsis_nn.py)
 and puts instructions and estimated cycles beside ours. `--layers` measures single layers instead of networks,
-`--host` MobileNet on this machine. `--results` keeps what was measured in a file, run after run;
-`--write-docs` turns all of it into docs/speed.md. Fails when a bit is wrong.
+`--large` how far estimates are off for two larger networks, `--host` MobileNet on this machine. `--results`
+keeps what was measured in a file, run after run; `--write-docs` turns all of it into docs/speed.md. Fails
+when a bit is wrong.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Network:
     input_std: float | None = None
     input_range: tuple[float, float] | None = None
     fold_dead: bool = True
+    input_mean: float | None = None
 
 
 NETWORKS = {
@@ -68,6 +70,12 @@ NETWORKS = {
     "vww01-dead": Network("vww01_mobilenetv1_025.onnx", input_std=255.0, fold_dead=False),
     "kws01": Network("kws01_dscnn.onnx", input_range=(-100.0, 100.0)),
     "ad01": Network("ad01_autoencoder.onnx", input_range=(-60.0, 20.0)),
+}
+
+# Without goals of their own, but the estimate before building is to hold for them too.
+LARGE = {
+    "face": Network("face_slim_320.onnx", input_mean=127.0, input_std=128.0),
+    "mobilenet": Network("mobilenetv1_075_224.onnx", input_mean=127.5, input_std=127.5),
 }
 
 # Millions of instructions of CMSIS-NN inside the TFLite Micro interpreter, its best configuration, int8, the
@@ -88,6 +96,7 @@ CMSIS_NN_MILLIONS = {
 }  # fmt: skip
 TFLM_ARENA_BYTES = {"ic01": 54_996, "vww01": 100_708, "kws01": 22_820, "ad01": 2_580}
 TARGETS = ("cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "cortex-m0plus")
+LARGE_TARGETS = (*TARGETS, "cortex-m33")
 
 # What the project wants, as a ratio of CMSIS-NN's instructions, and as arena bytes.
 FLASH_FACTOR, FLASH_CODE_BYTES = 1.15, 12 * 1024
@@ -151,6 +160,17 @@ class LayerRow:
     cmsis_cycles: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class EstimateRow:
+    """Counted and estimated instructions of a network on a target."""
+
+    network: str
+    target: str
+    optimize: str
+    instructions: int
+    estimate: int
+
+
 class Bench:
     """Measures; builds CMSIS-NN once a target, if there is a checkout."""
 
@@ -166,7 +186,9 @@ class Bench:
         program = self.program(network, target_name, mode)
         counted, sizes, arena_bytes = self.count(program, target, mode)
         cmsis = self.count_cmsis(program, target)
-        weights = sum(op.weight.size for op in program.ops if isinstance(op, QConv2D))
+        # The goal is of the network as given, dead channels included.
+        given = self.program(network, target_name, mode, fold_dead=False)
+        weights = sum(op.weight.size for op in given.ops if isinstance(op, QConv2D))
         return Row(
             network=network,
             target=target_name,
@@ -188,17 +210,26 @@ class Bench:
             wrong_values=counted.wrong_values,
         )
 
-    def program(self, network: str, target_name: str, mode: Mode) -> Program:
-        source = NETWORKS[network]
-        meaning = state_meaning(None, (source.input_std,) if source.input_std else None, source.input_range)
+    def program(self, network: str, target_name: str, mode: Mode, *, fold_dead: bool = True) -> Program:
+        source = (NETWORKS | LARGE)[network]
+        mean, std = ((value,) if value else None for value in (source.input_mean, source.input_std))
+        meaning = state_meaning(mean, std, source.input_range)
         options = CompileOptions(
             target=target_name,
             name=shape_of(network),
             meaning=meaning,
             optimize=mode,
-            quantize=QuantizeOptions(fold_dead=source.fold_dead),
+            quantize=QuantizeOptions(fold_dead=source.fold_dead and fold_dead),
         )
         return compile_model(self.models / source.file, options).program
+
+    def estimate(self, network: str, target_name: str, mode: Mode) -> EstimateRow:
+        """Build, run, and compare with the estimate."""
+        target = load_target(target_name)
+        program = self.program(network, target_name, mode)
+        counted, _, _ = self.count(program, target, mode)
+        estimate = estimate_facts(program, target, mode)["instructions"]
+        return EstimateRow(network, target_name, mode, sum(counted.instructions), estimate)
 
     def count(self, program: Program, target: Target, mode: Mode) -> tuple[Counted, dict[str, int], int]:
         """Counts by layer, sizes of the firmware's sections, bytes of the arena."""
@@ -348,6 +379,12 @@ def measure(bench: Bench, arguments: argparse.Namespace, console: Console) -> It
                 for layer in bench.layers(target, arguments.optimize):
                     yield f"layer/{target}/{layer.layer}", layer
             continue
+        if arguments.large:
+            for network in LARGE:
+                with console.status(f"{network} on {target}"):
+                    estimate = bench.estimate(network, target, arguments.optimize)
+                    yield f"estimate/{target}/{network}/{arguments.optimize}", estimate
+            continue
         for network in filter(None, () if arguments.host else arguments.networks.split(",")):
             with console.status(f"{network} on {target}"):
                 row = bench.network(network, target, arguments.optimize)
@@ -367,13 +404,15 @@ def main() -> int:
     parser.add_argument("--optimize", choices=("speed", "size"), default="speed")
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout to build and put beside")
     parser.add_argument("--layers", action="store_true", help="single layers instead of networks")
+    parser.add_argument("--large", action="store_true", help="estimates of larger networks instead")
     parser.add_argument("--host", action="store_true", help="MobileNet on this machine instead")
     parser.add_argument("--results", type=Path, metavar="FILE", help="JSON to add the results to")
     parser.add_argument("--write-docs", action="store_true", help="docs/speed.md, from all results")
     parser.add_argument("--json", action="store_true", help="print the results as one JSON object")
     arguments = parser.parse_args()
     networks, targets = ({*text.split(",")} for text in (arguments.networks, arguments.targets))
-    if unknown := networks - {*NETWORKS, ""} | targets - {*TARGETS, ""}:
+    known = LARGE_TARGETS if arguments.large else TARGETS
+    if unknown := networks - {*NETWORKS, ""} | targets - {*known, ""}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     console = Console(stderr=True)
     found: dict[str, Any] = {}
@@ -395,6 +434,10 @@ def main() -> int:
             show(rows, Console(width=190))
         if layers:
             show_layers(layers, Console(width=150))
+        for row in found.values():
+            if isinstance(row, EstimateRow):
+                error = 100 * (row.estimate / row.instructions - 1)
+                print(f"{row.network} on {row.target}: {row.instructions:,}, estimated {error:+.1f} %")
         if "host" in found:
             print(f"MobileNetV1 0.75, 224x224, on this machine: {found['host']} ms an image")
     if arguments.results:
