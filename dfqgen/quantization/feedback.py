@@ -18,6 +18,9 @@ DAMPING = 0.01
 """Part of the mean variance added to every input's: correlations are only estimated."""
 REFINEMENTS = 2
 """Rounds of (scale by least squares, one descent along every coordinate)."""
+FEWEST_BITS = 3
+"""Up to this many bits the search starts from several scales."""
+SCALE_STARTS = (1.0, 0.75, 0.87, 1.15, 1.3)
 
 
 def feedback_round(
@@ -26,7 +29,30 @@ def feedback_round(
     """`start` rounded again, and its scales fitted, for the smallest expected output error.
 
     weight [Cout, kh, kw, Cin/groups]. `fixed_scale` keeps the scales (powers of two, or one for all).
+    `moments` may have more groups than the layer: each is for the output channels that follow in order.
     """
+    if fixed_scale or start.dtype.bits > FEWEST_BITS:
+        return _round_from(weight, start, moments, fixed_scale=fixed_scale)
+    best, least = None, np.empty(0)
+    for factor in SCALE_STARTS:
+        other = QuantizedWeight(start.values, start.scale * factor, start.dtype)
+        found = _round_from(weight, other, moments, fixed_scale=False)
+        error = found.dequantize() - weight
+        noise = moments.product(error, error)
+        if best is None:
+            best, least = found, noise
+            continue
+        better = noise < least
+        values = np.where(better[:, None, None, None], found.values, best.values)
+        best = QuantizedWeight(values, np.where(better, found.scale, best.scale), start.dtype)
+        least = np.minimum(noise, least)
+    assert best is not None
+    return best
+
+
+def _round_from(
+    weight: Array, start: QuantizedWeight, moments: InputMoments, *, fixed_scale: bool
+) -> QuantizedWeight:
     groups, size = moments.mean.shape
     rows = weight.astype(np.float64).reshape(groups, -1, size)
     scale = start.scale.reshape(groups, -1).astype(np.float64)
@@ -49,7 +75,9 @@ def damped(covariance: Array) -> Array:
 
 
 def carry_errors(rows: Array, scale: Array, covariance: Array, largest: int) -> Array:
-    """Integers [groups, out, K]: inputs of large variance first, each error spread over the ones left."""
+    """Integers [groups, out, K] in [-largest - 1, largest]: inputs of large variance first, each error
+    spread over the ones left.
+    """
     size = rows.shape[2]
     order = np.argsort(-np.einsum("gkk->gk", covariance), axis=1, kind="stable")
     sorted_covariance = np.stack([c[np.ix_(o, o)] for c, o in zip(covariance, order, strict=True)])
@@ -58,7 +86,7 @@ def carry_errors(rows: Array, scale: Array, covariance: Array, largest: int) -> 
     left = np.take_along_axis(rows, order[:, None, :], axis=2).copy()
     integers = np.empty_like(left)
     for k in range(size):
-        integers[:, :, k] = np.clip(np.floor(left[:, :, k] / scale + 0.5), -largest, largest)
+        integers[:, :, k] = np.clip(np.floor(left[:, :, k] / scale + 0.5), -largest - 1, largest)
         error = (left[:, :, k] - integers[:, :, k] * scale) / factor[:, k, k, None]
         left[:, :, k + 1 :] -= error[:, :, None] * factor[:, None, k, k + 1 :]
     result = np.empty_like(integers)
@@ -80,7 +108,7 @@ def descend(rows: Array, scale: Array, integers: Array, covariance: Array, large
     for k in range(rows.shape[2]):
         curvature = covariance[:, k, k, None]
         best = integers[:, :, k] - gradient[:, :, k] / (curvature * scale)
-        moved = np.clip(np.floor(best + 0.5), -largest, largest) - integers[:, :, k]
+        moved = np.clip(np.floor(best + 0.5), -largest - 1, largest) - integers[:, :, k]
         group, out = np.nonzero(moved)
         if group.size:
             step = (moved * scale)[group, out]

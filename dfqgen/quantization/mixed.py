@@ -12,9 +12,17 @@ from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Clip
 from dfqgen.passes.chains import Chain, find_chains, scale_input_channels
-from dfqgen.passes.compensate import Affine, Compensation, factors_for, recalibrate, restored_offset
-from dfqgen.quantization.feedback import feedback_round
+from dfqgen.passes.compensate import (
+    Affine,
+    Compensation,
+    factors_for,
+    recalibrate,
+    restored_offset,
+    sane,
+)
+from dfqgen.quantization.feedback import FEWEST_BITS, feedback_round
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.prepare import Prepared
 from dfqgen.quantization.quantize import assign_types
@@ -25,6 +33,8 @@ from dfqgen.statistics.second_moments import InputMoments, input_moments
 SAMPLE_ELEMENTS = 200_000
 """Procedural samples are drawn up to this many input values, at least FEWEST and at most MOST of them."""
 FEWEST, MOST = 8, 64
+FEWEST_VALUES = 64
+"""A channel's mean and deviation are told from at least this many values."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +104,11 @@ class LowBitQuantizer:
     def moments(self) -> dict[str, InputMoments]:
         return input_moments(self.graph, self.prepared.statistics, self.samples)
 
+    @property
+    def free_scale(self) -> bool:
+        """Whether each output channel's scale may be any number."""
+        return not self.options.power_of_two and self.options.weights == "per-channel"
+
     @cached_property
     def chains(self) -> dict[str, Chain]:
         """By first layer."""
@@ -125,8 +140,7 @@ class LowBitQuantizer:
         wanted = exact.weight if factor is None else scale_input_channels(exact, factor)
         weight = self.round(node, wanted, dtype)
         settings = self.compensation if dtype.bits <= LOW_BITS else None
-        free_scale = not self.options.power_of_two and self.options.weights == "per-channel"
-        if settings is not None and settings.recalibrate and free_scale:
+        if settings is not None and settings.recalibrate and self.free_scale:
             weight = recalibrate(weight, wanted, moments)
         real = weight.dequantize()
         affine = Affine(exact.weight.astype(np.float64), exact.bias.astype(np.float64))
@@ -151,8 +165,23 @@ class LowBitQuantizer:
         weight = quantize_weight(wanted, options, smallest, dtype)
         if not low or options.rounding not in ("auto", "feedback"):
             return weight
-        fixed = options.power_of_two or options.weights == "per-tensor"
-        return feedback_round(wanted, weight, self.moments[node.output], fixed_scale=fixed)
+        moments = self.moments[node.output]
+        reader = self.graph.sole_consumer(node.output)
+        if dtype.bits <= FEWEST_BITS and reader is not None and isinstance(reader.op, Clip):
+            moments = self.passing(node, reader.op)
+        return feedback_round(wanted, weight, moments, fixed_scale=not self.free_scale)
+
+    def passing(self, node: Node, clip: Clip) -> InputMoments:
+        """Moments of the windows that matter behind the clip; kept while the layer is looked at."""
+        assert isinstance(node.op, Conv2D)
+        if node.output not in self._passing:
+            self._passing.clear()
+            self._passing[node.output] = self.moments[node.output].passing(node.op, clip.lo, clip.hi)
+        return self._passing[node.output]
+
+    @cached_property
+    def _passing(self) -> dict[str, InputMoments]:
+        return {}
 
     def quantize(self, bits: Mapping[str, IntType]) -> Mixed:
         """All layers, front to back; those not in `bits` get 8."""
@@ -173,5 +202,41 @@ class LowBitQuantizer:
                 factors[node.output] = layer.factor
             elif self.compensation is not None and dtype.bits <= LOW_BITS:
                 uncompensated.append(node.name)
+        if self.compensation is not None and self.compensation.recalibrate and self.options.correct_bias:
+            self.recalibrate(weights, ops)
         prepared = replace(self.prepared, graph=self.graph.replace_ops(ops))
         return Mixed(prepared, weights, factors, tuple(uncompensated))
+
+    def recalibrate(self, weights: dict[str, QuantizedWeight], ops: dict[str, Op]) -> None:
+        """Every layer's output gets back the mean and the deviation it has in the exact network; in place.
+
+        Front to back, each behind the quantized ones before it, on the samples: what recalibrated batch
+        normalization does in Chen et al. 2023. The mean goes into the bias, the deviation into the scale
+        where that is free.
+        """
+        exact, actual = dict(self.samples), dict(self.samples)
+        for node in self.graph.nodes:
+            wanted = node.op.evaluate(*(exact[name] for name in node.inputs))
+            op = ops.get(node.output, node.op)
+            if isinstance(op, Conv2D):
+                op = replace(op, weight=weights[node.output].dequantize())
+            found = op.evaluate(*(actual[name] for name in node.inputs))
+            if isinstance(op, Conv2D) and found.size // op.out_channels >= FEWEST_VALUES:
+                ratio, shift = restoring(wanted, found, keep_scale=not self.free_scale)
+                weight = weights[node.output]
+                weights[node.output] = replace(weight, scale=weight.scale * ratio)
+                ops[node.output] = replace(op, bias=op.bias * ratio + shift)
+                found = (found * ratio + shift).astype(found.dtype)
+            exact[node.output], actual[node.output] = wanted, found
+
+
+def restoring(wanted: Array, found: Array, *, keep_scale: bool = False) -> tuple[Array, Array]:
+    """(ratio, shift) [C]: ratio * found + shift has the mean and the deviation of `wanted` in each channel.
+
+    With `keep_scale` the ratio is 1. A channel that is constant keeps its scale too.
+    """
+    first, second = (x.reshape(-1, x.shape[-1]).astype(np.float64) for x in (wanted, found))
+    ratio = np.ones(first.shape[1])
+    if not keep_scale:
+        ratio = np.sqrt(sane(first.var(axis=0), second.var(axis=0)))
+    return ratio, first.mean(axis=0) - ratio * second.mean(axis=0)

@@ -48,7 +48,7 @@ def mixed_program(
     notes += [
         _bits_note(prepared.graph, allocation, full, program),
         *compensation_notes(quantizer, mixed),
-        *effect_notes(quantizer, allocation.bits),
+        *effect_notes(quantizer, allocation.bits, mixed),
     ]
     return replace(prepared, notes=(*prepared.notes, *notes)), program
 
@@ -126,8 +126,11 @@ def compensation_notes(quantizer: LowBitQuantizer, mixed: Mixed) -> list[Note]:
     return notes
 
 
-def effect_notes(quantizer: LowBitQuantizer, bits: Mapping[str, IntType]) -> list[Note]:
-    """Output SQNR on the procedural samples, weights alone quantized, with one method after the other."""
+def effect_notes(quantizer: LowBitQuantizer, bits: Mapping[str, IntType], mixed: Mixed) -> list[Note]:
+    """Output SQNR on the procedural samples, weights alone quantized, with one method after the other.
+
+    `mixed` is what all methods together gave.
+    """
     options = quantizer.options
     nothing = replace(options, rounding="nearest", compensate="none", correct_bias=False)
     steps = [("rounded to nearest", nothing)]
@@ -141,6 +144,7 @@ def effect_notes(quantizer: LowBitQuantizer, bits: Mapping[str, IntType]) -> lis
     found = []
     sensitivity = Sensitivity(quantizer)
     for name, chosen in steps:
-        noise = sensitivity.noise_of(quantizer.with_options(chosen).quantize(bits).float_graph())
+        result = mixed if chosen == options else quantizer.with_options(chosen).quantize(bits)
+        noise = sensitivity.noise_of(result.float_graph())
         found.append(f"{name} {-10.0 * np.log10(max(noise, 1e-30)):.1f} dB")
     return [Note("what each adds", ", ".join(found))]

@@ -14,14 +14,25 @@ from dfqgen.statistics.propagate import Statistics
 
 WINDOWS = 4096
 """Windows drawn for each layer: enough to tell a few hundred inputs' correlations."""
+GATED_ELEMENTS = 1 << 25
+"""A layer whose output channels' covariances have more elements than this is not looked at one by one."""
+MARGIN = 0.3
+"""Pre-activations count as passing up to this many deviations beyond the clip: the rounding moves them."""
+CLIPPED_WEIGHT = 0.1
+"""What a window whose output is clipped counts, beside 1 for the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputMoments:
-    """Mean [groups, K] and covariance [groups, K, K] of a window; K = kh kw Cin/groups, as in the weight."""
+    """Mean [groups, K] and covariance [groups, K, K] of a window; K = kh kw Cin/groups, as in the weight.
+
+    `windows` float32 [N, K] are drawn ones with these moments, where there is one group and the layer is
+    small enough for `passing`.
+    """
 
     mean: Array
     covariance: Array
+    windows: Array | None = None
 
     def product(self, first: Array, second: Array) -> Array:
         """Cov[first x, second x] [Cout] for two weights [Cout, kh, kw, Cin/groups]."""
@@ -35,10 +46,31 @@ class InputMoments:
         rows = weight.reshape(groups, weight.shape[0] // groups, -1)
         return np.einsum("gok,gk->go", rows, self.mean).reshape(-1)
 
-    def of_output(self, channel: int, out_channels: int) -> Array:
-        """E[x x^T] [K, K] of the windows that this output channel sees."""
-        group = channel * self.mean.shape[0] // out_channels
-        return self.covariance[group] + np.outer(self.mean[group], self.mean[group])
+    def passing(self, conv: Conv2D, lo: Array, hi: Array) -> InputMoments:
+        """The moments of the windows whose output the clip at lo, hi [Cout] or [1] lets through.
+
+        One group for each output channel, since each has its own; `self` where that is too much.
+        """
+        if self.windows is None:
+            return self
+        rows = conv.weight.reshape(conv.out_channels, -1).astype(np.float32)
+        output = self.windows @ rows.T + conv.bias.astype(np.float32)
+        margin = MARGIN * output.std(axis=0)
+        inside = (output > lo - margin) & (output < hi + margin)
+        size = rows.shape[1]
+        means = np.empty((conv.out_channels, size))
+        covariances = np.empty((conv.out_channels, size, size))
+        for channel in range(conv.out_channels):
+            counts = np.where(inside[:, channel], 1.0, CLIPPED_WEIGHT).astype(np.float32)
+            total = float(counts.sum())
+            mean = counts @ self.windows / total
+            centred = self.windows - mean
+            covariance = ((centred * counts[:, None]).T @ centred / total).astype(np.float64)
+            variance = np.diag(covariance).copy()
+            covariance *= total / (total + size)
+            np.fill_diagonal(covariance, variance)
+            means[channel], covariances[channel] = mean, covariance
+        return InputMoments(means, covariances)
 
 
 def input_moments(
@@ -89,4 +121,7 @@ def _moments(windows: Array, conv: Conv2D, mean: Array, variance: Array) -> Inpu
     correlation = (1.0 - shrink) * covariance * inverse[:, :, None] * inverse[:, None, :]
     correlation[:, np.arange(size), np.arange(size)] = 1.0
     known = per_tap(np.sqrt(variance))
-    return InputMoments(per_tap(mean), correlation * known[:, :, None] * known[:, None, :])
+    scaled = None
+    if groups == 1 and conv.out_channels * size * size <= GATED_ELEMENTS:
+        scaled = (centred[0] * (inverse * known)[0] + per_tap(mean)[0]).astype(np.float32)
+    return InputMoments(per_tap(mean), correlation * known[:, :, None] * known[:, None, :], scaled)

@@ -1,0 +1,119 @@
+"""Weights of few bits: rounding against the covariance, allocation, recalibration, whole programs."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dfqgen.errors import UserError
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.site import QuantizedWeight
+from dfqgen.ops.conv import Conv2D
+from dfqgen.quantization.allocate import Choice, Knapsack, parse_pattern
+from dfqgen.quantization.feedback import feedback_round
+from dfqgen.quantization.mixed import restoring
+from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.quantization.weights import quantize_weight
+from dfqgen.statistics.second_moments import InputMoments
+
+WIDTHS = (IntType.INT2, IntType.INT4, IntType.INT8)
+
+
+def moments(rng: np.random.Generator, size: int) -> InputMoments:
+    factor = rng.normal(size=(size, 3))
+    return InputMoments(np.zeros((1, size)), (factor @ factor.T + 0.2 * np.eye(size))[None])
+
+
+@pytest.mark.parametrize("dtype", [IntType.INT2, IntType.INT3, IntType.INT4])
+def test_feedback_rounding_beats_rounding_to_nearest_in_every_channel(dtype: IntType) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(8, 3, 3, 4))
+    seen = moments(rng, 36)
+    nearest = quantize_weight(weight, QuantizeOptions(), np.zeros(8), dtype)
+    found = feedback_round(weight, nearest, seen)
+
+    def noise(of: QuantizedWeight) -> np.ndarray:
+        error = of.dequantize() - weight
+        return seen.product(error, error)
+
+    assert np.all(noise(found) < noise(nearest))
+    assert found.values.min() >= dtype.minimum
+    assert found.values.max() <= dtype.maximum
+    assert np.all(found.scale > 0)
+
+
+def test_fixed_scales_stay() -> None:
+    rng = np.random.default_rng(1)
+    weight = rng.normal(size=(4, 1, 1, 16))
+    start = quantize_weight(weight, QuantizeOptions(scales="power-of-two"), np.zeros(4), IntType.INT2)
+    found = feedback_round(weight, start, moments(rng, 16), fixed_scale=True)
+    np.testing.assert_array_equal(found.scale, start.scale)
+
+
+def test_the_knapsack_finds_what_trying_everything_finds() -> None:
+    rng = np.random.default_rng(2)
+    layers = {
+        f"layer{i}": [
+            Choice(dtype, int(size) * dtype.bits, float(rng.uniform(0.5, 2) * 4.0**-dtype.bits))
+            for dtype in WIDTHS
+        ]
+        for i, size in enumerate(rng.integers(5, 40, 5))
+    }
+    knapsack = Knapsack(layers)
+    every = [
+        (sum(c.size_bytes for c in picks), sum(c.noise for c in picks))
+        for picks in itertools.product(*layers.values())
+    ]
+    for budget in range(knapsack.smallest, max(size for size, _ in every), 97):
+        bits = knapsack.within(budget)
+        picks = [c for name, choices in layers.items() for c in choices if c.dtype is bits[name]]
+        assert sum(c.size_bytes for c in picks) <= budget
+        best = min(noise for size, noise in every if size <= budget)
+        assert sum(c.noise for c in picks) == pytest.approx(best)
+    for noise in sorted(noise for _, noise in every)[::20]:
+        bits = knapsack.below(noise * 1.0001)
+        size = sum(c.size_bytes for n, choices in layers.items() for c in choices if c.dtype is bits[n])
+        assert size == min(s for s, n in every if n <= noise * 1.0001)
+
+
+def test_a_budget_below_the_smallest_weights_is_refused() -> None:
+    knapsack = Knapsack({"a": [Choice(IntType.INT2, 100, 1.0), Choice(IntType.INT8, 400, 0.1)]})
+    with pytest.raises(ValueError, match="less than"):
+        knapsack.within(99)
+    with pytest.raises(UserError):
+        knapsack.below(0.01)
+
+
+@pytest.mark.parametrize("text", ["", "four", "4/8/8", "5", "4/", "-2"])
+def test_a_pattern_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UserError):
+        parse_pattern(text)
+
+
+def test_recalibration_restores_means_and_deviations() -> None:
+    rng = np.random.default_rng(3)
+    wanted = rng.normal(2.0, 1.5, (4, 8, 8, 3))
+    found = 0.8 * wanted + rng.normal(0.1, 0.2, wanted.shape)
+    found[..., 2] = 1.0  # a channel that lost everything
+    ratio, shift = restoring(wanted, found)
+    again = found * ratio + shift
+    axes = (0, 1, 2)
+    np.testing.assert_allclose(again.mean(axes), wanted.mean(axes))
+    np.testing.assert_allclose(again.std(axes)[:2], wanted.std(axes)[:2])
+    assert ratio[2] == 1.0
+    np.testing.assert_array_equal(restoring(wanted, found, keep_scale=True)[0], np.ones(3))
+
+
+def test_moments_behind_a_clip_are_those_of_the_windows_that_pass() -> None:
+    rng = np.random.default_rng(4)
+    windows = rng.normal(size=(6000, 3)).astype(np.float32)
+    windows[:, 1] = np.where(windows[:, 0] > 0, 5.0, 1.0) * windows[:, 1]
+    conv = Conv2D(np.array([[[[1.0, 0.0, 0.0]]]]), np.zeros(1))
+    seen = InputMoments(np.zeros((1, 3)), np.eye(3)[None], windows)
+    found = seen.passing(conv, np.array([0.0]), np.array([np.inf]))
+    plain = np.cov(windows.T)[1, 1]
+    assert found.covariance[0, 1, 1] > 1.2 * plain
+    assert replace(seen, windows=None).passing(conv, np.zeros(1), np.ones(1)).covariance.shape == (1, 3, 3)
