@@ -363,7 +363,7 @@ class CompileArguments(InputArguments):
     flash_budget: FlashBudget = None
     target_sqnr_db: TargetSqnr = None
     low_ends: LowEnds = False
-    compensate: Compensate = "weighted"
+    compensate: Compensate = "activation"
     ternary: Ternary = "rounded"
 
     def options(self) -> CompileOptions:

@@ -60,7 +60,7 @@ class QuantizeOptions:
     flash_budget_ratio: float | None = None
     target_sqnr_db: float | None = None
     low_ends: bool = False
-    compensate: Literal["none", "plain", "weighted", "activation"] = "weighted"
+    compensate: Literal["none", "plain", "weighted", "activation"] = "activation"
     ternary: Literal["rounded", "threshold"] = "rounded"
 
     @property
