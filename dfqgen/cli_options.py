@@ -62,6 +62,19 @@ def layer_bits(texts: list[str] | None) -> dict[str, int]:
     return parsed
 
 
+def layer_activations(texts: list[str] | None) -> dict[str, Literal["int8", "int16"]]:
+    """["conv1=int16"] -> {"conv1": "int16"}; a wrong value is a usage error."""
+    parsed: dict[str, Literal["int8", "int16"]] = {}
+    for part in (part for text in texts or [] for part in text.split(",")):
+        name, _, dtype = part.rpartition("=")
+        if not name or dtype not in ("int8", "int16"):
+            raise typer.BadParameter(
+                f"{part!r} is not a layer and a type like conv1=int16", param_hint="--activations-map"
+            )
+        parsed[name] = cast(Literal["int8", "int16"], dtype)
+    return parsed
+
+
 def flash_budget(text: str | None) -> tuple[int | None, float | None]:
     """ "96K" -> bytes, "60%" -> a ratio; a wrong value is an error."""
     if text is None:
@@ -301,6 +314,24 @@ Ternary = Annotated[
 ]
 Data = Annotated[
     Path | None,
+Activations = Annotated[
+    Literal["int8", "int16"],
+    typer.Option(
+        "--activations",
+        help="int16 for all activations that can be: twice the RAM, for layers that lose too much in int8.",
+        rich_help_panel="Activations",
+    ),
+]
+ActivationsMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--activations-map",
+        help="Types of single layers' outputs; see dfqgen inspect for their names.",
+        metavar="LAYER=TYPE[,LAYER=TYPE...]",
+        show_default=False,
+        rich_help_panel="Activations",
+    ),
+]
     typer.Option(
         "--data",
         help="Samples to compare on: .npz with x (uint8 or float32, NHWC) and optional labels y.",
@@ -367,6 +398,8 @@ class CompileArguments(InputArguments):
     ternary: Ternary = "rounded"
 
     def options(self) -> CompileOptions:
+    activations: Activations = "int8"
+    activations_map: ActivationsMap = None
         """The same for the API. Raises UserError and usage errors."""
         budget_bytes, budget_ratio = flash_budget(self.flash_budget)
         quantize = QuantizeOptions(
@@ -374,6 +407,7 @@ class CompileArguments(InputArguments):
             bits_map=layer_bits(self.bits_map),
             flash_budget_bytes=budget_bytes,
             flash_budget_ratio=budget_ratio,
+            activations_map=layer_activations(self.activations_map),
         )
         return replace(
             InputArguments.options(self),
@@ -388,7 +422,7 @@ class CompileArguments(InputArguments):
 
 
 # Options that are fields of QuantizeOptions under the same name.
-_QUANTIZE = {field.name for field in fields(QuantizeOptions)} - {"scales", "bits_map"}
+_QUANTIZE = {field.name for field in fields(QuantizeOptions)} - {"scales", "bits_map", "activations_map"}
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -173,6 +173,7 @@ def _manifest(
                 "inputs": list(step.op.inputs),
                 "output": step.op.output,
                 "output_shape": list(step.output.shape),
+                "output_type": str(step.output.qtype.dtype),
                 "macs": step.op.macs(step.output),
                 "constant_bytes": sum(array.size_bytes for array in code.arrays),
                 "input_offsets": list(step.input_offsets),

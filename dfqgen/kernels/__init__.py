@@ -15,6 +15,7 @@ from dfqgen.kernels import (
     resize,
     softmax,
     take,
+    wide,
 )
 from dfqgen.kernels.base import REGISTRY
 
@@ -34,4 +35,5 @@ __all__ = [
     "resize",
     "softmax",
     "take",
+    "wide",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.statistics.channel import ChannelStatistics
@@ -44,7 +45,8 @@ class Add(Op):
         a, b = site.inputs
         y = site.output
         factors = (a.qtype.scale / y.qtype.scale, self.sign * b.qtype.scale / y.qtype.scale)
-        multipliers, shift = pair_multipliers(site.name, factors)
+        wide = any(x.qtype.dtype is IntType.INT16 for x in (a, b))
+        multipliers, shift = pair_multipliers(site.name, factors, bits=14 if wide else 15)
         offset = (
             (y.qtype.zero_point << shift)
             - multipliers[0] * a.qtype.zero_point
@@ -75,11 +77,16 @@ def broadcast_shape(*shapes: Shape) -> Shape:
     return np.broadcast_shapes(*shapes)
 
 
-def pair_multipliers(name: str, factors: tuple[float, float]) -> tuple[tuple[int, int], int]:
-    """Two real factors as 16-bit integers over one power of two: (multipliers, shift), the most precise."""
+def pair_multipliers(
+    name: str, factors: tuple[float, float], *, bits: int = 15
+) -> tuple[tuple[int, int], int]:
+    """Two real factors as integers over one power of two: (multipliers, shift), the most precise.
+
+    `bits` of magnitude; products with int16 have room for 14.
+    """
     largest = max(abs(factor) for factor in factors)
-    shift = min(MAX_SHIFT, 15 - math.frexp(largest)[1])
-    if round(largest * 2.0**shift) >= MULTIPLIER_LIMIT:
+    shift = min(MAX_SHIFT, bits - math.frexp(largest)[1])
+    if round(largest * 2.0**shift) >= 1 << bits:
         shift -= 1
     if shift < 1:
         raise ProgramError(f"{name}: an input's scale is over 2**14 times the output's")

@@ -38,6 +38,9 @@ class QuantizeOptions:
     (docs/df-mpc.md); `ternary` "threshold" quantizes to 2 bits as the paper does.
     """
 
+    `activations` "int16" makes every activation 16 bits wide that can be (`wide.py`), `activations_map`
+    (by layer name) those of single layers' outputs.
+
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
     scales: Literal["multiplier", "power-of-two"] = "multiplier"
     statistics: Literal["auto", "analytic", "synthetic"] = "auto"
@@ -63,11 +66,18 @@ class QuantizeOptions:
     compensate: Literal["none", "plain", "weighted", "activation"] = "activation"
     ternary: Literal["rounded", "threshold"] = "rounded"
 
+    activations: Literal["int8", "int16"] = "int8"
+    activations_map: Mapping[str, Literal["int8", "int16"]] = field(default_factory=dict)
     @property
     def power_of_two(self) -> bool:
         return self.scales == "power-of-two"
 
     @property
+    @property
+    def wide(self) -> bool:
+        """Whether any activation may be int16."""
+        return self.activations == "int16" or "int16" in self.activations_map.values()
+
     def mixes(self) -> bool:
         """Whether any layer may get fewer than 8 bits."""
         return bool(self.bits_map) or any(wish is not None for wish in self.allocation_wishes)

@@ -77,10 +77,14 @@ def activation_type(
     With `power_of_two` the scale is 2**-n and the zero point 0, or the smallest integer for a tensor
     that is never negative: it is folded into biases all the same, and doubles the resolution after a ReLU.
     """
+    int16 is symmetric.
     lo, hi = min(lo, 0.0), max(hi, 0.0)
     if hi - lo < SMALLEST_RANGE:
         hi = lo + SMALLEST_RANGE
     if power_of_two:
+    if dtype is IntType.INT16:
+        scale = max(hi, -lo) / dtype.maximum
+        return QType(dtype, 2.0 ** math.ceil(math.log2(scale)) if power_of_two else scale)
         if lo == 0.0:
             scale = 2.0 ** math.ceil(math.log2(hi / (dtype.maximum - dtype.minimum)))
             return QType(dtype, scale, dtype.minimum)

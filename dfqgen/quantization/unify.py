@@ -21,10 +21,14 @@ from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.movement import Pad
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
+from dfqgen.quantization.wide import wide_families
+from dfqgen.quantization.widths import score_tensors
 from dfqgen.statistics.channel import ChannelStatistics
 
 Range = tuple[float, float]
 
+WIDE_HEADROOM = 2.0
+"""An int16 range reaches this much further than int8's: a bit of 16 is a small price for no clipping."""
 WIDENING = 1.25
 """A family with other readers joins a range up to this much wider than its own: a third of a bit."""
 
@@ -94,10 +98,16 @@ def unified_types(
     walk = _Walk(graph, statistics, clips, widths, options, insert=False)
     for node in graph.nodes:
         walk.visit(node)
+    wide = wide_families(graph, clips, walk.tensors, walk.sets.find, options)
     types: dict[str, QType] = {}
     for tensor in walk.tensors:
-        family = walk.families[walk.sets.find(tensor)]
-        types[tensor] = family.fixed or activation_type(*family.range, power_of_two=options.power_of_two)
+        root = walk.sets.find(tensor)
+        family, lo_hi = walk.families[root], walk.families[root].range
+        if root in wide:
+            lo, hi = (WIDE_HEADROOM * bound for bound in lo_hi)
+            types[tensor] = activation_type(lo, hi, power_of_two=options.power_of_two, dtype=IntType.INT16)
+        else:
+            types[tensor] = family.fixed or activation_type(*lo_hi, power_of_two=options.power_of_two)
     return types
 
 

@@ -15,6 +15,7 @@ from dfqgen.quantization.ranges import weight_scale
 
 # A bias of at most 29 bits leaves the accumulator room for the products.
 LARGEST_BIAS = 1 << 29
+LARGEST_PRODUCTS = 1 << 30
 
 
 # Up to this many bits, clipping the largest weights for a finer step pays.
@@ -45,11 +46,22 @@ def quantize_weights(
     weights: dict[str, QuantizedWeight] = {}
     for node in graph.nodes:
         if isinstance(node.op, Conv2D) and node.output not in skip:
-            input_scale = types[node.inputs[0]].scale
-            smallest_scale = np.abs(node.op.bias.astype(np.float64)) / (input_scale * LARGEST_BIAS)
+            smallest_scale = smallest_scales(node.op, types[node.inputs[0]])
             dtype = bits.get(node.output, IntType.INT8)
             weights[node.output] = quantize_weight(node.op.weight, options, smallest_scale, dtype)
     return weights
+
+
+def smallest_scales(conv: Conv2D, x: QType) -> Array:
+    """What the weights' scales [Cout] must not go below, so that accumulators stay in 32 bits.
+
+    A bias must fit, and over int16 inputs the sum of products: large layers give up some bits of weights.
+    """
+    smallest = np.abs(conv.bias.astype(np.float64)) / (x.scale * LARGEST_BIAS)
+    if x.dtype is not IntType.INT16:
+        return smallest
+    sums = np.abs(conv.weight.astype(np.float64)).sum(axis=(1, 2, 3))
+    return np.maximum(smallest, sums * -x.dtype.minimum / LARGEST_PRODUCTS)
 
 
 def quantize_weight(

@@ -164,9 +164,11 @@ class HostNetwork:
         def before_layer(layer: int) -> None:
             if layer > 0:
                 done = self.layers[layer - 1]
-                size = int(np.prod(done["output_shape"]))
+                dtype = np.dtype(done.get("output_type", "int8"))
+                size = int(np.prod(done["output_shape"])) * dtype.itemsize
                 start = int(done["output_offset"])
-                seen.append(arena[start : start + size].reshape(done["output_shape"]).copy())
+                values = arena[start : start + size].view(dtype)
+                seen.append(values.reshape(done["output_shape"]).copy())
 
         callback = self._ffi.callback("void(int32_t)", before_layer)
         setattr(self._library, f"{self.name}_probe", callback)

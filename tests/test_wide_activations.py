@@ -1,0 +1,168 @@
+"""int16 activations: the C equals the interpreter, mixed with int8 too; closer to float; what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dfqgen import BuildOptions, CompileOptions, build
+from dfqgen.errors import UserError
+from dfqgen.fixedpoint.program import Program
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.ir import Graph, Node, Op, Port
+from dfqgen.ops.add import Add
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.movement import Pad, Reshape
+from dfqgen.ops.pool import AveragePool, MaxPool
+from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.windows import Pads
+from dfqgen.pipeline import run
+from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.quantization.prepare import prepare
+from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.quantization.weights import LARGEST_BIAS, smallest_scales
+from dfqgen.verify.host import first_mismatch, verify_on_host
+from tests.builders import conv, relu, relu6
+from tests.models import DIGITS, DIGITS_INPUT
+from tests.programs import write
+
+LAYERS = ("stem", "narrow", "depthwise", "sum", "maximum", "pad", "grouped", "average", "dense")
+
+
+def everything(seed: int = 0) -> Graph:
+    """All operators that MLPerf Tiny networks have, one residual among them."""
+    rng = np.random.default_rng(seed)
+    border = (0, 1, 0, 0)
+    dense = conv(rng, 10, 2 * 2 * 12, kernel=1, pad=0)
+    ops: list[tuple[str, Op, tuple[str, ...], str]] = [
+        ("stem", conv(rng, 8, 3, stride=2, spread=1.0), ("x",), "a"),
+        ("stem/relu", relu6(), ("a",), "b"),
+        ("narrow", conv(rng, 8, 8, kernel=1, pad=0), ("b",), "c"),
+        ("depthwise", conv(rng, 8, 8, groups=8), ("c",), "d"),
+        ("depthwise/relu", relu(), ("d",), "e"),
+        ("sum", Add(), ("c", "e"), "f"),
+        ("sum/relu", relu(), ("f",), "g"),
+        ("maximum", MaxPool((2, 2), (2, 2)), ("g",), "h"),
+        ("pad", Pad(border, (0, 0, 1, 0)), ("h",), "i"),
+        ("grouped", conv(rng, 12, 8, groups=2), ("i",), "j"),
+        ("average", AveragePool((3, 3), (2, 2), Pads(0, 0, 0, 0)), ("j",), "k"),
+        ("flat", Reshape((1, 1, 1, 48)), ("k",), "l"),
+        ("dense", dense, ("l",), "m"),
+        ("softmax", Softmax(3), ("m",), "y"),
+    ]
+    nodes = tuple(Node(name, op, inputs, output) for name, op, inputs, output in ops)
+    graph = Graph("wide", (Port("x", "x", (1, 16, 16, 3)),), (Port("y", "y", ()),), nodes)
+    return replace(graph, outputs=(Port("y", "y", graph.shapes["y"]),))
+
+
+def program_of(graph: Graph, **options: Any) -> Program:
+    chosen = QuantizeOptions(**options)
+    return quantize_graph(prepare(graph, {"x": InputMeaning((0.0,), (64.0,))}, chosen), chosen)
+
+
+def wide(program: Program) -> set[str]:
+    return {tensor.name for tensor in program.tensors.values() if tensor.qtype.dtype is IntType.INT16}
+
+
+@pytest.mark.parametrize("scales", ["multiplier", "power-of-two"])
+@pytest.mark.parametrize("weights", ["per-channel", "per-tensor"])
+def test_the_c_equals_the_interpreter(tmp_path: Path, scales: str, weights: str) -> None:
+    program = program_of(everything(), activations="int16", scales=scales, weights=weights)
+    # All but the input, what the softmax reads and what it writes.
+    assert len(wide(program)) == len(program.tensors) - 3
+    write(program, tmp_path / "out")
+    assert verify_on_host(program, tmp_path / "out").values > 0
+
+
+@pytest.mark.parametrize("layers", [("stem",), ("narrow",), ("depthwise", "grouped"), ("sum", "average")])
+def test_single_layers_beside_int8_ones(tmp_path: Path, layers: tuple[str, ...]) -> None:
+    program = program_of(everything(1), activations_map=dict.fromkeys(layers, "int16"))
+    assert 0 < len(wide(program)) < len(program.tensors) - 3
+    write(program, tmp_path / "out", optimize="size")
+    verify_on_host(program, tmp_path / "out")
+
+
+def test_single_layers_can_stay_int8(tmp_path: Path) -> None:
+    program = program_of(everything(2), activations="int16", activations_map={"narrow": "int8"})
+    assert "c" not in wide(program)
+    assert "b" in wide(program)
+    write(program, tmp_path / "out")
+    verify_on_host(program, tmp_path / "out")
+
+
+def test_a_wrong_value_is_found_in_an_int16_layer(tmp_path: Path) -> None:
+    program = program_of(everything(), activations="int16")
+    write(program, tmp_path / "out")
+    header = tmp_path / "out" / "runtime_c" / "include" / "dfq_wide.h"
+    header.write_text(header.read_text().replace("layer->bias[o] +", "1 + layer->bias[o] +"))
+    from dfqgen.fixedpoint.vectors import make_inputs
+
+    mismatch = first_mismatch(program, tmp_path / "out", make_inputs(program, "random"))
+    assert mismatch is not None
+    assert mismatch.layer == "stem"
+
+
+def test_int16_is_closer_to_the_float_network() -> None:
+    graph = everything(3)
+    x = np.random.default_rng(4).uniform(0, 4, (32, 16, 16, 3)).astype(np.float32)
+
+    def error(**options: Any) -> float:
+        program = program_of(graph, **options)
+        q = program.tensors["x"].qtype.quantize(x)
+        found: dict[str, np.ndarray] = {}
+        program.run({"x": q}, lambda op, value: found.update({op.output: value}))
+        seen: dict[str, np.ndarray] = {}
+        graph.evaluate(
+            {"x": program.tensors["x"].qtype.dequantize(q)},
+            lambda node, _, output: seen.update({node.output: output}),  # type: ignore[func-returns-value]
+        )
+        reals = program.tensors["k"].qtype.dequantize(found["k"])
+        return float(np.mean((reals - seen["k"]) ** 2))
+
+    # What is left is the weights' rounding.
+    assert error(activations="int16") < 0.7 * error()
+
+
+def test_large_layers_give_up_bits_of_weights_to_stay_in_32_bits() -> None:
+    layer = Conv2D(np.ones((1, 1, 1, 4096)), np.zeros(1))
+    program = program_of(everything(), activations="int16")
+    x = program.tensors["b"].qtype
+    (scale,) = smallest_scales(layer, x)
+    assert 4096 * round(1 / scale) * 2**15 + LARGEST_BIAS < 2**31
+    assert smallest_scales(layer, program.tensors["x"].qtype) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activations_map": {"nothing": "int16"}}, "no layer 'nothing'"),
+        ({"activations_map": {"dense": "int16"}}, "Softmax 'softmax' computes in int8"),
+        ({"activations_map": {"softmax": "int16"}}, "network input or output"),
+    ],
+)
+def test_what_cannot_be_int16_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        program_of(everything(), **options)
+
+
+def test_few_bits_and_int16_are_refused_together(tmp_path: Path) -> None:
+    options = CompileOptions(quantize=QuantizeOptions(activations="int16", bits="4"))
+    with pytest.raises(UserError, match="weights of 8 bits"):
+        build(DIGITS, tmp_path / "out", BuildOptions(options))
+
+
+@pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus"])
+def test_firmware_with_int16_activations(tmp_path: Path, target: str) -> None:
+    assert DIGITS_INPUT
+    options = CompileOptions(
+        target,
+        meaning=InputMeaning(std=(16.0,), lo=0.0, hi=16.0),
+        quantize=QuantizeOptions(activations="int16"),
+    )
+    result = build(DIGITS, tmp_path / "out", BuildOptions(options))
+    assert wide(result.program)
+    assert run(tmp_path / "out", target)["bit_exact"]
