@@ -62,6 +62,8 @@ def _convolution(op: QConv2D, x: QTensor, output: QTensor) -> Work:
         "tile_mac": float(pairs * 2 * blocks * 4 * _round_up(depth, 4)),
         "row_tile": float(rows * -(-columns // 2) * blocks),
         "row_step": float(rows * -(-columns // 2) * blocks * -(-depth // 16)),
+        "pair_step": float(rows * (columns // 2) * blocks * -(-depth // 16)),
+        "odd_step": float(rows * (columns % 2) * blocks * -(-depth // 16)),
         "block": float(blocks),
     }
 
@@ -69,7 +71,12 @@ def _convolution(op: QConv2D, x: QTensor, output: QTensor) -> Work:
 def _depthwise(op: QConv2D, x: QTensor, output: QTensor) -> Work:
     rows, columns, channels = output.shape[1:]
     bands = -(-rows // 2)
+    pairs = columns // 2 if op.kernel == (3, 3) and op.dilation[1] == 1 else 0
+    single = float(rows * (columns - 2 * pairs) * channels)
     return {
+        "pair_3x3": float(rows * pairs * channels),
+        "single": single,
+        "single_tap": single * float(np.prod(op.kernel)),
         "mac": float(op.macs(output)),
         "row_channel": float(rows * channels),
         "window_row": float(output.elements * op.kernel[0]),

@@ -3,7 +3,8 @@
  * Kernels are `static` functions in headers; the first parameter is the layer's constant descriptor. By
  * default they are inlined into each layer, where every shape is a constant. With DFQ_OPTIMIZE_SIZE they
  * stay ordinary functions shared by all layers of a network. DFQ_LAYER marks the function of one layer,
- * DFQ_SHARED one that all layers call as it is, made once.
+ * DFQ_SHARED one that all layers call as it is, made once, and DFQ_PART a part of a kernel: inlined like the
+ * kernel, or with DFQ_OPTIMIZE_SIZE shared by all kernels.
  */
 #ifndef DFQ_COMMON_H
 #define DFQ_COMMON_H
@@ -24,9 +25,11 @@
 #define DFQ_SHARED static DFQ_UNUSED __attribute__((noinline, noclone))
 #endif
 #if defined(DFQ_OPTIMIZE_SIZE)
+#define DFQ_PART DFQ_SHARED
 #define DFQ_KERNEL DFQ_NOINLINE
 #define DFQ_LAYER DFQ_INLINE
 #else
+#define DFQ_PART DFQ_INLINE
 #define DFQ_KERNEL DFQ_INLINE
 #define DFQ_LAYER DFQ_NOINLINE
 #endif
@@ -37,6 +40,7 @@
 #define DFQ_INLINE static
 #define DFQ_NOINLINE static
 #define DFQ_SHARED static
+#define DFQ_PART static
 #define DFQ_KERNEL static
 #define DFQ_LAYER static
 #endif
@@ -115,7 +119,7 @@ typedef struct {
     int32_t hi;
 } dfq_requantize_t;
 
-DFQ_INLINE int8_t dfq_requantize(const dfq_requantize_t *form, int32_t acc, int32_t channel)
+DFQ_PART int8_t dfq_requantize(const dfq_requantize_t *form, int32_t acc, int32_t channel)
 {
     const int32_t lo = form->los != NULL ? form->los[channel] : form->lo;
     const int32_t hi = form->his != NULL ? form->his[channel] : form->hi;

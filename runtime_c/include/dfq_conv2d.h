@@ -30,7 +30,7 @@ typedef struct {
 } dfq_conv2d_t;
 
 /* One window of the channels that start at `x`, contiguous in `column`. */
-DFQ_INLINE void dfq_gather_window(const dfq_conv2d_t *layer, const int8_t *x, int32_t oy, int32_t ox, int8_t *column)
+DFQ_PART void dfq_gather_window(const dfq_conv2d_t *layer, const int8_t *x, int32_t oy, int32_t ox, int8_t *column)
 {
     const int32_t depth = layer->in_channels / layer->groups;
     const int32_t ix = ox * layer->stride_x - layer->pad_left;
