@@ -55,7 +55,13 @@ ADAROUND = QuantizeOptions(rounding="adaround")
 
 ROWS = (
     Row("w8-dfq", "W8A8 per-tensor, DFQ", PER_TENSOR),
-    Row("w8-dsg", "W8A8 per-tensor, ranges and biases of DSG samples", PER_TENSOR, statistics="dsg"),
+    Row(
+        "w8-dsg",
+        "**W8A8 per-tensor, ranges and biases by DSG**",
+        replace(PER_TENSOR, empirical_bias=True),
+        statistics="dsg",
+        rounding="dsg",
+    ),
     Row(
         "w8-adaround",
         "W8A8 per-tensor, DSG + AdaRound",
@@ -132,7 +138,8 @@ class Experiment:
             if file is not None:
                 save_samples(file, self.graph, meanings, made)
             self._samples[source] = Samples(
-                {self.port.tensor: made[self.port.tensor] * self.meaning.std + self.meaning.mean}
+                {self.port.tensor: made[self.port.tensor] * self.meaning.std + self.meaning.mean},
+                made=source,
             )
             print(f"{self.name} {source} samples: {Times.now().since(started)}", file=sys.stderr, flush=True)
         return self._samples[source]

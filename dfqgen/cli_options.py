@@ -171,7 +171,7 @@ Statistics = Annotated[
     Literal["auto", "analytic", "synthetic"],
     _dfq(
         "--statistics",
-        text="Batch normalization's, else of procedural samples or closed forms; or all of synthetic ones.",
+        text="Where no batch normalization tells: procedural samples, closed forms, synthetic samples.",
     ),
 ]
 CalibrationData = Annotated[
@@ -202,9 +202,11 @@ CorrectBias = Annotated[
     bool, _dfq("--correct-bias/--no-correct-bias", text="Undo the mean error of rounded weights.")
 ]
 EmpiricalBias = Annotated[
-    bool,
+    bool | None,
     _dfq(
-        "--empirical-bias/--no-empirical-bias", text="Correct biases on samples instead, see --rounding-data."
+        "--empirical-bias/--no-empirical-bias",
+        text="Correct biases on samples instead, see --rounding-data.",
+        show_default="with synthetic statistics",
     ),
 ]
 RangeMethod = Annotated[
@@ -312,8 +314,6 @@ Compensate = Annotated[
 Ternary = Annotated[
     Literal["rounded", "threshold"], _mixed("--ternary", text="How weights become -1, 0 and 1 at 2 bits.")
 ]
-Data = Annotated[
-    Path | None,
 Activations = Annotated[
     Literal["int8", "int16"],
     typer.Option(
@@ -332,6 +332,8 @@ ActivationsMap = Annotated[
         rich_help_panel="Activations",
     ),
 ]
+Data = Annotated[
+    Path | None,
     typer.Option(
         "--data",
         help="Samples to compare on: .npz with x (uint8 or float32, NHWC) and optional labels y.",
@@ -385,7 +387,7 @@ class CompileArguments(InputArguments):
     n_sigma: NSigma = None
     rounding: Rounding = "auto"
     rounding_data: RoundingData = None
-    empirical_bias: EmpiricalBias = False
+    empirical_bias: EmpiricalBias = None
     adaround_iterations: AdaRoundIterations = 2000
     sample_count: SampleCount = None
     seed: Seed = 0
@@ -396,18 +398,18 @@ class CompileArguments(InputArguments):
     low_ends: LowEnds = False
     compensate: Compensate = "activation"
     ternary: Ternary = "rounded"
-
-    def options(self) -> CompileOptions:
     activations: Activations = "int8"
     activations_map: ActivationsMap = None
+
+    def options(self) -> CompileOptions:
         """The same for the API. Raises UserError and usage errors."""
         budget_bytes, budget_ratio = flash_budget(self.flash_budget)
         quantize = QuantizeOptions(
             **{field.name: getattr(self, field.name) for field in fields(self) if field.name in _QUANTIZE},
             bits_map=layer_bits(self.bits_map),
+            activations_map=layer_activations(self.activations_map),
             flash_budget_bytes=budget_bytes,
             flash_budget_ratio=budget_ratio,
-            activations_map=layer_activations(self.activations_map),
         )
         return replace(
             InputArguments.options(self),

@@ -112,7 +112,14 @@ def compile_model(model: Path, options: CompileOptions, progress: Progress = sil
     prepared = (
         prepare(graph, meanings, quantize)
         if given is None
-        else prepare(graph, meanings, quantize, given.samples, source=given.description)
+        else prepare(
+            graph,
+            meanings,
+            quantize,
+            given.samples,
+            source=given.description,
+            synthetic=given.synthetic,
+        )
     )
     if quantize.learns:
         driving = options.rounding_data
@@ -140,10 +147,13 @@ class _Wanted:
 
     def given(self, data: Path | Samples) -> MadeSamples:
         """The user's samples."""
-        raw = (data if isinstance(data, Samples) else load_samples(data, self.graph)).raw
+        samples = data if isinstance(data, Samples) else load_samples(data, self.graph)
+        raw = samples.raw
+        kind = "samples" if samples.made is None else f"samples {samples.made}"
         return MadeSamples(
             {port.tensor: self.meanings[port.name].normalize(raw[port.tensor]) for port in self.graph.inputs},
-            "samples" if isinstance(data, Samples) else f"samples of {data.name}",
+            kind if isinstance(data, Samples) else f"{kind} ({data.name})",
+            synthetic=samples.made is not None,
         )
 
     def made(self, source: SampleSource) -> MadeSamples:

@@ -56,10 +56,14 @@ def meanings_for(graph: Graph, stated: InputMeaning | None) -> dict[str, InputMe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Raw samples by input tensor ([N, ...], our axes), and their labels where known."""
+    """Raw samples by input tensor ([N, ...], our axes), and their labels where known.
+
+    `made` says of samples that are not real where they come from.
+    """
 
     raw: Mapping[str, Array]
     labels: Array | None = None
+    made: str | None = None
 
     @property
     def count(self) -> int:
@@ -70,14 +74,15 @@ class Samples:
         if limit is None or limit >= self.count:
             return self
         labels = None if self.labels is None else self.labels[:limit]
-        return Samples({name: value[:limit] for name, value in self.raw.items()}, labels)
+        return Samples({name: value[:limit] for name, value in self.raw.items()}, labels, self.made)
 
 
 def load_samples(path: Path, graph: Graph) -> Samples:
     """Read an .npz file: `x` [N, ...], and `y` [N], the labels, where there are any.
 
     uint8 or float32, channels last; the model's own axes are taken too where they differ.
-    A network with several inputs has one array for each, named like the input.
+    A network with several inputs has one array for each, named like the input. `made` is a text in files
+    of `dfqgen synthesize`.
     """
     arrays = _read_npz(path)
     raw: dict[str, Array] = {}
@@ -93,7 +98,8 @@ def load_samples(path: Path, graph: Graph) -> Samples:
     labels = arrays.get("y")
     if labels is not None and (labels.shape != (counts.pop(),) or labels.dtype.kind not in "iu"):
         raise UserError(f"{path}: y must hold one integer for each sample, not {labels.dtype} {labels.shape}")
-    return Samples(raw, labels)
+    made = arrays.get("made")
+    return Samples(raw, labels, str(made) if made is not None and made.dtype.kind == "U" else None)
 
 
 def _read_npz(path: Path) -> dict[str, Array]:

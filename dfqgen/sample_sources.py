@@ -25,10 +25,14 @@ SAMPLES, SAMPLES_OF_LARGE = 64, 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MadeSamples:
-    """Samples [N, ...] by input tensor, as the float network sees them, and what they are in words."""
+    """Samples [N, ...] by input tensor, as the float network sees them, and what they are in words.
+
+    `synthetic` ones are not real.
+    """
 
     samples: Mapping[str, Array]
     description: str
+    synthetic: bool = True
 
     @property
     def count(self) -> int:

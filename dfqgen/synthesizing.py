@@ -81,7 +81,7 @@ def synthesize(
     inputs = {port.tensor: meanings[port.name].statistics(port.shape[-1]) for port in graph.inputs}
     measured = {name: synthesis.diversity(graph, result.samples, inputs) for name, result in sets.items()}
     output.parent.mkdir(parents=True, exist_ok=True)
-    synthesis.save_samples(output, graph, meanings, made.samples)
+    synthesis.save_samples(output, graph, meanings, made.samples, f"synthesized from {made.source}")
     if options.contact_sheet is not None:
         synthesis.save_contact_sheet(options.contact_sheet, graph, meanings, made.samples)
     if options.diversity is not None:

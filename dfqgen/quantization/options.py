@@ -22,24 +22,25 @@ class QuantizeOptions:
     clip per channel, "replace" turns ReLU6 into ReLU first (the paper's choice, changes the function).
     `statistics`: "auto" takes batch normalization's where there is one and measures the rest on procedural
     samples, whose extremes also widen the ranges; "analytic" propagates in closed form instead and widens
-    nothing; "synthetic" measures everything on samples synthesized from the network (docs/dsg.md), and
-    `compile_model` makes them. Samples given to `prepare` override all.
+    nothing; "synthetic" takes samples synthesized from the network instead (docs/dsg.md), which
+    `compile_model` makes. Real samples given to `prepare` override all.
     `n_sigma` is the half-width of activation ranges, `n_sigma_scores` that of the network's last layers,
     whose rare extremes are the answer; None decides by the network and the tensor (`widths.py`).
     `rounding`: "auto" is to nearest at 8 bits and "feedback" below, where every error is carried by the
     weights not yet rounded; "squant" makes errors cancel in sums; "adaround" learns it from samples (needs
-    torch). `empirical_bias` corrects biases on samples in place of the statistics' means; AdaRound does so
-    anyway. `sample_count` and `seed` are of the samples made for that; None is by the network's size.
+    torch). `empirical_bias` corrects biases on samples in place of the statistics' means, by default where
+    statistics are synthetic; AdaRound does so anyway. `sample_count` and `seed` are of the samples made for
+    all that; None is by the network's size.
 
     Weights of few bits, at most one of: `bits`, "4" for all layers or "4/8" for pairs; `flash_budget_bytes`
     or `flash_budget_ratio` (of the size at 8 bits), the least error within it; `target_sqnr_db`, the least
     flash within a predicted error. `bits_map` (by layer name) overrides. `low_ends` lets the first and the
     last layer have fewer than 8 bits too. `compensate` puts low layers right in the next one
     (docs/df-mpc.md); `ternary` "threshold" quantizes to 2 bits as the paper does.
-    """
 
     `activations` "int16" makes every activation 16 bits wide that can be (`wide.py`), `activations_map`
     (by layer name) those of single layers' outputs.
+    """
 
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
     scales: Literal["multiplier", "power-of-two"] = "multiplier"
@@ -53,7 +54,7 @@ class QuantizeOptions:
     n_sigma: float | None = None
     n_sigma_scores: float | None = None
     rounding: Literal["auto", "nearest", "squant", "feedback", "adaround"] = "auto"
-    empirical_bias: bool = False
+    empirical_bias: bool | None = None
     adaround_iterations: int = 2000
     sample_count: int | None = None
     seed: int = 0
@@ -65,19 +66,19 @@ class QuantizeOptions:
     low_ends: bool = False
     compensate: Literal["none", "plain", "weighted", "activation"] = "activation"
     ternary: Literal["rounded", "threshold"] = "rounded"
-
     activations: Literal["int8", "int16"] = "int8"
     activations_map: Mapping[str, Literal["int8", "int16"]] = field(default_factory=dict)
+
     @property
     def power_of_two(self) -> bool:
         return self.scales == "power-of-two"
 
     @property
-    @property
     def wide(self) -> bool:
         """Whether any activation may be int16."""
         return self.activations == "int16" or "int16" in self.activations_map.values()
 
+    @property
     def mixes(self) -> bool:
         """Whether any layer may get fewer than 8 bits."""
         return bool(self.bits_map) or any(wish is not None for wish in self.allocation_wishes)
@@ -90,7 +91,15 @@ class QuantizeOptions:
     @property
     def learns(self) -> bool:
         """Whether weights or biases are made on samples."""
-        return self.rounding == "adaround" or self.empirical_bias
+        return self.rounding == "adaround" or self.corrects_on_samples
+
+    @property
+    def corrects_on_samples(self) -> bool:
+        """Whether biases are corrected on samples. Feedback rounding sees to biases itself."""
+        if self.empirical_bias is not None:
+            return self.empirical_bias
+        nearest = self.rounding in ("nearest", "squant") or (self.rounding == "auto" and not self.mixes)
+        return self.statistics == "synthetic" and self.correct_bias and nearest
 
     def without_samples(self) -> QuantizeOptions:
         """The same network, prepared alike, without what needs samples: other ranges, weights and biases."""

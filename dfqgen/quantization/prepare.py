@@ -56,12 +56,14 @@ def prepare(
     samples: Mapping[str, Array] | None = None,
     *,
     source: str = "samples",
+    synthetic: bool = False,
 ) -> Prepared:
     """Fold, equalize and absorb (Nagel et al. 2019), as `options` say; the weights are still float.
 
     `meanings` says by port name what each input means. `samples` ([N, ...] by input tensor, in our axes
-    and normalised) replaces the statistics by measured ones: level 2, or synthetic samples; `source` says
-    in the notes what they are.
+    and normalised) replaces the statistics by measured ones: level 2. `synthetic` ones replace procedural
+    samples only: no class is certain on them, so extremes, above all of scores, fall short of real ones.
+    `source` says in the notes what they are.
     """
     notes: list[Note] = []
     known: dict[str, ChannelStatistics] = {
@@ -94,32 +96,44 @@ def prepare(
     if options.absorb_bias:
         graph, known = absorb_high_bias(graph, known)
         notes.append(Note("high-bias absorption", "done"))
-    if samples is not None:
+    if samples is not None and not synthetic:
         statistics = measure(graph, samples)
         notes.append(Note("statistics", f"measured on {len(next(iter(samples.values())))} {source}"))
+    elif samples is not None:
+        statistics = sampled_statistics(graph, known, samples, keep_values=True)
+        count = len(next(iter(samples.values())))
+        effect = f"batch normalization's, else of {count} {source}; theirs are all extremes"
+        notes.append(Note("statistics", effect))
     elif options.statistics == "analytic":
         statistics = propagate(graph, known)
         notes.append(Note("statistics", "batch normalization's, propagated where there is none"))
     else:
-        statistics = procedural_statistics(graph, known)
+        statistics = sampled_statistics(graph, known, procedural_inputs(graph, known))
         notes.append(
             Note("statistics", f"batch normalization's, else of {PROCEDURAL_SAMPLES} procedural samples")
         )
     normalized = known.keys() - {port.tensor for port in graph.inputs}
-    trusted = trusted_tensors(graph, known) if normalized and samples is None else frozenset()
-    return Prepared(graph, statistics, tuple(notes), samples is not None, trusted)
+    real = samples is not None and not synthetic
+    trusted = trusted_tensors(graph, known) if normalized and not real else frozenset()
+    return Prepared(graph, statistics, tuple(notes), real, trusted)
 
 
-def procedural_statistics(graph: Graph, known: Statistics) -> dict[str, ChannelStatistics]:
-    """`known` statistics propagated, with what procedural samples show in place of what nobody knows.
-
-    A convolution without known statistics gets the moments its output has on the samples. Every tensor's
-    `seen` values are the samples' extremes.
-    """
-    samples = {
+def procedural_inputs(graph: Graph, known: Statistics) -> dict[str, Array]:
+    """A few samples of every input."""
+    return {
         port.tensor: procedural_samples(known[port.tensor], port.shape, PROCEDURAL_SAMPLES)
         for port in graph.inputs
     }
+
+
+def sampled_statistics(
+    graph: Graph, known: Statistics, samples: Mapping[str, Array], *, keep_values: bool = False
+) -> dict[str, ChannelStatistics]:
+    """`known` statistics propagated, with what samples show in place of what nobody knows.
+
+    A convolution without known statistics gets the moments its output has on the samples. Every tensor's
+    `seen` values are the samples' extremes; `keep_values` keeps samples' values too, for ranges by them.
+    """
     measured = measure(graph, samples)
     filled = dict(known)
     for node in graph.nodes:
@@ -128,7 +142,11 @@ def procedural_statistics(graph: Graph, known: Statistics) -> dict[str, ChannelS
                 measured[node.output].mean, measured[node.output].std
             )
     return {
-        name: replace(statistics, seen=(measured[name].lo, measured[name].hi))
+        name: replace(
+            statistics,
+            seen=(measured[name].lo, measured[name].hi),
+            values=measured[name].values if keep_values else None,
+        )
         for name, statistics in propagate(graph, filled).items()
     }
 

@@ -58,7 +58,8 @@ def mse_range(statistics: ChannelStatistics, dtype: IntType, n_sigma: float) -> 
 
 def extremes(statistics: ChannelStatistics) -> tuple[float, float]:
     """Smallest and largest value on the samples the statistics were measured on."""
-    return float(statistics.lo.min()), float(statistics.hi.max())
+    lo, hi = (statistics.lo, statistics.hi) if statistics.seen is None else statistics.seen
+    return float(lo.min()), float(hi.max())
 
 
 def percentile_range(statistics: ChannelStatistics, percentile: float) -> tuple[float, float]:
@@ -76,15 +77,15 @@ def activation_type(
 
     With `power_of_two` the scale is 2**-n and the zero point 0, or the smallest integer for a tensor
     that is never negative: it is folded into biases all the same, and doubles the resolution after a ReLU.
-    """
     int16 is symmetric.
+    """
     lo, hi = min(lo, 0.0), max(hi, 0.0)
     if hi - lo < SMALLEST_RANGE:
         hi = lo + SMALLEST_RANGE
-    if power_of_two:
     if dtype is IntType.INT16:
         scale = max(hi, -lo) / dtype.maximum
         return QType(dtype, 2.0 ** math.ceil(math.log2(scale)) if power_of_two else scale)
+    if power_of_two:
         if lo == 0.0:
             scale = 2.0 ** math.ceil(math.log2(hi / (dtype.maximum - dtype.minimum)))
             return QType(dtype, scale, dtype.minimum)

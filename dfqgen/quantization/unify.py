@@ -125,6 +125,7 @@ class _Walk:
         insert: bool = True,
     ) -> None:
         self.graph, self.clips, self.widths, self.options, self.insert = graph, clips, widths, options, insert
+        self.scores = score_tensors(graph)
         self.statistics = dict(statistics)
         self.nodes: list[Node] = []
         self.tensors: list[str] = []
@@ -159,7 +160,9 @@ class _Walk:
         if isinstance(node.op, Rescale):
             return self.family(node.inputs[0]).range
         statistics, width = self.statistics[node.output], self.widths[node.output]
-        return choose_range(statistics, self.options.range_method, width, IntType.INT8)
+        # A method that trades the extremes away is wrong where these are the answer.
+        method = "sigma" if node.output in self.scores else self.options.range_method
+        return choose_range(statistics, method, width, IntType.INT8)
 
     def _join(self, node: Node) -> None:
         """The output and all inputs of an operator that keeps the type are one family."""

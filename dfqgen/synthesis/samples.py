@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +19,18 @@ GUTTER = 2
 
 
 def save_samples(
-    path: Path, graph: Graph, meanings: Mapping[str, InputMeaning], samples: Mapping[str, Array]
+    path: Path,
+    graph: Graph,
+    meanings: Mapping[str, InputMeaning],
+    samples: Mapping[str, Array],
+    made: str = "synthesized",
 ) -> None:
     """Write samples (as the float network sees them) as raw values, what `--calibration-data` reads.
 
-    The array is called x, or like the input where there are several; channels last.
+    The array is called x, or like the input where there are several; channels last. `made` tells readers
+    that these are not real samples, and what they come from.
     """
-    arrays = {}
+    arrays: dict[str, Any] = {"made": np.array(made)}
     for port in graph.inputs:
         meaning = meanings[port.name]
         raw = samples[port.tensor].astype(np.float64) * np.asarray(meaning.std) + np.asarray(meaning.mean)

@@ -97,18 +97,20 @@ def test_adaround_runs_on_noise_and_procedural_samples(source: str, words: str) 
 def test_adaround_takes_the_users_samples_at_every_width(samples: Path, bits: str) -> None:
     low = QuantizeOptions(rounding="adaround", adaround_iterations=20, bits=bits)
     notes = compiled_notes(low, calibration_data=samples)
-    assert "8 samples of samples.npz" in notes["AdaRound"]
-    assert "8 samples of samples.npz" in notes["statistics"]
+    assert "(samples.npz)" in notes["AdaRound"]
+    assert "8 samples synthesized from" in notes["statistics"]
     notes = compiled_notes(low, rounding_data=samples)
-    assert "8 samples of samples.npz" in notes["AdaRound"]
-    assert "batch normalization's" in notes["statistics"]
+    assert "8 samples synthesized from" in notes["AdaRound"]
+    assert "(samples.npz)" not in notes["statistics"]
+    notes = compiled_notes(low, calibration_data=DIGITS_TEST)
+    assert notes["statistics"] == "measured on 600 samples (digits_test.npz)"
 
 
 @pytest.mark.parametrize("method", ["mse", "min-max", "percentile"])
 def test_ranges_by_samples(samples: Path, method: str) -> None:
     options = QuantizeOptions(range_method=method, empirical_bias=True)  # type: ignore[arg-type]
     notes = compiled_notes(options, calibration_data=samples)
-    assert "8 samples of samples.npz" in notes["bias correction"]
+    assert "8 samples synthesized from" in notes["bias correction"]
     if method != "mse":
         with pytest.raises(UserError, match="need samples"):
             compiled_notes(QuantizeOptions(range_method=method))  # type: ignore[arg-type]
