@@ -42,6 +42,7 @@ DFQ_KERNEL void dfq_dsp_average_pool(const dfq_average_pool_t *layer, const int8
         const dfq_dsp_patch_t patch = dfq_dsp_patch(win, x, pixel / win->out_width, pixel % win->out_width);
         const int32_t multiplier = layer->multipliers != NULL ? layer->multipliers[pixel] : layer->multiplier;
         const int32_t offset = -layer->in_zero_point * patch.rows * patch.columns;
+        DFQ_UNROLL(1)
         for (int32_t c = 0; c < win->channels; c += 4) {
             const int8_t *tap = patch.first + c;
             uint32_t even = 0, odd = 0;
@@ -73,6 +74,7 @@ DFQ_KERNEL void dfq_dsp_max_pool(const dfq_max_pool_t *layer, const int8_t *x, i
     for (int32_t oy = 0; oy < win->out_height; oy++) {
         for (int32_t ox = 0; ox < win->out_width; ox++) {
             const dfq_dsp_patch_t patch = dfq_dsp_patch(win, x, oy, ox);
+            DFQ_UNROLL(1)
             for (int32_t c = 0; c < win->channels; c += 4, y += 4) {
                 uint32_t largest = dfq_dsp_lanes(INT8_MIN);
                 for (int32_t ky = 0; ky < patch.rows; ky++) {

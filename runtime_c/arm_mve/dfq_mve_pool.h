@@ -34,6 +34,7 @@ DFQ_INLINE void dfq_mve_average_window(const dfq_average_pool_t *layer, const df
 {
     const int32_t channels = layer->windows.channels;
     const int32_t offset = -layer->in_zero_point * window->rows * window->columns;
+    DFQ_UNROLL(1)
     for (int32_t c = 0; c < channels; c += 4) {
         const mve_pred16_t lanes = vctp32q((uint32_t)(channels - c));
         int32x4_t acc = vdupq_n_s32(offset);
@@ -54,6 +55,7 @@ DFQ_INLINE void dfq_mve_average_window(const dfq_average_pool_t *layer, const df
 
 DFQ_INLINE void dfq_mve_max_window(const dfq_windows_t *win, const dfq_mve_window_t *window, int8_t *out)
 {
+    DFQ_UNROLL(1)
     for (int32_t c = 0; c < win->channels; c += 16) {
         const mve_pred16_t lanes = vctp8q((uint32_t)(win->channels - c));
         int8x16_t largest = vdupq_n_s8(INT8_MIN);

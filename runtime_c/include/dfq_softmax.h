@@ -23,13 +23,16 @@ DFQ_KERNEL void dfq_softmax(const dfq_softmax_t *layer, const int8_t *x, int8_t 
     for (int32_t i = 0; i < layer->outer * inner; i++) {
         const int32_t lane = i / inner * layer->size * inner + i % inner;
         int32_t largest = INT8_MIN;
+        DFQ_UNROLL(1)
         for (int32_t k = 0; k < layer->size; k++) {
             largest = dfq_max(largest, x[lane + k * inner]);
         }
         uint32_t sum = 0;
+        DFQ_UNROLL(1)
         for (int32_t k = 0; k < layer->size; k++) {
             sum += (uint32_t)layer->table[largest - x[lane + k * inner]];
         }
+        DFQ_UNROLL(1)
         for (int32_t k = 0; k < layer->size; k++) {
             const uint32_t e = (uint32_t)layer->table[largest - x[lane + k * inner]];
             const uint32_t q = (256u * e + sum / 2u) / sum;
