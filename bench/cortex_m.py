@@ -400,7 +400,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--shared", default=shared, help="folder that has models/ (or DFQGEN_SHARED)")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="some of %(default)s, or none")
-    parser.add_argument("--targets", default=",".join(TARGETS), help="some of %(default)s")
+    parser.add_argument("--targets", help=f"some of {','.join(LARGE_TARGETS)}; default: all")
     parser.add_argument("--optimize", choices=("speed", "size"), default="speed")
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout to build and put beside")
     parser.add_argument("--layers", action="store_true", help="single layers instead of networks")
@@ -410,8 +410,10 @@ def main() -> int:
     parser.add_argument("--write-docs", action="store_true", help="docs/speed.md, from all results")
     parser.add_argument("--json", action="store_true", help="print the results as one JSON object")
     arguments = parser.parse_args()
-    networks, targets = ({*text.split(",")} for text in (arguments.networks, arguments.targets))
     known = LARGE_TARGETS if arguments.large else TARGETS
+    if arguments.targets is None:
+        arguments.targets = ",".join(known)
+    networks, targets = ({*text.split(",")} for text in (arguments.networks, arguments.targets))
     if unknown := networks - {*NETWORKS, ""} | targets - {*known, ""}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     console = Console(stderr=True)

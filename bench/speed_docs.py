@@ -34,8 +34,8 @@ instruction each.
 
     python bench/cortex_m.py --shared ../shared --cmsis-nn ../CMSIS-NN --results speed.json
     python bench/cortex_m.py --layers --cmsis-nn ../CMSIS-NN --results speed.json
-    python bench/cortex_m.py --networks kws01,ad01 --optimize size --results speed.json
-    python bench/cortex_m.py --large --targets cortex-m4,cortex-m33,cortex-m55,cortex-m3 --results speed.json
+    python bench/cortex_m.py --networks ic01,vww01,kws01,ad01 --optimize size --results speed.json
+    python bench/cortex_m.py --large --results speed.json
     python bench/cortex_m.py --host --targets "" --results speed.json
     python bench/cortex_m.py --networks "" --results speed.json --write-docs
 
