@@ -21,6 +21,10 @@ REFINEMENTS = 2
 FEWEST_BITS = 3
 """Up to this many bits the search starts from several scales."""
 SCALE_STARTS = (1.0, 0.75, 0.87, 1.15, 1.3)
+SEARCHED_ELEMENTS = 1 << 25
+"""A layer with more products of weights and inputs than these starts from one scale only."""
+BLOCK = 32
+"""Inputs whose errors are carried one by one; those behind them get the whole block's at once."""
 
 
 def feedback_round(
@@ -31,31 +35,13 @@ def feedback_round(
     weight [Cout, kh, kw, Cin/groups]. `fixed_scale` keeps the scales (powers of two, or one for all).
     `moments` may have more groups than the layer: each is for the output channels that follow in order.
     """
-    if fixed_scale or start.dtype.bits > FEWEST_BITS:
-        return _round_from(weight, start, moments, fixed_scale=fixed_scale)
-    best, least = None, np.empty(0)
-    for factor in SCALE_STARTS:
-        other = QuantizedWeight(start.values, start.scale * factor, start.dtype)
-        found = _round_from(weight, other, moments, fixed_scale=False)
-        error = found.dequantize() - weight
-        noise = moments.product(error, error)
-        if best is None:
-            best, least = found, noise
-            continue
-        better = noise < least
-        values = np.where(better[:, None, None, None], found.values, best.values)
-        best = QuantizedWeight(values, np.where(better, found.scale, best.scale), start.dtype)
-        least = np.minimum(noise, least)
-    assert best is not None
-    return best
-
-
-def _round_from(
-    weight: Array, start: QuantizedWeight, moments: InputMoments, *, fixed_scale: bool
-) -> QuantizedWeight:
     groups, size = moments.mean.shape
-    rows = weight.astype(np.float64).reshape(groups, -1, size)
-    scale = start.scale.reshape(groups, -1).astype(np.float64)
+    large = weight.size * size > SEARCHED_ELEMENTS
+    single = fixed_scale or large or start.dtype.bits > FEWEST_BITS
+    starts = np.array([1.0] if single else SCALE_STARTS)
+    # [groups, out * starts, ...]: every start is an output channel of its own.
+    rows = np.repeat(weight.astype(np.float64).reshape(groups, -1, size), len(starts), axis=1)
+    scale = (start.scale.astype(np.float64).reshape(groups, -1, 1) * starts).reshape(groups, -1)
     covariance = damped(moments.covariance)
     largest = start.dtype.maximum
     integers = carry_errors(rows, scale, covariance, largest)
@@ -63,8 +49,11 @@ def _round_from(
         if not fixed_scale:
             scale = fitted_scale(rows, integers, covariance, scale)
         descend(rows, scale, integers, covariance, largest)
-    values = integers.reshape(weight.shape).astype(np.int8)
-    return QuantizedWeight(values, scale.reshape(-1), start.dtype)
+    error = integers * scale[:, :, None] - rows
+    noise = np.einsum("gok,gok->go", error @ moments.covariance, error).reshape(-1, len(starts))
+    best = np.arange(len(noise)) * len(starts) + noise.argmin(axis=1)
+    values = integers.reshape(-1, size)[best].reshape(weight.shape).astype(np.int8)
+    return QuantizedWeight(values, scale.reshape(-1)[best], start.dtype)
 
 
 def damped(covariance: Array) -> Array:
@@ -85,10 +74,15 @@ def carry_errors(rows: Array, scale: Array, covariance: Array, largest: int) -> 
     factor = np.linalg.cholesky(np.linalg.inv(sorted_covariance)).transpose(0, 2, 1)
     left = np.take_along_axis(rows, order[:, None, :], axis=2).copy()
     integers = np.empty_like(left)
-    for k in range(size):
-        integers[:, :, k] = np.clip(np.floor(left[:, :, k] / scale + 0.5), -largest - 1, largest)
-        error = (left[:, :, k] - integers[:, :, k] * scale) / factor[:, k, k, None]
-        left[:, :, k + 1 :] -= error[:, :, None] * factor[:, None, k, k + 1 :]
+    for start in range(0, size, BLOCK):
+        end = min(start + BLOCK, size)
+        errors = np.empty((*left.shape[:2], end - start))
+        for k in range(start, end):
+            integers[:, :, k] = np.clip(np.floor(left[:, :, k] / scale + 0.5), -largest - 1, largest)
+            error = (left[:, :, k] - integers[:, :, k] * scale) / factor[:, k, k, None]
+            left[:, :, k + 1 : end] -= error[:, :, None] * factor[:, None, k, k + 1 : end]
+            errors[:, :, k - start] = error
+        left[:, :, end:] -= errors @ factor[:, start:end, end:]
     result = np.empty_like(integers)
     np.put_along_axis(result, np.broadcast_to(order[:, None, :], rows.shape), integers, axis=2)
     return result
