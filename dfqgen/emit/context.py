@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from dfqgen.emit.names import comment_text, identifier, unique_identifiers
 from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step
+from dfqgen.targets import Isa
 
 LINE_WIDTH = 110
 
@@ -66,6 +67,11 @@ class NetworkContext:
     inputs: tuple[PortContext, ...]
     outputs: tuple[PortContext, ...]
     optimize_size: bool
+    left_out: tuple[str, ...]
+
+
+LEFT_OUT = {"plain": "DFQ_DSP_NO_PLAIN", "narrow": "DFQ_DSP_NO_BOUNDS"}
+"""Members of descriptors, and what the C defines where no layer has them: shared code lacks that part."""
 
 
 def layer_symbols(plan: Plan) -> list[str]:
@@ -90,7 +96,23 @@ def network_context(program: Program, plan: Plan, *, optimize: str) -> NetworkCo
         inputs=_ports(program, plan, program.inputs),
         outputs=_ports(program, plan, program.outputs),
         optimize_size=optimize == "size",
+        left_out=_left_out(plan) if optimize == "size" else (),
     )
+
+
+def _left_out(plan: Plan) -> tuple[str, ...]:
+    if not any(step.kernel.isa is Isa.DSP for step in plan.steps):
+        return ()
+    names = {name for step in plan.steps for name in _member_names(step.code.fields)}
+    return tuple(macro for member, macro in LEFT_OUT.items() if member not in names)
+
+
+def _member_names(fields: Sequence[Field]) -> Iterator[str]:
+    """Names of members and of members of members."""
+    for item in fields:
+        yield item.name
+        if isinstance(item.value, tuple):
+            yield from _member_names([part for part in item.value if isinstance(part, Field)])
 
 
 def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortContext, ...]:

@@ -333,6 +333,18 @@ typedef struct {
     int32_t pre_shift; /* plain form only */
 } dfq_dsp_matmul_t;
 
+/* Made for size, a network's C leaves out what none of its layers needs. */
+#if defined(DFQ_DSP_NO_PLAIN)
+#define DFQ_DSP_IS_PLAIN(matmul) false
+#else
+#define DFQ_DSP_IS_PLAIN(matmul) ((matmul)->plain != 0)
+#endif
+#if defined(DFQ_DSP_NO_BOUNDS)
+#define DFQ_DSP_IS_NARROW(bounds) false
+#else
+#define DFQ_DSP_IS_NARROW(bounds) ((bounds)->narrow != 0)
+#endif
+
 DFQ_SHARED void dfq_dsp_clamp_pixels(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
 {
     for (int32_t p = 0; p < pixels; p++) {
@@ -352,7 +364,7 @@ DFQ_SHARED void dfq_dsp_clamp_pixels(const dfq_dsp_bounds_t *bounds, int8_t *y, 
 /* Clamp `pixels` pixels of `channels` values that a kernel just wrote, saturated to int8. */
 DFQ_INLINE void dfq_dsp_clamp(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t pixels, int32_t channels)
 {
-    if (bounds->narrow) {
+    if (DFQ_DSP_IS_NARROW(bounds)) {
         dfq_dsp_clamp_pixels(bounds, y, pixels, channels);
     }
 }

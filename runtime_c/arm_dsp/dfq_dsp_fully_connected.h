@@ -23,8 +23,8 @@ DFQ_KERNEL void dfq_dsp_fully_connected(const dfq_dsp_fully_connected_t *layer, 
     const dfq_dsp_matmul_t *matmul = &layer->matmul;
     const dfq_dsp_matmul_args_t args =
         dfq_dsp_matmul_args(matmul, x, matmul->depth, matmul->depth / 4,
-                            matmul->plain ? DFQ_DSP_STEP_1X4_PLAIN_BYTES : DFQ_DSP_STEP_1X4_BYTES);
-    if (matmul->plain) {
+                            DFQ_DSP_IS_PLAIN(matmul) ? DFQ_DSP_STEP_1X4_PLAIN_BYTES : DFQ_DSP_STEP_1X4_BYTES);
+    if (DFQ_DSP_IS_PLAIN(matmul)) {
         dfq_dsp_matmul_1x4_plain(x, &args, y);
     } else {
         dfq_dsp_matmul_1x4_paired(x, &args, y);

@@ -45,7 +45,7 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
         .x_end = (const int8_t *)x + x_bytes,
         .entry = skipped * step_bytes + 1,
         .zero_point = layer->zero_point,
-        .last = layer->plain ? layer->pre_shift : 256 * layer->zero_point + 128,
+        .last = DFQ_DSP_IS_PLAIN(layer) ? layer->pre_shift : 256 * layer->zero_point + 128,
         .full_end = layer->stream + layer->out_channels / 4 * (layer->depth + 8),
         .tail = layer->out_channels % 4,
         .stream = layer->stream,
@@ -447,7 +447,7 @@ DFQ_INLINE void dfq_dsp_matmul_1x4_plain(const int8_t *x, const dfq_dsp_matmul_a
 DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_pair_args(const dfq_dsp_matmul_t *layer, const dfq_word_t *columns)
 {
     return dfq_dsp_matmul_args(layer, columns, 4 * layer->depth, layer->depth / 2,
-                               layer->plain ? DFQ_DSP_STEP_2X4_PLAIN_BYTES : DFQ_DSP_STEP_2X4_BYTES);
+                               DFQ_DSP_IS_PLAIN(layer) ? DFQ_DSP_STEP_2X4_PLAIN_BYTES : DFQ_DSP_STEP_2X4_BYTES);
 }
 
 /* All outputs of two pixels. `y1` may be `y0`. */
@@ -455,7 +455,7 @@ DFQ_INLINE void dfq_dsp_matmul_pair(const dfq_dsp_matmul_t *layer, const dfq_dsp
                                     const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0,
                                     int8_t *y1)
 {
-    if (layer->plain) {
+    if (DFQ_DSP_IS_PLAIN(layer)) {
         dfq_dsp_matmul_2x4_plain(columns, args, y0, y1);
     } else {
         dfq_dsp_matmul_2x4_paired(columns, args, y0, y1);

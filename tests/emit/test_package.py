@@ -85,6 +85,14 @@ def test_a_wrong_golden_value_fails_the_selftest(tmp_path: Path) -> None:
     assert run(tmp_path / "bin") == 1
 
 
+@pytest.mark.parametrize("program", [tiny(), branched()], ids=["tiny", "branched"])
+def test_made_for_size_the_c_lacks_what_no_layer_needs(tmp_path: Path, program: Program) -> None:
+    text = write(program, tmp_path / "out", target="cortex-m4", optimize="size")[f"{program.name}.c"].decode()
+    for member, macro in (("plain", "DFQ_DSP_NO_PLAIN"), ("narrow", "DFQ_DSP_NO_BOUNDS")):
+        assert (f".{member} = 1" in text) != (f"#define {macro} 1" in text)
+    assert "_NO_" not in write(program, tmp_path / "fast", target="cortex-m4")[f"{program.name}.c"].decode()
+
+
 @pytest.mark.parametrize("optimize", ["speed", "size"])
 def test_two_networks_live_in_one_program(tmp_path: Path, optimize: str) -> None:
     write(tiny("first"), tmp_path / "first", optimize=optimize)
