@@ -14,8 +14,6 @@ from dfqgen.graph.ir import Array
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.statistics.second_moments import InputMoments
 
-DAMPING = 0.01
-"""Part of the mean variance added to every input's: correlations are only estimated."""
 REFINEMENTS = 2
 """Rounds of (scale by least squares, one descent along every coordinate)."""
 FEWEST_BITS = 3
@@ -42,9 +40,9 @@ def feedback_round(
     # [groups, out * starts, ...]: every start is an output channel of its own.
     rows = np.repeat(weight.astype(np.float64).reshape(groups, -1, size), len(starts), axis=1)
     scale = (start.scale.astype(np.float64).reshape(groups, -1, 1) * starts).reshape(groups, -1)
-    covariance = damped(moments.covariance)
+    covariance = moments.damped
     largest = start.dtype.maximum
-    integers = carry_errors(rows, scale, covariance, largest)
+    integers = carry_errors(rows, scale, moments, largest)
     for _ in range(REFINEMENTS):
         if not fixed_scale:
             scale = fitted_scale(rows, integers, covariance, scale)
@@ -56,22 +54,12 @@ def feedback_round(
     return QuantizedWeight(values, scale.reshape(-1)[best], start.dtype)
 
 
-def damped(covariance: Array) -> Array:
-    """The covariance [groups, K, K], safely invertible."""
-    size = covariance.shape[1]
-    mean = np.einsum("gkk->g", covariance) / size
-    return covariance + np.eye(size) * (DAMPING * mean + 1e-20)[:, None, None]
-
-
-def carry_errors(rows: Array, scale: Array, covariance: Array, largest: int) -> Array:
+def carry_errors(rows: Array, scale: Array, moments: InputMoments, largest: int) -> Array:
     """Integers [groups, out, K] in [-largest - 1, largest]: inputs of large variance first, each error
     spread over the ones left.
     """
     size = rows.shape[2]
-    order = np.argsort(-np.einsum("gkk->gk", covariance), axis=1, kind="stable")
-    sorted_covariance = np.stack([c[np.ix_(o, o)] for c, o in zip(covariance, order, strict=True)])
-    # Row k of the upper Cholesky factor of the inverse says how inputs k+1... make up for input k.
-    factor = np.linalg.cholesky(np.linalg.inv(sorted_covariance)).transpose(0, 2, 1)
+    order, factor = moments.elimination
     left = np.take_along_axis(rows, order[:, None, :], axis=2).copy()
     integers = np.empty_like(left)
     for start in range(0, size, BLOCK):

@@ -33,6 +33,8 @@ from dfqgen.statistics.second_moments import InputMoments, input_moments
 SAMPLE_ELEMENTS = 200_000
 """Procedural samples are drawn up to this many input values, at least FEWEST and at most MOST of them."""
 FEWEST, MOST = 8, 64
+KEPT_ELEMENTS = 1 << 25
+"""Covariances kept beyond one layer's."""
 FEWEST_VALUES = 64
 """A channel's mean and deviation are told from at least this many values."""
 
@@ -83,7 +85,7 @@ class LowBitQuantizer:
     def with_options(self, options: QuantizeOptions) -> LowBitQuantizer:
         """Another choice of methods on the same statistics."""
         other = LowBitQuantizer(self.prepared, options)
-        other.__dict__.update(samples=self.samples, moments=self.moments)
+        other.__dict__.update(samples=self.samples, moments=self.moments, _passing=self._passing)
         return other
 
     @property
@@ -172,10 +174,11 @@ class LowBitQuantizer:
         return feedback_round(wanted, weight, moments, fixed_scale=not self.free_scale)
 
     def passing(self, node: Node, clip: Clip) -> InputMoments:
-        """Moments of the windows that matter behind the clip; kept while the layer is looked at."""
+        """Moments of the windows that matter behind the clip; kept for the next time, while there is room."""
         assert isinstance(node.op, Conv2D)
         if node.output not in self._passing:
-            self._passing.clear()
+            if sum(kept.covariance.size for kept in self._passing.values()) > KEPT_ELEMENTS:
+                self._passing.clear()
             self._passing[node.output] = self.moments[node.output].passing(node.op, clip.lo, clip.hi)
         return self._passing[node.output]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.windows import pad_image, taps
 from dfqgen.statistics.propagate import Statistics
 
+DAMPING = 0.01
+"""Part of the mean variance added to every input's: correlations are only estimated."""
 WINDOWS = 4096
 """Windows drawn for each layer: enough to tell a few hundred inputs' correlations."""
-GATED_ELEMENTS = 1 << 25
+GATED_ELEMENTS = 1 << 23
 """A layer whose output channels' covariances have more elements than this is not looked at one by one."""
 MARGIN = 0.3
 """Pre-activations count as passing up to this many deviations beyond the clip: the rounding moves them."""
@@ -22,7 +25,7 @@ CLIPPED_WEIGHT = 0.1
 """What a window whose output is clipped counts, beside 1 for the others."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class InputMoments:
     """Mean [groups, K] and covariance [groups, K, K] of a window; K = kh kw Cin/groups, as in the weight.
 
@@ -45,6 +48,22 @@ class InputMoments:
         groups = self.mean.shape[0]
         rows = weight.reshape(groups, weight.shape[0] // groups, -1)
         return np.einsum("gok,gk->go", rows, self.mean).reshape(-1)
+
+    @cached_property
+    def damped(self) -> Array:
+        """The covariance, safely invertible."""
+        size = self.covariance.shape[1]
+        mean = np.einsum("gkk->g", self.covariance) / size
+        return self.covariance + np.eye(size) * (DAMPING * mean + 1e-20)[:, None, None]
+
+    @cached_property
+    def elimination(self) -> tuple[Array, Array]:
+        """Inputs [groups, K] by falling variance, and in that order the upper Cholesky factor [groups, K, K]
+        of the damped covariance's inverse: row k says how the inputs behind k make up for it.
+        """
+        order = np.argsort(-np.einsum("gkk->gk", self.damped), axis=1, kind="stable")
+        ordered = np.stack([c[np.ix_(o, o)] for c, o in zip(self.damped, order, strict=True)])
+        return order, np.linalg.cholesky(np.linalg.inv(ordered)).transpose(0, 2, 1)
 
     def passing(self, conv: Conv2D, lo: Array, hi: Array) -> InputMoments:
         """The moments of the windows whose output the clip at lo, hi [Cout] or [1] lets through.
