@@ -3,6 +3,7 @@
 from dfqgen.kernels import (
     arm_dsp,
     arm_dsp_low_bits,
+    arm_dsp_low_depthwise,
     arm_mve,
     arm_mve_packed,
     broadcast,
@@ -23,6 +24,7 @@ __all__ = [
     "REGISTRY",
     "arm_dsp",
     "arm_dsp_low_bits",
+    "arm_dsp_low_depthwise",
     "arm_mve",
     "arm_mve_packed",
     "broadcast",

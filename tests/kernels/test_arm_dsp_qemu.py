@@ -11,8 +11,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels import REGISTRY
+from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies
@@ -58,7 +58,7 @@ def geometries(rng: np.random.Generator) -> list[Case]:
         depth, channels = int(rng.choice([1, 7, 16, 36, 66])), int(rng.integers(1, 20))
         whole = image if rng.integers(0, 2) else (1, 1)
         cases.append(strategies.conv_case(rng, image, whole, (1, 1), (1, 1), NO_PADS, 1, depth, channels))
-    low = [strategies.narrowed(case, dtype) for case in cases[::4] for dtype in (IntType.INT4, IntType.INT2)]
+    low = [strategies.narrowed(case, dtype) for case in cases[::4] for dtype in PACKED_TYPES]
     return cases + low
 
 
