@@ -312,7 +312,8 @@ Compensate = Annotated[
     ),
 ]
 Ternary = Annotated[
-    Literal["rounded", "threshold"], _mixed("--ternary", text="How weights become -1, 0 and 1 at 2 bits.")
+    Literal["rounded", "threshold"],
+    _mixed("--ternary", text="2 bits as four levels, or as -1, 0 and 1 by a threshold (the paper's)."),
 ]
 Activations = Annotated[
     Literal["int8", "int16"],

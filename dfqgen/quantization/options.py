@@ -36,7 +36,7 @@ class QuantizeOptions:
     or `flash_budget_ratio` (of the size at 8 bits), the least error within it; `target_sqnr_db`, the least
     flash within a predicted error. `bits_map` (by layer name) overrides. `low_ends` lets the first and the
     last layer have fewer than 8 bits too. `compensate` puts low layers right in the next one
-    (docs/df-mpc.md); `ternary` "threshold" quantizes to 2 bits as the paper does.
+    (docs/df-mpc.md); `ternary` "threshold" makes 2 bits -1, 0 and 1 as the paper does.
 
     `activations` "int16" makes every activation 16 bits wide that can be (`wide.py`), `activations_map`
     (by layer name) those of single layers' outputs.
