@@ -37,8 +37,8 @@ def choose_kernels(
     """The best kernel the target can run, for each operator; None where no code is needed.
 
     For "speed" the one with the fewest instructions, of equally fast ones that with the least scratch. For
-    "size" the set that takes the least flash, code that layers share counted once, and not more than
-    SIZE_SLOWDOWN times the instructions of the fastest.
+    "size" the set that takes the least flash and scratch, code that layers share counted once, and not more
+    than SIZE_SLOWDOWN times the instructions of the fastest.
     Raises UnsupportedModel that lists every operator without one.
     """
     chosen = choices(program, target, registry, optimize)
@@ -108,20 +108,20 @@ def _share_code(able: list[list[Choice]], target: Target) -> None:
     """Put each operator's choice for size first in its list.
 
     From the fastest kernels, takes away one C function after another, always the one that saves the most
-    flash, while the layers that used it have another kernel and the whole stays fast enough.
+    bytes, while the layers that used it have another kernel and the whole stays fast enough.
     """
     if not all(choice.kernel.function in target.costs.code_bytes for group in able for choice in group):
         return  # sizes are known of all kernels in question, or nothing can be said
     limit = SIZE_SLOWDOWN * sum(group[0].instructions for group in able if group)
     banned: set[str] = set()
-    best_bytes = _flash_bytes(able, target)
+    best_bytes = _bytes(able, target)
     while True:
         best: list[list[Choice]] | None = None
         for function in sorted({group[0].kernel.function for group in able if group}):
             trial = _without(able, banned | {function})
             if trial is None or sum(group[0].instructions for group in trial if group) > limit:
                 continue
-            size = _flash_bytes(trial, target)
+            size = _bytes(trial, target)
             if size < best_bytes:
                 best, best_bytes, worst = trial, size, function
         if best is None:
@@ -136,11 +136,12 @@ def _without(able: list[list[Choice]], banned: set[str]) -> list[list[Choice]] |
     return None if any(group and not left for group, left in zip(able, rest, strict=True)) else rest
 
 
-def _flash_bytes(able: list[list[Choice]], target: Target) -> int:
-    """Constants and code of the first choices."""
+def _bytes(able: list[list[Choice]], target: Target) -> int:
+    """Constants and code of the first choices, and the largest scratch: RAM is no cheaper than flash."""
     chosen = [group[0] for group in able if group]
     code: dict[str, int] = {}
     for choice in chosen:
         for function, size in target.costs.code_bytes[choice.kernel.function].items():
             code[function] = max(size, code.get(function, 0))
-    return sum(choice.constant_bytes for choice in chosen) + sum(code.values())
+    constants = sum(choice.constant_bytes for choice in chosen)
+    return constants + sum(code.values()) + max((choice.scratch_bytes for choice in chosen), default=0)
