@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dfqgen.errors import UserError
+from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.site import QuantizedWeight
-from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.allocate import Choice, Knapsack, parse_pattern
+from dfqgen.ops.conv import Conv2D, QConv2D
+from dfqgen.quantization.allocate import Choice, Knapsack, Sensitivity, parse_pattern
 from dfqgen.quantization.feedback import feedback_round
-from dfqgen.quantization.mixed import restoring
-from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.quantization.mixed import LowBitQuantizer, restoring
+from dfqgen.quantization.mixed_program import mixed_program
+from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.quantization.prepare import Prepared, prepare
+from dfqgen.quantization.quantize import quantize_graph
 from dfqgen.quantization.weights import quantize_weight
 from dfqgen.statistics.second_moments import InputMoments
+from dfqgen.verify.host import verify_on_host
+from tests.builders import chain, conv, relu
+from tests.programs import write
 
 WIDTHS = (IntType.INT2, IntType.INT4, IntType.INT8)
 
@@ -117,3 +126,73 @@ def test_moments_behind_a_clip_are_those_of_the_windows_that_pass() -> None:
     plain = np.cov(windows.T)[1, 1]
     assert found.covariance[0, 1, 1] > 1.2 * plain
     assert replace(seen, windows=None).passing(conv, np.zeros(1), np.ones(1)).covariance.shape == (1, 3, 3)
+
+
+def prepared_chain(options: QuantizeOptions) -> Prepared:
+    rng = np.random.default_rng(7)
+    ops = [
+        conv(rng, 16, 3),
+        relu(),
+        conv(rng, 16, 16),
+        relu(),
+        conv(rng, 16, 16, groups=16),
+        relu(),
+        conv(rng, 24, 16, kernel=1, pad=0),
+        relu(),
+        conv(rng, 8, 24),
+    ]
+    return prepare(chain(ops), {"x": InputMeaning()}, options)  # type: ignore[arg-type]
+
+
+def widths_of(program: Program) -> dict[str, int]:
+    return {op.name: op.weight_type.bits for op in program.ops if isinstance(op, QConv2D)}
+
+
+def test_pairs_get_their_bits_and_the_ends_keep_eight(tmp_path: Path) -> None:
+    options = QuantizeOptions(bits="2/6")
+    prepared, program = mixed_program(prepared_chain(options), options)
+    assert widths_of(program) == {"layer0": 8, "layer2": 2, "layer4": 6, "layer6": 8, "layer8": 8}
+    steps = {note.step: note.effect for note in prepared.notes}
+    assert "1 of 2" in steps["weights of few bits"]
+    assert "+ compensation" in steps["what each adds"]
+    write(program, tmp_path / "out")
+    verify_on_host(program, tmp_path / "out")
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.7])
+def test_a_budget_is_kept(ratio: float) -> None:
+    full = quantize_graph(prepared_chain(QuantizeOptions()), QuantizeOptions())
+    options = QuantizeOptions(flash_budget_ratio=ratio, low_ends=True)
+    _, program = mixed_program(prepared_chain(options), options)
+    assert program.weight_bytes <= ratio * full.weight_bytes
+    # Not much is left over: the next width of some layer would not fit.
+    assert program.weight_bytes > 0.85 * ratio * full.weight_bytes
+
+
+def test_less_noise_takes_more_flash() -> None:
+    sizes = []
+    for target in (5.0, 15.0, 25.0):
+        options = QuantizeOptions(target_sqnr_db=target)
+        sizes.append(mixed_program(prepared_chain(options), options)[1].weight_bytes)
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_two_wishes_at_once_are_refused() -> None:
+    options = QuantizeOptions(bits="4", target_sqnr_db=20.0)
+    with pytest.raises(UserError, match="one thing"):
+        mixed_program(prepared_chain(options), options)
+
+
+def test_methods_bring_the_output_closer() -> None:
+    def noise(**changes: Any) -> float:
+        options = replace(QuantizeOptions(bits="3"), **changes)
+        prepared = prepared_chain(options)
+        quantizer = LowBitQuantizer(prepared, options)
+        bits = {f"t{i}": IntType.INT3 for i in (2, 4, 6)}
+        return Sensitivity(quantizer).noise_of(quantizer.quantize(bits).float_graph())
+
+    plain = noise(rounding="nearest", compensate="none", correct_bias=False)
+    rounded = noise(compensate="none")
+    assert rounded < plain
+    assert noise() < plain
