@@ -6,21 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.inputs import random_samples
 from dfqgen.quantization.options import InputMeaning
+from dfqgen.sample_count import default_count
 from dfqgen.statistics.procedural import is_image, procedural_samples
 
 SampleSource = Literal["synthetic", "procedural", "noise"]
 SAMPLE_SOURCES: tuple[SampleSource, ...] = get_args(SampleSource)
 
 Progress = Callable[[str], None]
-
-# A network whose tensors have more elements than this for one input is large: synthesis costs minutes there.
-LARGE_ELEMENTS = 2_000_000
-SAMPLES, SAMPLES_OF_LARGE = 64, 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,16 +32,6 @@ class MadeSamples:
     @property
     def count(self) -> int:
         return len(next(iter(self.samples.values())))
-
-
-def is_large(graph: Graph) -> bool:
-    """Whether samples are dear."""
-    return sum(int(np.prod(shape)) for shape in graph.shapes.values()) > LARGE_ELEMENTS
-
-
-def default_count(graph: Graph) -> int:
-    """As many samples as a few minutes allow."""
-    return SAMPLES_OF_LARGE if is_large(graph) else SAMPLES
 
 
 def make_samples(

@@ -19,7 +19,7 @@ from torch import Tensor
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.quantization.options import InputMeaning
-from dfqgen.sample_sources import default_count, is_large
+from dfqgen.sample_count import default_count, is_large
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.procedural import procedural_samples
 from dfqgen.synthesis.targets import (
