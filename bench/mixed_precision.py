@@ -199,7 +199,7 @@ def table(bench: Bench, rows: Sequence[Row]) -> tuple[str, list[str]]:
 
 
 PLOTTED_WIDTHS = ("2", "3", "4", "6")
-PLOTTED_BUDGETS = (0.4, 0.5, 0.6, 0.75)
+PLOTTED_BUDGETS = (0.4, 0.5, 0.6)
 
 
 def curves() -> dict[str, list[Row]]:
