@@ -113,7 +113,7 @@ class Times:
 class Experiment:
     """One network with what its rows share."""
 
-    def __init__(self, name: str, shared: Path, keep: Path | None) -> None:
+    def __init__(self, name: str, shared: Path, keep: Path | None, count: int | None = None) -> None:
         self.name, self.keep = name, keep
         subject = SUBJECTS[name]
         self.model = shared / "models" / subject.file
@@ -122,8 +122,8 @@ class Experiment:
         self.port = self.graph.inputs[0]
         self.test = subject.samples(shared)
         assert self.test.labels is not None
-        step = self.test.count // default_count(self.graph)
-        self.calibration = np.arange(default_count(self.graph)) * step
+        self.count = default_count(self.graph) if count is None else count
+        self.calibration = np.arange(self.count) * (self.test.count // self.count)
         layers = [node for node in self.graph.nodes if isinstance(node.op, Conv2D)]
         self.inner = [n.name for n in layers[1:-1] if isinstance(n.op, Conv2D) and not n.op.depthwise]
         self.float_outputs: dict[str, Array] | None = None
@@ -141,9 +141,9 @@ class Experiment:
             if file is not None and file.exists():
                 made = load_samples(file, self.graph, meanings)
             elif source in ("noise", "procedural"):
-                made = dict(make_samples(self.graph, meanings, source).samples)
+                made = dict(make_samples(self.graph, meanings, source, count=self.count).samples)
             else:
-                options = SynthesisOptions.for_graph(self.graph)
+                options = SynthesisOptions.for_graph(self.graph, count=self.count)
                 options = options.plain() if source == "plain" else options
                 made = dict(synthesize(self.graph, meanings, options).samples)
             if file is not None and not file.exists():
@@ -226,12 +226,13 @@ def run(
     networks: Sequence[str] = NETWORKS,
     keys: Sequence[str] = GOALS,
     keep: Path | None = None,
+    count: int | None = None,
 ) -> str:
     """Measure and give the table; each figure goes to standard error as soon as it is there."""
     rows = [row for row in ROWS if row.key in keys]
     cells = {}
     for name in networks:
-        experiment = Experiment(name, shared, keep)
+        experiment = Experiment(name, shared, keep, count)
         for title, figures in experiment.rows(rows):
             cells[name, title] = figures
         scores = experiment.float_outputs
@@ -248,17 +249,22 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--rows", default=",".join(row.key for row in ROWS), help="default: all")
+    parser.add_argument("--samples", type=int, help="how many; default: as dfqgen takes")
     parser.add_argument("--keep", type=Path, help="a folder for the samples; read again where they are there")
     parser.add_argument("--write", type=Path, help="replace the table in this Markdown file")
     parser.add_argument("--diversity", type=Path, help="plot samples' statistics to this PNG instead")
     arguments = parser.parse_args()
     if arguments.diversity:
         (name,) = arguments.networks.split(",")
-        experiment = Experiment(name, Path(arguments.shared), arguments.keep)
+        experiment = Experiment(name, Path(arguments.shared), arguments.keep, arguments.samples)
         print(show_diversity(experiment, arguments.diversity))
         return
     text = run(
-        Path(arguments.shared), arguments.networks.split(","), arguments.rows.split(","), arguments.keep
+        Path(arguments.shared),
+        arguments.networks.split(","),
+        arguments.rows.split(","),
+        arguments.keep,
+        arguments.samples,
     )
     print(text)
     if arguments.write:

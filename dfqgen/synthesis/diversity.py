@@ -75,7 +75,7 @@ def plot_diversity(path: Path, measured: Mapping[str, Diversity]) -> None:
     """One figure of several sets of samples: deviations of means, of deviations, and the spread by layer."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    figure = Figure(figsize=(12, 4.0), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     bins = np.linspace(-2.0, 2.0, 121)
     for name, result in measured.items():
@@ -85,10 +85,11 @@ def plot_diversity(path: Path, measured: Mapping[str, Diversity]) -> None:
         right.plot(np.arange(len(result.spread)), result.spread, marker=".", label=name)
     left.set(xlabel="a sample's mean - trained mean", ylabel="density over samples and channels")
     middle.set(xlabel="a sample's deviation - trained deviation")
-    right.set(xlabel="layer", ylabel="spread of the means from sample to sample", ylim=(0, None))
+    right.set(xlabel="layer", ylabel="spread of samples' means", ylim=(0, None))
     left.set_yscale("log")
     middle.set_yscale("log")
-    right.legend()
+    labels = right.get_legend_handles_labels()
+    figure.legend(*labels, loc="outside lower center", ncols=len(measured), frameon=False)
     figure.suptitle("Feature statistics, in units of each layer's trained deviation")
     # No time stamp: the same samples give the same file.
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    figure.savefig(path, dpi=90, metadata={"Software": None})
