@@ -241,7 +241,7 @@ RoundingData = Annotated[
         "--rounding-data",
         text="What AdaRound and --empirical-bias run on.",
         metavar="synthetic|procedural|noise|FILE.npz",
-        show_default="the calibration data, else synthetic",
+        show_default="the calibration data, else synthetic, without batch normalization procedural",
     ),
 ]
 AdaRoundIterations = Annotated[

@@ -19,7 +19,7 @@ from dfqgen.quantization.mixed_program import mixed_program
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.quantization.prepare import Prepared, prepare
 from dfqgen.quantization.quantize import quantize_graph
-from dfqgen.sample_sources import MadeSamples, SampleSource, make_samples
+from dfqgen.sample_sources import MadeSamples, SampleSource, default_source, make_samples
 from dfqgen.targets import Target, load_target
 
 ScaleMode = Literal["multiplier", "power-of-two"]
@@ -38,7 +38,8 @@ class CompileOptions:
     `input_shapes` go by input name; "" names the only one. `name` prefixes everything in the C; None takes
     the model file's. `meaning` None means that the user did not say; `scales` None takes the target's way.
     `calibration_data`, an .npz file or samples, replaces the data-free statistics. `rounding_data` is what
-    AdaRound and empirical bias correction run on: None is the calibration data, else synthetic samples.
+    AdaRound and empirical bias correction run on: None is the calibration data, else synthetic samples,
+    or procedural ones where there is no batch normalization.
     """
 
     target: str = "host"
@@ -124,7 +125,7 @@ def compile_model(model: Path, options: CompileOptions, progress: Progress = sil
     if quantize.learns:
         driving = options.rounding_data
         if driving is None:
-            driving = "synthetic" if options.calibration_data is None else options.calibration_data
+            driving = default_source(graph) if options.calibration_data is None else options.calibration_data
         used = wanted.made(driving) if isinstance(driving, str) else wanted.given(driving)
         prepared, program = learned_program(prepared, quantize, used.samples, used.description, progress)
     elif quantize.mixes:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.inputs import random_samples
+from dfqgen.ops.norm import BatchNorm
 from dfqgen.quantization.options import InputMeaning
 from dfqgen.sample_count import default_count
 from dfqgen.statistics.procedural import is_image, procedural_samples
@@ -32,6 +33,14 @@ class MadeSamples:
     @property
     def count(self) -> int:
         return len(next(iter(self.samples.values())))
+
+
+def default_source(graph: Graph) -> SampleSource:
+    """Synthetic where batch normalization says what they should be like; statistics propagated in its place
+    make worse samples than procedural ones (docs/dsg.md).
+    """
+    normalized = any(isinstance(node.op, BatchNorm) for node in graph.nodes)
+    return "synthetic" if normalized else "procedural"
 
 
 def make_samples(

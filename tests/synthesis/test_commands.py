@@ -16,7 +16,7 @@ from dfqgen.compilation import CompileOptions, compile_model, options_from_prove
 from dfqgen.errors import UserError
 from dfqgen.inputs import Samples, load_samples
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from tests.models import DIGITS, DIGITS_INPUT, DIGITS_TEST
+from tests.models import DIGITS, DIGITS_INPUT, DIGITS_TEST, tiny
 
 MEANING = InputMeaning(std=(16.0,), hi=16.0)
 QUICK = ["--samples", "8", "--iterations", "10"]
@@ -114,6 +114,12 @@ def test_ranges_by_samples(samples: Path, method: str) -> None:
     if method != "mse":
         with pytest.raises(UserError, match="need samples"):
             compiled_notes(QuantizeOptions(range_method=method))  # type: ignore[arg-type]
+
+
+def test_without_batch_normalization_rounding_runs_on_procedural_samples(tmp_path: Path) -> None:
+    options = CompileOptions(meaning=MEANING, quantize=ADAROUND)
+    compiled = compile_model(tiny(tmp_path / "tiny.onnx"), options)
+    assert "procedural" in compiled.prepared.notes[-1].effect
 
 
 def test_provenance_leaves_out_what_needs_samples(samples: Path) -> None:
