@@ -25,6 +25,7 @@ from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.prepare import Prepared
 from dfqgen.quantization.quantize import Typed, assign_types
 from dfqgen.quantization.weights import quantize_weights
+from dfqgen.synthesis.threads import one_thread
 from dfqgen.synthesis.torch_graph import constant, pad_border, torch_function
 
 Progress = Callable[[int, int, str], None]
@@ -75,6 +76,7 @@ class Reconstruction:
     layers: tuple[LayerResult, ...]
 
 
+@one_thread()
 def adaround(
     prepared: Prepared,
     options: QuantizeOptions,

@@ -36,6 +36,7 @@ from dfqgen.synthesis.targets import (
     slack_loss,
     synthesis_targets,
 )
+from dfqgen.synthesis.threads import one_thread
 from dfqgen.synthesis.torch_graph import TorchGraph, constant
 
 Progress = Callable[[int, int, float], None]
@@ -97,6 +98,7 @@ class Synthesis:
     exact: bool
 
 
+@one_thread()
 def synthesize(
     graph: Graph,
     meanings: Mapping[str, InputMeaning],

@@ -171,3 +171,16 @@ def test_a_missing_torch_is_said_with_what_to_install() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install dfqgen[synthesis]" in result.stderr
     assert "UserError" in result.stderr
+
+
+def test_samples_do_not_depend_on_the_number_of_threads() -> None:
+    threads = torch.get_num_threads()
+    made = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            made.append(synthesize(GRAPH, MEANINGS, QUICK).samples["x"])
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(*made)
