@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from accuracy import SUBJECTS, replace_table
+from subjects import SUBJECTS, replace_table
 
 from dfqgen.compilation import CompileOptions
 from dfqgen.evaluation import Evaluation, evaluate
@@ -31,7 +31,8 @@ from dfqgen.graph.ir import Array, Graph
 from dfqgen.inputs import Samples
 from dfqgen.ops.conv import Conv2D
 from dfqgen.quantization.options import QuantizeOptions
-from dfqgen.sample_sources import default_count, make_samples
+from dfqgen.sample_count import default_count
+from dfqgen.sample_sources import make_samples
 from dfqgen.synthesis import (
     SynthesisOptions,
     diversity,

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from accuracy import SUBJECTS, replace_table
+from subjects import SUBJECTS, replace_table
 
 from dfqgen.compilation import CompileOptions
 from dfqgen.evaluation import Evaluation, evaluate, facts

@@ -1,0 +1,68 @@
+"""The networks and samples that accuracy is measured on, and the tables it is written to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dfqgen.frontend import load
+from dfqgen.inputs import Samples
+from dfqgen.quantization.options import InputMeaning
+
+NORMAL_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A network, what its input means, and the samples it is measured on."""
+
+    file: str
+    meaning: InputMeaning
+    data: str | None = None
+    resize: int | None = None
+
+    def samples(self, shared: Path) -> Samples:
+        """Raw samples; random normals within the stated range where there is no data."""
+        graph = load(shared / "models" / self.file)
+        port = graph.inputs[0]
+        if self.data is None:
+            lo, hi = self.meaning.lo, self.meaning.hi
+            noise = np.random.default_rng(1).normal(
+                (lo + hi) / 2, (hi - lo) / 6, (NORMAL_SAMPLES, *port.shape[1:])
+            )
+            return Samples({port.tensor: np.clip(noise, lo, hi).astype(np.float32)})
+        archive = np.load(shared / "data" / self.data)
+        images, labels = archive["x"], archive["y"] if self.resize is None else None
+        if self.resize is not None:
+            size = (self.resize, self.resize)
+            images = np.stack(
+                [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BILINEAR)) for x in images]
+            )
+        return Samples({port.tensor: images}, labels)
+
+
+MOBILENET = InputMeaning((127.5,), (127.5,))
+PIXELS = InputMeaning()
+UNIT = InputMeaning((0.0,), (255.0,))
+
+SUBJECTS = {
+    "mobilenet": Subject("mobilenetv1_075_224.onnx", MOBILENET, "imagenet.npz"),
+    "mobilenet-folded": Subject("mobilenetv1_075_224-folded.onnx", MOBILENET, "imagenet.npz"),
+    "ic01": Subject("ic01_resnet8.onnx", PIXELS, "cifar10.npz"),
+    "ic01-folded": Subject("ic01_resnet8-folded.onnx", PIXELS, "cifar10.npz"),
+    "vww01": Subject("vww01_mobilenetv1_025.onnx", UNIT, "imagenet.npz", resize=96),
+    "vww01-folded": Subject("vww01_mobilenetv1_025-folded.onnx", UNIT, "imagenet.npz", resize=96),
+    "kws01": Subject("kws01_dscnn.onnx", InputMeaning(lo=-90.0, hi=90.0)),
+    "ad01": Subject("ad01_autoencoder.onnx", InputMeaning(lo=-60.0, hi=20.0)),
+}
+
+
+def replace_table(document: Path, text: str) -> None:
+    """Put the table between the document's markers."""
+    begin, end = "<!-- accuracy table -->\n", "<!-- end -->"
+    before, _, rest = document.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}{text}\n{end}{after}")
