@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from subjects import SUBJECTS, replace_table
+from subjects import NORMAL_SAMPLES, SUBJECTS, replace_table
 
 from dfqgen.compilation import CompileOptions, compile_model
 from dfqgen.evaluation import Evaluation, evaluate, facts
