@@ -10,7 +10,9 @@ packages=()
 need() { command -v "$1" >/dev/null 2>&1 || packages+=("$2"); }
 need "$python" python3
 need gcc gcc
+need g++ g++
 need make make
+need cmake cmake
 need clang clang
 need arm-none-eabi-gcc gcc-arm-none-eabi
 need qemu-system-arm qemu-system-arm

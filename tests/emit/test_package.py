@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,9 @@ from dfqgen.verify.host import HostNetwork, verify_on_host
 from dfqgen.verify.toolchain import WARNINGS, compile_c, host_compiler
 from tests.emit.test_names import HOSTILE
 from tests.programs import branched, stored, tiny, write
+from tests.tools import needs
 
+COMPILERS = [pytest.param(name, marks=needs(name)) for name in ("gcc", "clang", "arm-none-eabi-gcc")]
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -50,10 +51,8 @@ def test_the_same_program_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("optimize", ["speed", "size"])
-@pytest.mark.parametrize("compiler", ["gcc", "clang", "arm-none-eabi-gcc"])
+@pytest.mark.parametrize("compiler", COMPILERS)
 def test_generated_c_has_no_warnings(tmp_path: Path, compiler: str, optimize: str) -> None:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not installed")
     for program in (tiny(), branched()):
         folder = tmp_path / program.name
         write(program, folder, optimize=optimize)
@@ -109,9 +108,8 @@ def test_two_networks_live_in_one_program(tmp_path: Path, optimize: str) -> None
     assert run(tmp_path / "both") == 0
 
 
+@needs("g++")
 def test_a_header_serves_cpp(tmp_path: Path) -> None:
-    if shutil.which("g++") is None:
-        pytest.skip("g++ is not installed")
     write(tiny(), tmp_path / "out")
     flags = ["-x", "c++-header", "-Wall", "-Werror"]
     compile_c([tmp_path / "out" / "tiny.h"], tmp_path / "a.gch", flags, ["g++"])
@@ -160,20 +158,24 @@ def test_hostile_names_change_nothing_but_names(tmp_path: Path, make: type) -> N
     verify_on_host(program, tmp_path / "out")
 
 
-def test_cmake_and_make_build_the_folder(tmp_path: Path) -> None:
+@needs("make")
+def test_make_builds_the_folder(tmp_path: Path) -> None:
     write(tiny(), tmp_path / "out")
-    if shutil.which("make"):
-        (tmp_path / "Makefile").write_text(
-            "include out/tiny.mk\nall:\n"
-            "\t$(CC) $(TINY_CFLAGS) -O1 $(TINY_SOURCES) $(TINY_SELFTEST_SOURCES) -o selftest\n"
-        )
-        subprocess.run(["make", f"CC={host_compiler()[0]}"], cwd=tmp_path, check=True, capture_output=True)
-        assert run(tmp_path / "selftest") == 0
-    if shutil.which("cmake"):
-        build = tmp_path / "build"
-        subprocess.run(["cmake", "-S", tmp_path / "out", "-B", build], check=True, capture_output=True)
-        subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
-        assert run(build / "tiny_selftest") == 0
+    (tmp_path / "Makefile").write_text(
+        "include out/tiny.mk\nall:\n"
+        "\t$(CC) $(TINY_CFLAGS) -O1 $(TINY_SOURCES) $(TINY_SELFTEST_SOURCES) -o selftest\n"
+    )
+    subprocess.run(["make", f"CC={host_compiler()[0]}"], cwd=tmp_path, check=True, capture_output=True)
+    assert run(tmp_path / "selftest") == 0
+
+
+@needs("cmake")
+def test_cmake_builds_the_folder(tmp_path: Path) -> None:
+    write(tiny(), tmp_path / "out")
+    build = tmp_path / "build"
+    subprocess.run(["cmake", "-S", tmp_path / "out", "-B", build], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
+    assert run(build / "tiny_selftest") == 0
 
 
 def test_the_manifest_has_the_hash_of_every_file() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +17,9 @@ from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies
 from tests.kernels.board import Run, run_on_board, runs_of
 from tests.kernels.strategies import Case
+from tests.tools import needs
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
-    reason="needs arm-none-eabi-gcc and qemu-system-arm",
-)
+pytestmark = needs("arm-none-eabi-gcc", "qemu-system-arm")
 
 
 def check(cases: list[Case], folder: Path, target: str, optimize: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +20,13 @@ from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies
 from tests.kernels.board import run_on_board, runs_of
 from tests.kernels.strategies import Case
+from tests.tools import needs
 
 M55 = load_target("cortex-m55")
 ONE = (1, 1)
 AROUND = Pads(1, 1, 1, 1)
 
-pytestmark = pytest.mark.skipif(
-    shutil.which(M55.compiler.command) is None or shutil.which("qemu-system-arm") is None,
-    reason="needs the Arm compiler and QEMU",
-)
+pytestmark = needs(M55.compiler.command, "qemu-system-arm")
 
 
 def large_factor(case: Case) -> Case:

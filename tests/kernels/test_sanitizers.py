@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from dfqgen.targets import Isa
 from tests.kernels import strategies, strategies_more
 from tests.kernels.board import run_under_sanitizers, runs_of
 from tests.kernels.strategies import Case
+from tests.tools import needs
 
 FAMILIES = [
     strategies.convolutions(),
@@ -28,7 +28,7 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+@needs("gcc")
 @pytest.mark.parametrize("isa", list(Isa))
 def test_kernels_keep_to_their_buffers(tmp_path: Path, isa: Isa) -> None:
     cases: list[Case] = []
