@@ -278,7 +278,7 @@ BitsMap = Annotated[
     list[str] | None,
     _mixed(
         "--bits-map",
-        text="Bits of single layers; see dfqgen inspect for their names.",
+        text="Bits of single layers, named as by dfqgen inspect, or of all `depthwise` ones.",
         metavar="LAYER=B[,LAYER=B...]",
         show_default=False,
     ),

@@ -22,6 +22,7 @@ MEASURED = IntType.INT4
 SENSITIVITY_ELEMENTS = 400_000
 """Input values on which the network is run for each layer and width, and at least this many samples:"""
 SENSITIVITY_SAMPLES = 2
+DEPTHWISE = "depthwise"
 TABLE_ENTRIES = 1 << 21
 """The knapsack's table is at most this long; sizes are rounded up to its unit where they are finer."""
 
@@ -99,11 +100,16 @@ def pattern_bits(
 
 
 def mapped_bits(graph: Graph, wanted: Mapping[str, int]) -> dict[str, IntType]:
-    """Bits by tensor from bits by layer name (or output tensor). Raises UserError for an unknown layer."""
+    """Bits by tensor from bits by layer name (or output tensor). Raises UserError for an unknown layer.
+
+    "depthwise" stands for all depthwise layers, except for those that are named too.
+    """
     layers = convolutions(graph)
     found: dict[str, IntType] = {}
-    for name, bits in wanted.items():
+    for name, bits in sorted(wanted.items(), key=lambda item: item[0] != DEPTHWISE):
         matches = [node.output for node in layers if name in (node.name, node.output)]
+        if not matches and name == DEPTHWISE:
+            matches = [node.output for node in layers if isinstance(node.op, Conv2D) and node.op.depthwise]
         if not matches:
             known = ", ".join(node.name for node in layers)
             raise UserError(f"there is no layer {name!r} with weights", f"The layers are: {known}")

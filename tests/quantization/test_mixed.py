@@ -15,7 +15,7 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D, QConv2D
-from dfqgen.quantization.allocate import Choice, Knapsack, Sensitivity, parse_pattern
+from dfqgen.quantization.allocate import Choice, Knapsack, Sensitivity, mapped_bits, parse_pattern
 from dfqgen.quantization.feedback import feedback_round
 from dfqgen.quantization.mixed import LowBitQuantizer, restoring
 from dfqgen.quantization.mixed_program import mixed_program
@@ -34,6 +34,19 @@ WIDTHS = (IntType.INT2, IntType.INT4, IntType.INT8)
 def moments(rng: np.random.Generator, size: int) -> InputMoments:
     factor = rng.normal(size=(size, 3))
     return InputMoments(np.zeros((1, size)), (factor @ factor.T + 0.2 * np.eye(size))[None])
+
+
+def test_the_map_takes_layers_by_name_and_the_depthwise_ones_together() -> None:
+    rng = np.random.default_rng(0)
+    graph = chain([conv(rng, 4, 3), conv(rng, 4, 4, groups=4), conv(rng, 4, 4, groups=4), conv(rng, 2, 4)])
+    first, second = "layer1", "layer2"
+    assert mapped_bits(graph, {"depthwise": 8}) == {"t1": IntType.INT8, "t2": IntType.INT8}
+    found = mapped_bits(graph, {second: 3, "depthwise": 6, "layer3": 2})
+    assert found == {"t1": IntType.INT6, "t2": IntType.INT3, "t3": IntType.INT2}
+    with pytest.raises(UserError, match="there is no layer 'depthwise'"):
+        mapped_bits(chain([conv(rng, 4, 3)]), {"depthwise": 8})
+    with pytest.raises(UserError, match="5 bits"):
+        mapped_bits(graph, {first: 5})
 
 
 @pytest.mark.parametrize("dtype", [IntType.INT2, IntType.INT3, IntType.INT4])
