@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -16,6 +16,8 @@ from dfqgen.inputs import state_meaning
 from dfqgen.plan.budget import parse_size
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.sample_sources import SAMPLE_SOURCES, SampleSource
+
+T = TypeVar("T")
 
 
 def numbers(text: str | None, option: str, count: int | None = None) -> tuple[float, ...] | None:
@@ -51,27 +53,30 @@ def shapes(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
 
 def layer_bits(texts: list[str] | None) -> dict[str, int]:
     """["conv1=4,conv2=8"] -> {"conv1": 4, "conv2": 8}; a wrong value is a usage error."""
-    parsed: dict[str, int] = {}
-    for part in (part for text in texts or [] for part in text.split(",")):
-        name, _, bits = part.rpartition("=")
-        if not name or not bits.isdigit():
-            raise typer.BadParameter(
-                f"{part!r} is not a layer and its bits like conv1=4", param_hint="--bits-map"
-            )
-        parsed[name] = int(bits)
-    return parsed
+
+    def bits(text: str) -> int | None:
+        return int(text) if text.isdigit() else None
+
+    return _by_layer(texts, bits, "a layer and its bits like conv1=4", "--bits-map")
 
 
 def layer_activations(texts: list[str] | None) -> dict[str, Literal["int8", "int16"]]:
     """["conv1=int16"] -> {"conv1": "int16"}; a wrong value is a usage error."""
-    parsed: dict[str, Literal["int8", "int16"]] = {}
+    types: dict[str, Literal["int8", "int16"]] = {"int8": "int8", "int16": "int16"}
+    return _by_layer(texts, types.get, "a layer and a type like conv1=int16", "--activations-map")
+
+
+def _by_layer(
+    texts: list[str] | None, parse: Callable[[str], T | None], expected: str, option: str
+) -> dict[str, T]:
+    """LAYER=VALUE, with commas between; `parse` gives None for a wrong value."""
+    parsed: dict[str, T] = {}
     for part in (part for text in texts or [] for part in text.split(",")):
-        name, _, dtype = part.rpartition("=")
-        if not name or dtype not in ("int8", "int16"):
-            raise typer.BadParameter(
-                f"{part!r} is not a layer and a type like conv1=int16", param_hint="--activations-map"
-            )
-        parsed[name] = cast(Literal["int8", "int16"], dtype)
+        name, _, text = part.rpartition("=")
+        value = parse(text)
+        if not name or value is None:
+            raise typer.BadParameter(f"{part!r} is not {expected}", param_hint=option)
+        parsed[name] = value
     return parsed
 
 

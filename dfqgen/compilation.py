@@ -13,7 +13,7 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
 from dfqgen.frontend.read import read_model
 from dfqgen.graph.ir import Graph, Shape
-from dfqgen.inputs import UNSTATED, Samples, load_samples, meanings_for
+from dfqgen.inputs import UNSTATED, Samples, load_samples, meanings_for, normalize_inputs
 from dfqgen.quantization.learned import learned_program
 from dfqgen.quantization.mixed_program import mixed_program
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
@@ -68,9 +68,7 @@ class Compiled:
 
     def normalize(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Raw inputs by tensor as the float network sees them."""
-        return {
-            port.tensor: self.meanings[port.name].normalize(raw[port.tensor]) for port in self.graph.inputs
-        }
+        return normalize_inputs(self.graph, self.meanings, raw)
 
 
 def load_graph(model: Path, options: CompileOptions, progress: Progress = silent) -> Graph:
@@ -149,10 +147,9 @@ class _Wanted:
     def given(self, data: Path | Samples) -> MadeSamples:
         """The user's samples."""
         samples = data if isinstance(data, Samples) else load_samples(data, self.graph)
-        raw = samples.raw
         kind = "samples" if samples.made is None else f"samples {samples.made}"
         return MadeSamples(
-            {port.tensor: self.meanings[port.name].normalize(raw[port.tensor]) for port in self.graph.inputs},
+            normalize_inputs(self.graph, self.meanings, samples.raw),
             kind if isinstance(data, Samples) else f"{kind} ({data.name})",
             synthetic=samples.made is not None,
         )

@@ -54,6 +54,13 @@ def meanings_for(graph: Graph, stated: InputMeaning | None) -> dict[str, InputMe
     return {port.name: meaning for port in graph.inputs}
 
 
+def normalize_inputs(
+    graph: Graph, meanings: Mapping[str, InputMeaning], raw: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Raw inputs by tensor as the float network sees them; `meanings` are by port name."""
+    return {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """Raw samples by input tensor ([N, ...], our axes), and their labels where known.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from dfqgen.graph.ir import Array, Graph
-from dfqgen.inputs import random_samples
+from dfqgen.inputs import normalize_inputs, random_samples
 from dfqgen.ops.norm import BatchNorm
 from dfqgen.quantization.options import InputMeaning
 from dfqgen.sample_count import default_count
@@ -67,8 +67,7 @@ def make_samples(
             made[port.tensor] = procedural_samples(statistics, port.shape, count, seed + i)
         return MadeSamples(made, "procedural samples")
     raw = random_samples(graph, meanings, count, seed, smooth=False).raw
-    noise = {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
-    return MadeSamples(noise, "samples of noise")
+    return MadeSamples(normalize_inputs(graph, meanings, raw), "samples of noise")
 
 
 def _synthesized(

@@ -43,6 +43,12 @@ class Allocation:
     bits: Mapping[str, IntType]
     predicted_sqnr_db: float | None = None
 
+    def counts_text(self, graph: Graph) -> str:
+        """How many layers have which width, in words."""
+        widths = [self.bits.get(node.output, IntType.INT8).bits for node in convolutions(graph)]
+        counts = ", ".join(f"{widths.count(bits)} of {bits}" for bits in sorted(set(widths)))
+        return f"layers by bits: {counts}"
+
 
 def convolutions(graph: Graph) -> list[Node]:
     """Every layer that has weights, in order."""

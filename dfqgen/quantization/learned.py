@@ -12,7 +12,6 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array
 from dfqgen.graph.site import QuantizedWeight
-from dfqgen.quantization.allocate import convolutions
 from dfqgen.quantization.bias_from_samples import correct_bias_on_samples
 from dfqgen.quantization.mixed import LowBitQuantizer
 from dfqgen.quantization.mixed_program import allocate
@@ -49,7 +48,7 @@ def learned_program(
         full = quantize_graph(prepared, plain)
         allocation, notes = allocate(LowBitQuantizer(prepared, plain), full.weight_bytes)
         bits = allocation.bits
-        notes.append(bits_note(prepared, bits))
+        notes.append(Note("weights of few bits", allocation.counts_text(prepared.graph)))
     if options.rounding == "adaround":
         corrected, weights, note = _adaround(prepared, plain, samples, description, bits, progress)
     else:
@@ -59,13 +58,6 @@ def learned_program(
         note = Note("bias correction", f"channel means compared on {count} {description}")
     program = quantize_graph(corrected, plain, bits=bits, weights=weights)
     return replace(prepared, notes=(*prepared.notes, *notes, note)), program
-
-
-def bits_note(prepared: Prepared, bits: Mapping[str, IntType]) -> Note:
-    """How many layers have which width."""
-    widths = [bits.get(node.output, IntType.INT8).bits for node in convolutions(prepared.graph)]
-    counts = ", ".join(f"{widths.count(width)} of {width}" for width in sorted(set(widths)))
-    return Note("weights of few bits", f"layers by bits: {counts}")
 
 
 def _adaround(

@@ -100,10 +100,7 @@ def allocate(quantizer: LowBitQuantizer, full_bytes: int) -> tuple[Allocation, l
 
 
 def _bits_note(graph: Graph, allocation: Allocation, full: Program, program: Program) -> Note:
-    layers = convolutions(graph)
-    widths = [allocation.bits.get(node.output, IntType.INT8).bits for node in layers]
-    counts = ", ".join(f"{widths.count(bits)} of {bits}" for bits in sorted(set(widths)))
-    text = f"layers by bits: {counts}; {full.weight_bytes:,} -> {program.weight_bytes:,} bytes"
+    text = f"{allocation.counts_text(graph)}; {full.weight_bytes:,} -> {program.weight_bytes:,} bytes"
     if allocation.predicted_sqnr_db is not None:
         text += f"; predicted SQNR of the weights {allocation.predicted_sqnr_db:.1f} dB"
     return Note("weights of few bits", text)

@@ -133,6 +133,10 @@ class InputMeaning:
         scaled = (raw.astype(np.float64) - np.asarray(self.mean)) / np.asarray(self.std)
         return scaled.astype(np.float32)
 
+    def denormalize(self, x: Array) -> Array:
+        """The inverse of `normalize`, float64."""
+        return x.astype(np.float64) * np.asarray(self.std) + np.asarray(self.mean)
+
     def statistics(self, channels: int, *, image: bool = True) -> ChannelStatistics:
         """Centred in the range, with a deviation of a quarter of it for an image (natural ones are close
         to that), else of a sixth (a normal that fills the range).

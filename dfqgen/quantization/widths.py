@@ -40,8 +40,8 @@ def range_widths(graph: Graph, trusted: frozenset[str], options: QuantizeOptions
         else:
             width = DETECTOR_SIGMA if tensor in trusted or not trusted else UNTRUSTED_DETECTOR_SIGMA
         if tensor in scores:
-            wanted = SCORE_SIGMA if options.n_sigma_scores is None else options.n_sigma_scores
-            width = max(width, wanted) if options.n_sigma_scores is None else wanted
+            stated = options.n_sigma_scores
+            width = max(width, SCORE_SIGMA) if stated is None else stated
         widths[tensor] = width
     return widths
 

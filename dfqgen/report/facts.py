@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dfqgen.fixedpoint.program import Program, QOp, QTensor
+from dfqgen.fixedpoint.program import Program, QTensor
 from dfqgen.kernels.base import Plan
 from dfqgen.plan.lifetimes import lifetimes, scratch_name
 from dfqgen.plan.workload import Workload
@@ -53,15 +53,6 @@ def port_facts(program: Program) -> Facts:
         kind: [{"name": port.name} | tensor_facts(program.tensors[port.tensor]) for port in group]
         for kind, group in ports.items()
     }
-
-
-def kernel_title(plan: Plan, op: QOp) -> tuple[str, str]:
-    """The C function that computes `op`, and what it is in words; empty where no code runs."""
-    for step in plan.steps:
-        if step.op is op:
-            code = step.code
-            return code.function, code.title
-    return "", "no code"
 
 
 def layer_facts(program: Program, plan: Plan, comparison: Sequence[LayerComparison] = ()) -> list[Facts]:

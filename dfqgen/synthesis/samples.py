@@ -12,6 +12,7 @@ import numpy as np
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.inputs import load_samples as load_raw_samples
+from dfqgen.inputs import normalize_inputs
 from dfqgen.quantization.options import InputMeaning
 
 # White pixels between the images of a contact sheet.
@@ -32,8 +33,7 @@ def save_samples(
     """
     arrays: dict[str, Any] = {"made": np.array(made)}
     for port in graph.inputs:
-        meaning = meanings[port.name]
-        raw = samples[port.tensor].astype(np.float64) * np.asarray(meaning.std) + np.asarray(meaning.mean)
+        raw = meanings[port.name].denormalize(samples[port.tensor])
         arrays["x" if len(graph.inputs) == 1 else port.name] = raw.astype(np.float32)
     np.savez_compressed(path, **arrays)
 
@@ -41,7 +41,7 @@ def save_samples(
 def load_samples(path: Path, graph: Graph, meanings: Mapping[str, InputMeaning]) -> dict[str, Array]:
     """Samples from a file of raw values, as the float network sees them, by input tensor."""
     raw = load_raw_samples(path, graph).raw
-    return {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
+    return normalize_inputs(graph, meanings, raw)
 
 
 def save_contact_sheet(
@@ -55,8 +55,7 @@ def save_contact_sheet(
     if images.ndim < 3:
         raise UserError(f"the samples of {port.name!r} are no images: there is nothing to draw")
     meaning = meanings[port.name]
-    raw = images.astype(np.float64) * np.asarray(meaning.std) + np.asarray(meaning.mean)
-    shades = np.clip((raw - meaning.lo) / (meaning.hi - meaning.lo), 0.0, 1.0)
+    shades = np.clip((meaning.denormalize(images) - meaning.lo) / (meaning.hi - meaning.lo), 0.0, 1.0)
     if shades.ndim == 3:
         shades = shades[..., None]
     if shades.shape[-1] != 3:
