@@ -38,8 +38,8 @@ class Prepared:
     """A float graph with the function of the model, statistics of all its tensors, and what was done.
 
     Inner tensors of the program are compared with this graph's: equalization changed the model's own.
-    `measured` tells that the statistics come from samples. Those of `trusted` tensors are batch
-    normalization's own, or the samples'.
+    `measured` tells that the statistics come from real samples. Those of `trusted` tensors follow from batch
+    normalization; there are none where all are measured, or where the model has no batch normalization.
     """
 
     graph: Graph
