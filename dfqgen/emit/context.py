@@ -90,7 +90,7 @@ def network_context(program: Program, plan: Plan, *, optimize: str) -> NetworkCo
         name=name,
         macro=name.upper(),
         title=comment_text(program.name),
-        headers=tuple(sorted({step.kernel.header for step in plan.steps} | {"include/dfq_common.h"})),
+        headers=tuple(sorted({step.kernel.header for step in plan.steps} | {"portable/dfq_common.h"})),
         arena_bytes=plan.arena_bytes,
         layers=layers,
         inputs=_ports(program, plan, program.inputs),

@@ -1,4 +1,4 @@
-"""Weights of 2, 3, 4 and 6 bits in words, without a wasted bit (runtime_c/include/dfq_unpack.h)."""
+"""Weights of 2, 3, 4 and 6 bits in words, without a wasted bit (runtime_c/portable/dfq_unpack.h)."""
 
 from __future__ import annotations
 

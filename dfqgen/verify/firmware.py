@@ -22,7 +22,7 @@ INSTALL_HINT = "On Debian or Ubuntu: apt-get install gcc-arm-none-eabi qemu-syst
 TIMEOUT_S = 600.0
 
 # Kernels for an instruction set are in a folder of their own.
-_ISA_FOLDERS = {"arm_dsp": Isa.DSP, "arm_mve": Isa.MVE}
+_ISA_FOLDERS = {"dsp": Isa.DSP, "mve": Isa.MVE}
 _EXCEPTIONS = {3: "hard fault", 4: "memory fault", 5: "bus fault", 6: "usage fault", 7: "secure fault"}
 _ERROR_LINES = 12
 

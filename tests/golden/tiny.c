@@ -5,13 +5,13 @@
 #include "tiny.h"
 
 #include "tiny_weights.h"
-#include "runtime_c/include/dfq_common.h"
-#include "runtime_c/include/dfq_conv2d.h"
-#include "runtime_c/include/dfq_depthwise.h"
-#include "runtime_c/include/dfq_fully_connected.h"
-#include "runtime_c/include/dfq_pointwise.h"
-#include "runtime_c/include/dfq_pool.h"
-#include "runtime_c/include/dfq_softmax.h"
+#include "runtime_c/portable/dfq_common.h"
+#include "runtime_c/portable/dfq_conv2d.h"
+#include "runtime_c/portable/dfq_depthwise.h"
+#include "runtime_c/portable/dfq_fully_connected.h"
+#include "runtime_c/portable/dfq_pointwise.h"
+#include "runtime_c/portable/dfq_pool.h"
+#include "runtime_c/portable/dfq_softmax.h"
 
 /* Called with the number of each layer before it runs, and with the number of layers at the end: a profiling
  * build defines it to count instructions. */

@@ -155,7 +155,7 @@ def test_missing_tools_are_told_with_how_to_install_them(
 
 
 def test_kernels_the_core_cannot_run_are_refused(tmp_path: Path) -> None:
-    (tiny_network(tmp_path) / "runtime_c" / "arm_dsp").mkdir(parents=True)
+    (tiny_network(tmp_path) / "runtime_c" / "dsp").mkdir(parents=True)
     with pytest.raises(UserError, match="DSP instructions"):
         run_firmware(tmp_path, load_target("cortex-m3"))
 

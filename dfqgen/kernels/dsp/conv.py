@@ -1,0 +1,128 @@
+"""Convolutions and fully connected layers on the Arm DSP extension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.kernels import overlap
+from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode
+from dfqgen.kernels.dsp.matmul import can_pair, clamp_cost, is_int8_layer, matmul_code, round_up, rows_of
+from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
+from dfqgen.ops.conv import QConv2D
+from dfqgen.ops.windows import NO_PADS
+from dfqgen.targets import Isa
+
+
+class DspConv2DKernel(Kernel[QConv2D]):
+    """Any ungrouped convolution: two windows widened to scratch, times four channels at a time."""
+
+    op = QConv2D
+    function = "dfq_dsp_conv2d"
+    header = "dsp/dfq_dsp_conv2d.h"
+    isa = Isa.DSP
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_int8_layer(op, inputs[0], output) and op.groups == 1
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        matmul = matmul_code(op)
+        return LayerCode(
+            self.function,
+            "dfq_dsp_conv2d_t",
+            conv_title(op),
+            (*matmul.fields, *window_fields(op, inputs[0], output)),
+            matmul.arrays,
+        )
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        depth = round_up(int(np.prod(op.weight.shape[1:])), 4)
+        return depth * (4 if op.weight.shape[3] % 4 == 0 else 6)
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        image, outputs = inputs[0].shape[1:3], output.shape[1:3]
+        reads = overlap.window_first_reads(image, outputs, op.stride, op.pads)
+        blocks = np.arange(outputs[0] * outputs[1]) // 2
+        return overlap.block_lead_bytes(
+            reads, blocks, inputs[0].shape[3], op.out_channels, reads_block_first=True
+        )
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        form = op.requantize
+        depth = round_up(int(np.prod(op.weight.shape[1:])), 4)
+        pairs = -(-output.shape[1] * output.shape[2] // 2)
+        blocks = -(-op.out_channels // 4)
+        gather = (1.8 if op.weight.shape[3] % 4 == 0 else 4.5) * depth + 20 * op.kernel[0]
+        multiply = blocks * ((6.2 if can_pair(rows_of(op)) else 7.7) * depth + 50)
+        return pairs * (gather + multiply + 40) + clamp_cost(form.lo, form.hi, output.elements)
+
+
+class DspPointwiseKernel(DspConv2DKernel):
+    """1x1 convolution: two neighbouring pixels."""
+
+    function = "dfq_dsp_pointwise"
+    header = "dsp/dfq_dsp_pointwise.h"
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return super().supports(op, inputs, output) and is_pointwise(op) and op.weight.shape[3] % 4 == 0
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        matmul = matmul_code(op)
+        fields = (*matmul.fields, Field("pixels", output.shape[1] * output.shape[2]))
+        return LayerCode(self.function, "dfq_dsp_pointwise_t", conv_title(op), fields, matmul.arrays)
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 0.98 * super().cost(op, inputs, output)
+
+
+class DspFullyConnectedKernel(Kernel[QConv2D]):
+    """A window over the whole input: the input is read in place, widened on the fly."""
+
+    op = QConv2D
+    function = "dfq_dsp_fully_connected"
+    header = "dsp/dfq_dsp_fully_connected.h"
+    isa = Isa.DSP
+    padded = False
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        x = inputs[0]
+        whole = is_pointwise(op) or (op.kernel == x.shape[1:3] and op.dilation == (1, 1))
+        single = output.shape[1:3] == (1, 1) and op.pads == NO_PADS and op.groups == 1
+        return is_int8_layer(op, x, output) and whole and single and (x.elements % 4 != 0) == self.padded
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        matmul = matmul_code(op)
+        fields = (*matmul.fields, Field("in_channels", inputs[0].elements))
+        return LayerCode(self.function, "dfq_dsp_fully_connected_t", "fully connected", fields, matmul.arrays)
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        form = op.requantize
+        blocks = -(-op.out_channels // 4)
+        multiply = blocks * ((4.1 if can_pair(rows_of(op)) else 5.1) * inputs[0].elements + 32)
+        return 60 + multiply + clamp_cost(form.lo, form.hi, output.elements)
+
+
+class DspPaddedFullyConnectedKernel(DspFullyConnectedKernel):
+    """The same for an input that does not fill its last word."""
+
+    function = "dfq_dsp_fully_connected_padded"
+    padded = True
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return round_up(inputs[0].elements, 4)
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return super().cost(op, inputs, output) + inputs[0].elements
+
+
+for _kernel in (
+    DspConv2DKernel(),
+    DspPointwiseKernel(),
+    DspFullyConnectedKernel(),
+    DspPaddedFullyConnectedKernel(),
+):
+    REGISTRY.add(_kernel)

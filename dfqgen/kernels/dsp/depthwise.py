@@ -1,0 +1,130 @@
+"""Depthwise convolutions on the Arm DSP extension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import Array
+from dfqgen.kernels import overlap
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
+from dfqgen.kernels.dsp.matmul import (
+    Rows,
+    bounds_code,
+    clamp_cost,
+    is_int8_layer,
+    round_up,
+    rows_of,
+    wrap_int32,
+)
+from dfqgen.kernels.portable.conv import conv_title
+from dfqgen.ops.conv import QConv2D
+from dfqgen.targets import Isa
+
+
+class DspDepthwise3x3Kernel(Kernel[QConv2D]):
+    """3x3, stride 1: two rows of outputs from vertical pairs of all channels, in place."""
+
+    op = QConv2D
+    function = "dfq_dsp_depthwise3x3"
+    header = "dsp/dfq_dsp_depthwise3x3.h"
+    isa = Isa.DSP
+    stride: ClassVar[int] = 1
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        shape = op.depthwise and op.kernel == (3, 3) and op.dilation == (1, 1)
+        plain = is_int8_layer(op, inputs[0], output) and op.stride == (self.stride, self.stride)
+        return shape and plain and rows_of(op).pre_shift == 0
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        x = inputs[0]
+        form = op.requantize
+        bounds = bounds_code(form.lo, form.hi)
+        stream = pack_depthwise3x3(rows_of(op))
+        fields = (
+            Field("stream", "weight"),
+            Field("in_height", x.shape[1]),
+            Field("in_width", x.shape[2]),
+            Field("channels", x.shape[3]),
+            Field("out_height", output.shape[1]),
+            Field("out_width", output.shape[2]),
+            Field("pad_top", op.pads.top),
+            Field("pad_left", op.pads.left),
+            Field("pad_value", op.pad_value),
+            Field("zero_point", form.zero_point),
+            *bounds.fields,
+        )
+        array = ConstArray("weight", stream, "a channel: three filter columns, multiplier, bias")
+        return LayerCode(
+            self.function, "dfq_dsp_depthwise3x3_t", conv_title(op), fields, (array, *bounds.arrays)
+        )
+
+    def columns(self, output: QTensor) -> int:
+        return (output.shape[2] - 1) * self.stride + 3
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return 8 * self.columns(output) * round_up(op.out_channels, 4)
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        """Before rows r and r + 1 are written, all input rows up to r + 3 - pad_top are in scratch."""
+        image, outputs = inputs[0].shape[1:3], output.shape[1:3]
+        rows = np.arange(outputs[0]) // 2 * 2
+        # The first rows are read by the block of row 0 alone, the others by the first block that wants them.
+        first = np.where(rows == 0, 0, np.clip(rows + 2 - op.pads.top, 0, image[0] - 1))
+        reads = np.repeat(first * image[1], outputs[1])
+        blocks = np.repeat(rows, outputs[1])
+        return overlap.block_lead_bytes(
+            reads, blocks, op.out_channels, op.out_channels, reads_block_first=True
+        )
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        form = op.requantize
+        _, height, width, channels = output.shape
+        bands = -(-height // 2)
+        convert = (bands + 1) * (4.1 * inputs[0].shape[2] + 5) * channels
+        multiply = bands * channels * (51 * (width // 2) + 32 * (width % 2) + 28)
+        return convert + multiply + clamp_cost(form.lo, form.hi, output.elements)
+
+
+class DspDepthwise3x3Stride2Kernel(DspDepthwise3x3Kernel):
+    """3x3, stride 2: a row of outputs, four channels at a time."""
+
+    function = "dfq_dsp_depthwise3x3_stride2"
+    stride = 2
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return 8 * self.columns(output) * 4
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        """Within a row, four channels are written before the next four are read."""
+        image, outputs = inputs[0].shape[1:3], output.shape[1:3]
+        reads = overlap.window_first_reads(image, outputs, op.stride, op.pads)
+        return overlap.block_lead_bytes(
+            reads, overlap.rows(outputs), op.out_channels, op.out_channels, reads_block_first=False
+        )
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        form = op.requantize
+        _, height, width, channels = output.shape
+        convert = height * (6.0 * inputs[0].shape[2] + 12) * channels
+        multiply = height * channels * (14 * width + 35)
+        return convert + multiply + clamp_cost(form.lo, form.hi, output.elements)
+
+
+def pack_depthwise3x3(rows: Rows) -> Array:
+    """Five words int32 a channel, as the header describes."""
+    columns = rows.weight.reshape(-1, 3, 3).transpose(0, 2, 1)[:, :, [0, 1, 1, 2]]
+    words = np.ascontiguousarray(columns.astype(np.int8)).view("<i4").reshape(-1, 3)
+    tail = np.stack([wrap_int32(rows.multiplier), wrap_int32(rows.bias)], axis=1)
+    return np.concatenate([words, tail], axis=1).reshape(-1)
+
+
+for _kernel in (DspDepthwise3x3Kernel(), DspDepthwise3x3Stride2Kernel()):
+    REGISTRY.add(_kernel)

@@ -1,0 +1,188 @@
+"""Convolutions without groups, and fully connected layers, on Helium."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.kernels import overlap
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
+from dfqgen.kernels.mve.gemm import LANES, TILE, finish_cost, linear_code, pack_weight, round_up
+from dfqgen.kernels.portable.conv import conv_title, is_int8
+from dfqgen.ops.conv import QConv2D
+from dfqgen.ops.windows import NO_PADS
+from dfqgen.targets import Isa
+
+CHANNELS_AT_ONCE = 64
+"""Of these many channels the accumulators wait on the stack (DFQ_MVE_CHANNELS)."""
+WHOLE_STEPS = 4
+"""Up to this depth, in vectors, the inner loop is unrolled."""
+KEPT_STEPS = 3
+"""Up to this depth two pixels stay in registers for all channels."""
+
+
+def tiled_code(op: QConv2D, rows: Array) -> tuple[Field, tuple[ConstArray, ...]]:
+    """The `dfq_mve_linear_t` of weights [channels, depth], and its tables."""
+    weight = ConstArray("weight", pack_weight(rows), "[tile][step][4 channels][16 depths]")
+    return linear_code(op.requantize, op.bias, weight, rows.shape[1], tiled=True)
+
+
+def gemm_cost(op: QConv2D, depth: int, rows: int, columns: int) -> float:
+    """Instructions of `rows` times `columns` outputs."""
+    steps, tiles = -(-depth // LANES), -(-op.out_channels // TILE)
+    chunks = -(-op.out_channels // CHANNELS_AT_ONCE)
+    if steps <= KEPT_STEPS:
+        tile = 12.0 * steps + 3
+    elif steps == WHOLE_STEPS:
+        tile = 14.0 * steps + 4
+    else:
+        tile = 14.0 * steps + 5 + 2 * ((steps - 1) // 4)
+    pair = tiles * tile + 30.0 * chunks + 2 * finish_cost(op.requantize, op.out_channels)
+    single = tiles * (10.0 * steps + 5) + 40.0 * chunks + finish_cost(op.requantize, op.out_channels)
+    return rows * (columns // 2 * pair + columns % 2 * single + 20)
+
+
+class MvePointwiseKernel(Kernel[QConv2D]):
+    """1x1 without padding over whole vectors of channels: the tensor itself, in pairs of pixels."""
+
+    op = QConv2D
+    function = "dfq_mve_pointwise"
+    header = "mve/dfq_mve_conv.h"
+    isa = Isa.MVE
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.weight_type is IntType.INT8 and self.fits(op, inputs, output)
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        """Whether the function handles this shape; the width of the weights aside."""
+        x = inputs[0]
+        plain = op.kernel == (1, 1) and op.pads == NO_PADS and op.groups == 1
+        return is_int8(x, output) and plain and x.shape[3] % LANES == 0
+
+    def rows_columns(self, op: QConv2D, output: QTensor) -> tuple[int, int]:
+        """Output rows and columns; without a stride the image is one row."""
+        height, width = output.shape[1], output.shape[2]
+        return (1, height * width) if op.stride == (1, 1) else (height, width)
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        linear, arrays = tiled_code(op, op.weight.reshape(op.out_channels, -1))
+        rows, columns = self.rows_columns(op, output)
+        return LayerCode(
+            self.function,
+            "dfq_mve_pointwise_t",
+            "fully connected" if output.shape[1:3] == (1, 1) else conv_title(op),
+            (
+                linear,
+                Field("in_width", inputs[0].shape[2]),
+                Field("out_height", rows),
+                Field("out_width", columns),
+                Field("stride_y", op.stride[0]),
+                Field("stride_x", op.stride[1]),
+            ),
+            arrays,
+        )
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        x, channels = inputs[0], op.out_channels
+        reads = overlap.window_first_reads(x.shape[1:3], output.shape[1:3], op.stride, op.pads)
+        pairs = overlap.pixel_pairs(self.rows_columns(op, output))
+        # With more channels both pixels are read again after their first results are written.
+        once = channels <= CHANNELS_AT_ONCE
+        return overlap.block_lead_bytes(reads, pairs, x.shape[3], channels, reads_block_first=once)
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return gemm_cost(op, op.weight.shape[3], *self.rows_columns(op, output)) + 20.0
+
+
+class MveConv2DKernel(Kernel[QConv2D]):
+    """Any ungrouped convolution: a strip of columns for each output row, in which windows are contiguous."""
+
+    op = QConv2D
+    function = "dfq_mve_conv"
+    header = "mve/dfq_mve_conv.h"
+    isa = Isa.MVE
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.weight_type is IntType.INT8 and self.fits(op, inputs, output)
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        """Whether the function handles this shape; the width of the weights aside."""
+        return is_int8(inputs[0], output) and op.groups == 1
+
+    def strip_columns(self, op: QConv2D, output: QTensor) -> int:
+        """Columns of the padded image that an output row needs."""
+        return (output.shape[2] - 1) * op.stride[1] + (op.kernel[1] - 1) * op.dilation[1] + 1
+
+    def spread(self, op: QConv2D) -> tuple[int, Array]:
+        """Bytes of whole pixels in a vector (0: none), and where in the strip 16 bytes of a row go."""
+        channels = op.weight.shape[3]
+        at = np.arange(LANES)
+        places = at // channels * op.kernel[0] * channels + at % channels
+        run = LANES // channels * channels
+        fits = channels < LANES and places.max() <= np.iinfo(np.uint8).max and op.dilation[1] == 1
+        return (run if fits else 0), places
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        x = inputs[0]
+        linear, arrays = tiled_code(op, op.weight.transpose(0, 2, 1, 3).reshape(op.out_channels, -1))
+        columns = self.strip_columns(op, output)
+        fields = [
+            linear,
+            Field("in_height", x.shape[1]),
+            Field("in_width", x.shape[2]),
+            Field("in_channels", x.shape[3]),
+            Field("out_height", output.shape[1]),
+            Field("out_width", output.shape[2]),
+            Field("kernel_height", op.kernel[0]),
+            Field("stride_y", op.stride[0]),
+            Field("stride_x", op.stride[1]),
+            Field("dilation_y", op.dilation[0]),
+            Field("dilation_x", op.dilation[1]),
+            Field("pad_top", op.pads.top),
+            Field("pad_left", op.pads.left),
+            Field("pad_value", op.pad_value),
+            Field("strip_columns", columns),
+            Field("phase_columns", -(-columns // op.dilation[1])),
+        ]
+        run, places = self.spread(op)
+        if run:
+            fields += [Field("spread_run", run), Field("spread", "spread")]
+            arrays += (ConstArray("spread", places.astype("uint8")),)
+        return LayerCode(self.function, "dfq_mve_conv_t", conv_title(op), tuple(fields), arrays)
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        columns = round_up(self.strip_columns(op, output), op.dilation[1])
+        return round_up(columns * op.kernel[0] * inputs[0].shape[3] + LANES - 1, LANES)
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        x = inputs[0]
+        reads = overlap.window_first_reads(x.shape[1:3], output.shape[1:3], op.stride, op.pads)
+        blocks = overlap.rows(output.shape[1:3])
+        return overlap.block_lead_bytes(reads, blocks, x.shape[3], op.out_channels, reads_block_first=True)
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        x = inputs[0]
+        rows, columns = output.shape[1:3]
+        channels = x.shape[3]
+        run, _ = self.spread(op)
+        if run:
+            copy = x.shape[2] * channels / run * 5.0 + 20
+        else:
+            copy = x.shape[2] * (4.0 if channels == LANES else 6.0 + 3.5 * (-(-channels // LANES)))
+        strip = rows * (op.kernel[0] * (copy + 25) + 20)
+        fill = self.scratch_bytes(op, inputs, output) / LANES * 2
+        depth = int(np.prod(op.weight.shape[1:]))
+        if op.dilation[1] == 1:
+            return strip + fill + gemm_cost(op, depth, rows, columns)
+        return strip + fill + rows * columns * gemm_cost(op, depth, 1, 1)
+
+
+REGISTRY.add(MvePointwiseKernel())
+REGISTRY.add(MveConv2DKernel())

@@ -1,0 +1,158 @@
+"""Depthwise convolutions on Helium."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.kernels import overlap
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
+from dfqgen.kernels.mve.gemm import LANES, is_narrow, linear_code, round_up
+from dfqgen.kernels.portable.conv import conv_title, is_int8, window_fields
+from dfqgen.ops.conv import QConv2D
+from dfqgen.targets import Isa
+
+WORD = 4
+"""Rows side by side in the strip."""
+COLUMN_BYTES = WORD * LANES
+GROUP_BYTES = 40
+"""Accumulators of eight results, and where these go."""
+
+
+def pack_weight(weight: Array) -> Array:
+    """weight [channels, height, width, 1] as [channels][height / 4][width][4 rows] and 4 zeros, int8."""
+    channels, height, width, _ = weight.shape
+    padded = np.zeros((channels, round_up(height, WORD), width), np.int8)
+    padded[:, :height] = weight[..., 0]
+    groups = padded.reshape(channels, -1, WORD, width).transpose(0, 1, 3, 2)
+    # The kernel loads 16 bytes of 3x3 weights and uses 12.
+    return np.concatenate([groups.reshape(-1), np.zeros(4, np.int8)])
+
+
+class MveDepthwiseKernel(Kernel[QConv2D]):
+    """Any kernel, one output row at a time.
+
+    A pass handles the rows of `pass_units` units; the other kernels have more than one on narrow
+    images, where the work for a channel's first result counts most.
+    """
+
+    op = QConv2D
+    function = "dfq_mve_depthwise"
+    header = "mve/dfq_mve_depthwise.h"
+    isa = Isa.MVE
+    unit_rows: ClassVar[int] = 1
+    pass_groups: ClassVar[int] = 1
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.weight_type is IntType.INT8 and self.fits(op, inputs, output)
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        """Whether the function handles this shape; the width of the weights aside."""
+        # Results are scattered by 16-bit distances.
+        near = 7 * op.out_channels <= np.iinfo(np.uint16).max
+        return is_int8(inputs[0], output) and op.depthwise and near
+
+    def unit_groups(self, output: QTensor) -> int:
+        """Groups of eight results in a unit."""
+        return -(-output.shape[2] * self.unit_rows // 8)
+
+    def pass_units(self, output: QTensor) -> int:
+        units = -(-output.shape[1] // self.unit_rows)
+        return max(1, min(units, self.pass_groups // self.unit_groups(output)))
+
+    def row_groups(self, op: QConv2D) -> int:
+        return -(-op.kernel[0] // WORD)
+
+    def strip_columns(self, op: QConv2D, output: QTensor) -> int:
+        """Columns the windows of whole groups touch."""
+        last = (8 * self.unit_groups(output) - 1) * op.stride[1]
+        return last + (round_up(op.kernel[1], WORD) - 1) * op.dilation[1] + 1
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        weight = ConstArray("weight", pack_weight(op.weight), "[channel][row group][width][4 rows]")
+        depth = op.kernel[0] * op.kernel[1]
+        linear, arrays = linear_code(op.requantize, op.bias, weight, depth, tiled=False)
+        geometry = [item for item in window_fields(op, inputs[0], output) if item.name != "in_channels"]
+        return LayerCode(
+            self.function,
+            "dfq_mve_depthwise_t",
+            conv_title(op),
+            (
+                linear,
+                *geometry,
+                Field("strip_columns", self.strip_columns(op, output)),
+                Field("pass_units", self.pass_units(output)),
+            ),
+            arrays,
+        )
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        units = self.pass_units(output)
+        strip = self.strip_columns(op, output) * self.row_groups(op) * COLUMN_BYTES
+        return round_up(units * self.unit_groups(output) * GROUP_BYTES, LANES) + units * strip
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        channels = op.out_channels
+        reads = overlap.window_first_reads(inputs[0].shape[1:3], output.shape[1:3], op.stride, op.pads)
+        passes = overlap.rows(output.shape[1:3]) // (self.unit_rows * self.pass_units(output))
+        # Beyond 16 channels a pass reads its rows again after the first results are written.
+        once = channels <= LANES
+        return overlap.block_lead_bytes(reads, passes, channels, channels, reads_block_first=once)
+
+    def group_cost(self, op: QConv2D) -> float:
+        """Instructions for the accumulators of a group."""
+        vectors = self.row_groups(op) * -(-op.kernel[1] // WORD)
+        return 2 * (vectors * 17.0 + 25) + 30.0
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        units = -(-output.shape[1] // self.unit_rows)
+        passes = -(-units // self.pass_units(output))
+        plain = self.pass_units(output) == 1 and output.shape[2] * self.unit_rows % 8 == 0
+        group = self.group_cost(op) + (13.0 if plain else 16.0) + 3.0 * is_narrow(op.requantize)
+        channel = units * (5.0 + self.unit_groups(output) * group) + passes * 32.0
+        copies = self.row_groups(op) * (13.0 * inputs[0].shape[2] + 65)
+        blocks = -(-op.out_channels // LANES) * (units * copies + passes * 100.0)
+        return blocks + op.out_channels * channel + self.scratch_bytes(op, inputs, output) / 8.0 + 200.0
+
+
+class MveDepthwiseStride2Kernel(MveDepthwiseKernel):
+    """Three columns at stride 2: each patch is one output."""
+
+    function = "dfq_mve_depthwise_stride_2"
+    pass_groups = 4
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        fits = op.kernel[0] <= WORD and op.kernel[1] == 3 and op.stride[1] == 2
+        return super().fits(op, inputs, output) and fits
+
+    def group_cost(self, op: QConv2D) -> float:
+        return 19.0
+
+
+class MveDepthwise3x3Kernel(MveDepthwiseKernel):
+    """3x3 at stride 1: two output rows at a time, four outputs from each 4x4 patch."""
+
+    function = "dfq_mve_depthwise_3x3"
+    unit_rows = 2
+    pass_groups = 4
+
+    def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        plain = op.kernel == (3, 3) and op.stride == (1, 1) and op.dilation == (1, 1)
+        near = (output.shape[2] + 3) * op.out_channels <= np.iinfo(np.uint16).max
+        return super().fits(op, inputs, output) and plain and near
+
+    def strip_columns(self, op: QConv2D, output: QTensor) -> int:
+        return 4 * self.unit_groups(output) + 2
+
+    def group_cost(self, op: QConv2D) -> float:
+        return 13.0
+
+
+for _kernel in (MveDepthwise3x3Kernel(), MveDepthwiseStride2Kernel(), MveDepthwiseKernel()):
+    REGISTRY.add(_kernel)

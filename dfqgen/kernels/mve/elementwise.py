@@ -1,0 +1,74 @@
+"""Sums, tables and pooling on Helium: other functions for the descriptors of the portable kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.kernels.base import REGISTRY
+from dfqgen.kernels.portable.elementwise import AddKernel, LookupKernel
+from dfqgen.kernels.portable.pool import AveragePoolKernel, MaxPoolKernel
+from dfqgen.ops.add import QAdd
+from dfqgen.ops.lookup import QLookup
+from dfqgen.ops.pool import QAveragePool, QMaxPool
+from dfqgen.targets import Isa
+
+
+class MveAddKernel(AddKernel):
+    """Four elements at a time in 32 bits."""
+
+    function = "dfq_mve_add"
+    header = "mve/dfq_mve_elementwise.h"
+    isa = Isa.MVE
+
+    def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
+        return super().supports(op, inputs, output) and uniform
+
+    def cost(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 2.3 * output.elements + 40.0
+
+
+class MveLookupKernel(LookupKernel):
+    """Gather loads of 16 entries."""
+
+    function = "dfq_mve_lookup"
+    header = "mve/dfq_mve_elementwise.h"
+    isa = Isa.MVE
+
+    def cost(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 0.32 * output.elements + 30.0
+
+
+class MveAveragePoolKernel(AveragePoolKernel):
+    """Four channels at a time."""
+
+    function = "dfq_mve_average_pool"
+    header = "mve/dfq_mve_pool.h"
+    isa = Isa.MVE
+
+    def cost(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> float:
+        pixels = output.shape[1] * output.shape[2]
+        vectors = -(-output.shape[3] // 4)
+        return pixels * (60.0 + vectors * (25.0 + op.kernel[0] * (6.0 + 5.0 * op.kernel[1])))
+
+
+class MveMaxPoolKernel(MaxPoolKernel):
+    """Sixteen channels at a time."""
+
+    function = "dfq_mve_max_pool"
+    header = "mve/dfq_mve_pool.h"
+    isa = Isa.MVE
+
+    def cost(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> float:
+        pixels = output.shape[1] * output.shape[2]
+        vectors = -(-output.shape[3] // 16)
+        return pixels * (60.0 + vectors * (15.0 + op.kernel[0] * (6.0 + 5.0 * op.kernel[1])))
+
+
+REGISTRY.add(MveAddKernel())
+REGISTRY.add(MveLookupKernel())
+REGISTRY.add(MveAveragePoolKernel())
+REGISTRY.add(MveMaxPoolKernel())

@@ -1,0 +1,29 @@
+"""Kernels in portable C99, for every target; importing this registers them."""
+
+from dfqgen.kernels.portable import (
+    broadcast,
+    conv,
+    elementwise,
+    lanes,
+    movement,
+    packed,
+    pool,
+    resize,
+    softmax,
+    take,
+    wide,
+)
+
+__all__ = [
+    "broadcast",
+    "conv",
+    "elementwise",
+    "lanes",
+    "movement",
+    "packed",
+    "pool",
+    "resize",
+    "softmax",
+    "take",
+    "wide",
+]

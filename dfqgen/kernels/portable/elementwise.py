@@ -1,0 +1,81 @@
+"""Portable kernels that go element by element: QAdd and QLookup. The output may be an input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
+from dfqgen.kernels.portable.conv import is_int8
+from dfqgen.kernels.requantize import bounds_code
+from dfqgen.ops.add import QAdd
+from dfqgen.ops.lookup import QLookup
+
+
+class AddKernel(Kernel[QAdd]):
+    """Sum of two tensors."""
+
+    op = QAdd
+    function = "dfq_add"
+    header = "portable/dfq_add.h"
+
+    def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_int8(*inputs, output)
+
+    def code(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        bounds, arrays = bounds_code(op.lo, op.hi)
+        return LayerCode(
+            function=self.function,
+            struct="dfq_add_t",
+            title="sum",
+            fields=(
+                Field("elements", output.elements),
+                Field("channels", output.shape[-1]),
+                Field("multiplier_a", op.multipliers[0]),
+                Field("multiplier_b", op.multipliers[1]),
+                Field("offset", op.offset),
+                Field("shift", op.shift),
+                *bounds,
+            ),
+            arrays=arrays,
+        )
+
+    def overlap_lead_bytes(
+        self, op: QAdd, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return 0
+
+    def cost(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 9.0 * output.elements
+
+
+class LookupKernel(Kernel[QLookup]):
+    """A 256-entry table."""
+
+    op = QLookup
+    function = "dfq_lookup"
+    header = "portable/dfq_lookup.h"
+
+    def supports(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_int8(*inputs, output)
+
+    def code(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        return LayerCode(
+            function=self.function,
+            struct="dfq_lookup_t",
+            title="table of 256",
+            fields=(Field("table", "table"), Field("elements", output.elements)),
+            arrays=(ConstArray("table", op.table.astype("int8")),),
+        )
+
+    def overlap_lead_bytes(
+        self, op: QOp, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return 0
+
+    def cost(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 5.0 * output.elements
+
+
+REGISTRY.add(AddKernel())
+REGISTRY.add(LookupKernel())

@@ -1,0 +1,185 @@
+"""Portable kernels that select and join: QTake, QConcat, and QTranspose of many axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import Array
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
+from dfqgen.kernels.portable.conv import is_int8
+from dfqgen.ops.concat import QConcat
+from dfqgen.ops.movement import QTranspose
+from dfqgen.ops.take import QTake
+
+STRIDED_AXES = 6
+TABLE_AXES = 3
+CONCAT_INPUTS = 8
+
+
+def axis_distances(op: QTake, shape: Sequence[int]) -> list[Array]:
+    """For every axis, how far from the start of x each of its output positions reads, in elements."""
+    pitches = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    return [
+        np.asarray(range(size) if positions is None else positions, np.int64) * pitch
+        for positions, size, pitch in zip(op.indices, shape, pitches, strict=True)
+    ]
+
+
+def regular_axes(distances: Sequence[Array]) -> tuple[list[tuple[int, int]], int] | None:
+    """(size, pitch) of the fewest axes with regular distances, and where they start; None when irregular."""
+    merged: list[tuple[int, int]] = []
+    offset = 0
+    for values in distances:
+        offset += int(values[0])
+        if len(values) == 1:
+            continue
+        steps = np.diff(values)
+        if np.any(steps != steps[0]):
+            return None
+        size, pitch = len(values), int(steps[0])
+        if merged and merged[-1][1] == size * pitch:
+            merged[-1] = (merged[-1][0] * size, pitch)
+        else:
+            merged.append((size, pitch))
+    return merged, offset
+
+
+def strided_fields(axes: Sequence[tuple[int, int]], offset: int) -> tuple[Field, ...]:
+    """Members of dfq_strided_copy_t."""
+    filled = [(1, 0)] * (STRIDED_AXES - len(axes)) + list(axes)
+    if not axes:
+        filled[-1] = (1, 1)
+    sizes, pitches = zip(*filled, strict=True)
+    return Field("size", sizes), Field("pitch", pitches), Field("offset", offset)
+
+
+class StridedTakeKernel(Kernel[QTake]):
+    """A selection at regular distances: slices, splits, broadcasts."""
+
+    op = QTake
+    function = "dfq_strided_copy"
+    header = "portable/dfq_strided_copy.h"
+
+    def supports(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        regular = regular_axes(axis_distances(op, inputs[0].shape))
+        return is_int8(inputs[0], output) and regular is not None and len(regular[0]) <= STRIDED_AXES
+
+    def code(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        regular = regular_axes(axis_distances(op, inputs[0].shape))
+        assert regular is not None
+        fields = strided_fields(*regular)
+        return LayerCode(self.function, "dfq_strided_copy_t", "selection", fields)
+
+    def cost(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 4.0 * output.elements
+
+
+class StridedTransposeKernel(Kernel[QTranspose]):
+    """Axes in another order, up to six of them."""
+
+    op = QTranspose
+    function = "dfq_strided_copy"
+    header = "portable/dfq_strided_copy.h"
+
+    def axes(self, op: QTranspose, x: QTensor) -> list[tuple[int, int]]:
+        """(size, pitch) of the fewest axes."""
+        whole = QTake(op.name, op.inputs, op.output, (None,) * len(x.shape))
+        distances = axis_distances(whole, x.shape)
+        regular = regular_axes([distances[axis] for axis in op.permutation])
+        assert regular is not None
+        return regular[0]
+
+    def supports(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_int8(inputs[0], output) and len(self.axes(op, inputs[0])) <= STRIDED_AXES
+
+    def code(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        fields = strided_fields(self.axes(op, inputs[0]), 0)
+        return LayerCode(self.function, "dfq_strided_copy_t", "transposition", fields)
+
+    def cost(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> float:
+        axes = self.axes(op, inputs[0])
+        contiguous = bool(axes) and axes[-1][1] == 1 and axes[-1][0] >= 4
+        return (3.0 if contiguous else 5.5) * output.elements
+
+
+def distance_tables(distances: Sequence[Array]) -> tuple[list[Array], int]:
+    """The fewest tables of distances, at most three, and the contiguous run inside them."""
+    tables = [values for values in distances if len(values) > 1 or values[0] != 0]
+    run = 1
+    while tables and np.array_equal(tables[-1], np.arange(len(tables[-1])) * run):
+        run *= len(tables.pop())
+    while len(tables) > TABLE_AXES:
+        # Merge the neighbours whose common table is the smallest.
+        sizes = [len(a) * len(b) for a, b in pairwise(tables)]
+        at = int(np.argmin(sizes))
+        tables[at : at + 2] = [(tables[at][:, None] + tables[at + 1][None, :]).reshape(-1)]
+    return tables, run
+
+
+class TakeKernel(Kernel[QTake]):
+    """Any selection, by tables."""
+
+    op = QTake
+    function = "dfq_take"
+    header = "portable/dfq_take.h"
+
+    def supports(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_int8(inputs[0], output)
+
+    def code(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        tables, run = distance_tables(axis_distances(op, inputs[0].shape))
+        roles = ("first", "second", "third")[TABLE_AXES - len(tables) :]
+        sizes = (1,) * (TABLE_AXES - len(tables)) + tuple(len(table) for table in tables)
+        return LayerCode(
+            function=self.function,
+            struct="dfq_take_t",
+            title="selection by table",
+            fields=(*(Field(role, role) for role in roles), Field("sizes", sizes), Field("run", run)),
+            arrays=tuple(
+                ConstArray(role, table.astype(np.int32)) for role, table in zip(roles, tables, strict=True)
+            ),
+        )
+
+    def cost(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> float:
+        _, run = distance_tables(axis_distances(op, inputs[0].shape))
+        return output.elements * (3.0 + 8.0 / run)
+
+
+class ConcatKernel(Kernel[QConcat]):
+    """So many tensors along an axis; the function's name ends with their number."""
+
+    op = QConcat
+    header = "portable/dfq_concat.h"
+    count: ClassVar[int]
+
+    def supports(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_int8(*inputs, output) and len(inputs) == self.count
+
+    def code(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        runs = tuple(int(np.prod(x.shape[op.axis :])) for x in inputs)
+        return LayerCode(
+            function=self.function,
+            struct="dfq_concat_t",
+            title="concatenation",
+            fields=(
+                Field("outer", int(np.prod(output.shape[: op.axis]))),
+                Field("pitch", sum(runs)),
+                Field("runs", runs + (0,) * (CONCAT_INPUTS - len(runs))),
+            ),
+        )
+
+    def cost(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 3.0 * output.elements
+
+
+REGISTRY.add(StridedTakeKernel())
+REGISTRY.add(StridedTransposeKernel())
+REGISTRY.add(TakeKernel())
+for _count in range(2, CONCAT_INPUTS + 1):
+    _members = {"count": _count, "function": f"dfq_concat_{_count}"}
+    REGISTRY.add(type(f"Concat{_count}Kernel", (ConcatKernel,), _members)())

@@ -1,0 +1,234 @@
+"""Portable kernels of layers with int16 activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, channel_array
+from dfqgen.kernels.portable.conv import conv_title, window_fields
+from dfqgen.kernels.portable.movement import merge_padded_axes
+from dfqgen.kernels.portable.pool import windows_field
+from dfqgen.ops.add import QAdd
+from dfqgen.ops.conv import QConv2D
+from dfqgen.ops.movement import QPad
+from dfqgen.ops.pool import QAveragePool, QMaxPool
+
+HEADER = "portable/dfq_wide.h"
+ACTIVATIONS = (IntType.INT8, IntType.INT16)
+
+
+def is_wide(tensor: QTensor) -> bool:
+    """Whether the tensor is int16."""
+    return tensor.qtype.dtype is IntType.INT16
+
+
+def any_wide(*tensors: QTensor) -> bool:
+    """Whether all are int8 or int16, and one is int16: int8 alone has better kernels."""
+    return all(tensor.qtype.dtype in ACTIVATIONS for tensor in tensors) and any(map(is_wide, tensors))
+
+
+def types_title(x: QTensor, output: QTensor) -> str:
+    """How the title of a layer tells its types."""
+    if x.qtype.dtype is output.qtype.dtype:
+        return str(x.qtype.dtype)
+    return f"{x.qtype.dtype} to {output.qtype.dtype}"
+
+
+def wide_bounds(lo: Array, hi: Array) -> tuple[Field, tuple[ConstArray, ...]]:
+    """The `dfq_wide_bounds_t` of an output, and its tables."""
+    fields: list[Field] = []
+    arrays: list[ConstArray] = []
+    for name, values in (("lo", lo), ("hi", hi)):
+        if np.all(values == values[0]):
+            fields.append(Field(name, int(values[0])))
+        else:
+            arrays.append(channel_array(f"{name}s", values, "int16"))
+            fields.append(Field(f"{name}s", f"{name}s"))
+    return Field("bounds", tuple(fields)), tuple(arrays)
+
+
+def multiplier_field(values: Array) -> tuple[Field, tuple[ConstArray, ...]]:
+    """One multiplier, or a table."""
+    if np.all(values == values[0]):
+        return Field("multiplier", int(values[0])), ()
+    return Field("multipliers", "multipliers"), (channel_array("multipliers", values, "int32"),)
+
+
+class WideConv2DKernel(Kernel[QConv2D]):
+    """Any convolution with 8-bit weights."""
+
+    op = QConv2D
+    function = "dfq_wide_conv2d"
+    header = HEADER
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.weight_type is IntType.INT8 and any_wide(inputs[0], output)
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        form = op.requantize
+        multiplier, multipliers = multiplier_field(form.multiplier)
+        bounds, tables = wide_bounds(form.lo, form.hi)
+        weight = np.ascontiguousarray(op.weight).reshape(-1)
+        return LayerCode(
+            function=self.function,
+            struct="dfq_wide_conv2d_t",
+            title=f"{conv_title(op)}, {types_title(inputs[0], output)}",
+            fields=(
+                Field("weight", "weight"),
+                Field("bias", "bias"),
+                multiplier,
+                Field("pre_shift", form.pre_shift),
+                Field("zero_point", form.zero_point),
+                bounds,
+                *window_fields(op, inputs[0], output),
+                Field("out_channels", op.out_channels),
+                Field("groups", op.groups),
+                Field("in_wide", int(is_wide(inputs[0]))),
+                Field("out_wide", int(is_wide(output))),
+            ),
+            arrays=(
+                ConstArray("weight", weight, "[out][height][width][in]"),
+                channel_array("bias", op.bias, "int32"),
+                *multipliers,
+                *tables,
+            ),
+        )
+
+    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 5.0 * op.macs(output) + 25.0 * output.elements
+
+
+class WideAddKernel(Kernel[QAdd]):
+    """Sum of two tensors."""
+
+    op = QAdd
+    function = "dfq_wide_add"
+    header = HEADER
+
+    def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return any_wide(*inputs, output)
+
+    def code(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        bounds, tables = wide_bounds(op.lo, op.hi)
+        return LayerCode(
+            function=self.function,
+            struct="dfq_wide_add_t",
+            title=f"sum, {types_title(inputs[0], output)}",
+            fields=(
+                Field("elements", output.elements),
+                Field("channels", output.shape[-1]),
+                Field("multiplier_a", op.multipliers[0]),
+                Field("multiplier_b", op.multipliers[1]),
+                Field("offset", op.offset),
+                Field("shift", op.shift),
+                bounds,
+                Field("a_wide", int(is_wide(inputs[0]))),
+                Field("b_wide", int(is_wide(inputs[1]))),
+                Field("out_wide", int(is_wide(output))),
+            ),
+            arrays=tables,
+        )
+
+    def cost(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 14.0 * output.elements
+
+
+class WideAveragePoolKernel(Kernel[QAveragePool]):
+    """Mean of each window."""
+
+    op = QAveragePool
+    function = "dfq_wide_average_pool"
+    header = HEADER
+
+    def supports(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return any_wide(inputs[0], output)
+
+    def code(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        multiplier, multipliers = multiplier_field(op.multiplier.reshape(-1))
+        bounds, tables = wide_bounds(op.lo, op.hi)
+        return LayerCode(
+            function=self.function,
+            struct="dfq_wide_average_pool_t",
+            title=f"{op.kernel[0]}x{op.kernel[1]} average pooling, {types_title(inputs[0], output)}",
+            fields=(
+                windows_field(op, inputs[0], output),
+                multiplier,
+                Field("pre_shift", op.pre_shift),
+                Field("in_zero_point", op.input_zero_point),
+                Field("out_zero_point", op.zero_point),
+                bounds,
+                Field("in_wide", int(is_wide(inputs[0]))),
+                Field("out_wide", int(is_wide(output))),
+            ),
+            arrays=(*multipliers, *tables),
+        )
+
+    def cost(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return output.elements * (25.0 + 6.0 * op.kernel[0] * op.kernel[1])
+
+
+class WideMaxPoolKernel(Kernel[QMaxPool]):
+    """Largest of each window, int16."""
+
+    op = QMaxPool
+    function = "dfq_wide_max_pool"
+    header = HEADER
+
+    def supports(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_wide(inputs[0]) and is_wide(output)
+
+    def code(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        return LayerCode(
+            function=self.function,
+            struct="dfq_wide_max_pool_t",
+            title=f"{op.kernel[0]}x{op.kernel[1]} maximum pooling, int16",
+            fields=(windows_field(op, inputs[0], output, op.dilation),),
+        )
+
+    def cost(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return output.elements * (20.0 + 7.0 * op.kernel[0] * op.kernel[1])
+
+
+class WidePadKernel(Kernel[QPad]):
+    """A constant border, int16."""
+
+    op = QPad
+    function = "dfq_wide_pad"
+    header = HEADER
+
+    def supports(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        fits = merge_padded_axes(inputs[0].shape, op.before, op.after) is not None
+        return is_wide(inputs[0]) and is_wide(output) and fits
+
+    def code(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        merged = merge_padded_axes(inputs[0].shape, op.before, op.after)
+        assert merged is not None
+        size, before, after = merged
+        return LayerCode(
+            function=self.function,
+            struct="dfq_wide_pad_t",
+            title="padding, int16",
+            fields=(
+                Field("size", size),
+                Field("before", before),
+                Field("after", after),
+                Field("value", op.value),
+            ),
+        )
+
+    def cost(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> float:
+        return 12.0 * output.elements
+
+
+for _kernel in (
+    WideConv2DKernel(),
+    WideAddKernel(),
+    WideAveragePoolKernel(),
+    WideMaxPoolKernel(),
+    WidePadKernel(),
+):
+    REGISTRY.add(_kernel)

@@ -1,0 +1,80 @@
+"""Every Helium kernel equals its operator on every bit.
+
+Here the C beside the instructions, on this machine; test_mve_qemu.py runs the instructions.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfqgen.kernels import REGISTRY
+from dfqgen.kernels.mve import conv as mve_conv
+from dfqgen.kernels.mve import gemm as mve_gemm
+from dfqgen.ops.windows import NO_PADS
+from dfqgen.targets import Isa
+from tests.kernels import strategies
+from tests.kernels.library import KernelLibrary, check_exact
+from tests.kernels.strategies import Case
+
+
+@pytest.fixture(scope="module")
+def library() -> KernelLibrary:
+    return KernelLibrary(REGISTRY, Isa.MVE, ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"))
+
+
+@st.composite
+def deep_pointwise(draw: st.DrawFn) -> Case:
+    """Depths that fill vectors, with and without stride."""
+    image = (draw(st.integers(1, 6)), draw(st.integers(1, 6)))
+    stride = draw(st.sampled_from([(1, 1), (2, 2), (1, 3)]))
+    depth = 16 * draw(st.integers(1, 11))
+    channels = draw(st.one_of(st.integers(1, 40), st.sampled_from([64, 65, 80, 144])))
+    return strategies.conv_case(
+        draw(strategies.rngs), image, (1, 1), stride, (1, 1), NO_PADS, 1, depth, channels
+    )
+
+
+@st.composite
+def wide_depthwise(draw: st.DrawFn) -> Case:
+    """Several blocks of channels."""
+    shape = draw(strategies.windows())
+    return strategies.conv_case(draw(strategies.rngs), *shape, draw(st.integers(16, 50)), 1, 1)
+
+
+FAMILIES = {
+    "convolution": strategies.convolutions(),
+    "deep pointwise": deep_pointwise(),
+    "depthwise": strategies.depthwise(),
+    "wide depthwise": wide_depthwise(),
+    "pointwise": strategies.pointwise(),
+    "sum": strategies.sums(),
+    "pool": strategies.pools(),
+    "lookup": strategies.lookups(),
+    "low bits": strategies.low_bits(),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kernels_equal_the_operator_in_place_too(library: KernelLibrary, family: str) -> None:
+    @settings(max_examples=150, deadline=None)
+    @given(FAMILIES[family])
+    def run(case: Case) -> None:
+        check_exact(library, case, Isa.MVE)
+
+    run()
+
+
+@given(st.integers(1, 100))
+def test_each_channel_has_one_lane(channels: int) -> None:
+    order = mve_gemm.tile_channels(channels)
+    assert sorted(order[order >= 0].tolist()) == list(range(channels))
+    assert order.shape == (-(-channels // 4), 4)
+
+
+@given(deep_pointwise())
+def test_a_pointwise_layer_takes_the_kernel_without_a_strip(case: Case) -> None:
+    kernel = REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.MVE])[0]
+    assert isinstance(kernel, mve_conv.MvePointwiseKernel)
+    assert kernel.scratch_bytes(case.op, case.inputs, case.output) == 0
