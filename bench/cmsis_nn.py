@@ -29,7 +29,7 @@ from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.ops.softmax import QSoftmax
 from dfqgen.ops.windows import NO_PADS
 from dfqgen.targets import Target
-from dfqgen.verify.firmware import find_tool, run_tool
+from dfqgen.verify.firmware import find_tool, run_tool, start_files
 from dfqgen.verify.profile import count_segments
 
 FOLDERS = (
@@ -75,7 +75,7 @@ def build_library(path: Path, target: Target, work: Path) -> Library:
         if not any(part in source.name for part in LEFT_OUT)
     ]
     library = Library(path, target, tuple(work / f"{source.stem}.o" for source in sources))
-    compiler = find_tool(target.compiler.command)
+    compiler = find_tool(target.compiler.command, target)
 
     def compile_one(job: tuple[Path, Path]) -> None:
         arguments = [*library.flags, "-ffunction-sections", "-fdata-sections", "-w"]
@@ -96,9 +96,10 @@ def count_layers(program: Program, library: Library, work: Path) -> list[LayerCo
     assert target.emulator is not None
     board = resources.runtime_dir() / "firmware"
     flags = [*library.flags, "-g", "-w", f"-I{board}", f"-L{board}", "-nostartfiles", "-Wl,--gc-sections"]
-    files = [source, board / "start.c", *library.objects]
+    files = [source, *start_files(target.emulator), *library.objects]
     arguments = [*flags, *map(str, files), "-T", target.emulator.linker_script, "-o", str(elf)]
-    run_tool(find_tool(target.compiler.command), arguments, "the firmware with CMSIS-NN does not link")
+    compiler = find_tool(target.compiler.command, target)
+    run_tool(compiler, arguments, "the firmware with CMSIS-NN does not link")
     counted = count_segments(elf, target, 2 * len(layers), work)
     if counted.wrong_values:
         raise VerificationFailed(

@@ -40,13 +40,18 @@ class Compiler:
 class Emulator:
     """A QEMU board with this core.
 
-    `linker_script` is a file of runtime_c/firmware/, `tick_hz` the rate of SysTick: one instruction
-    is one nanosecond of virtual time, so a tick is 1e9 / tick_hz instructions.
+    `command` is the emulator, `arguments` what the board needs beside its name. `board` names the start-up
+    code, runtime_c/firmware/start_<board>.c; `linker_script` is a file beside it. `tick_hz` is the rate of
+    the board's counter: one instruction is one nanosecond of virtual time, so a tick is 1e9 / tick_hz
+    instructions.
     """
 
+    command: str
+    board: str
     machine: str
     linker_script: str
     tick_hz: int
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +196,14 @@ def _parse(name: str, table: dict[str, Any]) -> Target:
         ),
         emulator=None
         if emulator is None
-        else Emulator(emulator["machine"], emulator["linker_script"], int(emulator["tick_hz"])),
+        else Emulator(
+            command=emulator["command"],
+            board=emulator["board"],
+            machine=emulator["machine"],
+            linker_script=emulator["linker_script"],
+            tick_hz=int(emulator["tick_hz"]),
+            arguments=tuple(emulator.get("arguments", ())),
+        ),
         flash_bytes=table.get("flash_bytes"),
         ram_bytes=table.get("ram_bytes"),
         cycles=CycleModel(**table["cycles"]) if "cycles" in table else None,

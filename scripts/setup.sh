@@ -16,8 +16,10 @@ need cmake cmake
 need clang clang
 need arm-none-eabi-gcc gcc-arm-none-eabi
 need qemu-system-arm qemu-system-arm
+need riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
+need qemu-system-riscv32 qemu-system-misc
 
-# headers of the host's C library and of Python (cffi), newlib, and the sanitizers of clang
+# headers of the host's C library and of Python (cffi), newlib and picolibc, and the sanitizers of clang
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 probe() { echo "$2" | "$1" -x c - -o "$scratch/probe" "${@:3}" >/dev/null 2>&1; }
@@ -32,6 +34,12 @@ if command -v arm-none-eabi-gcc >/dev/null; then
 int main(void) { return 0; }' --specs=rdimon.specs || packages+=(libnewlib-arm-none-eabi)
 else
     packages+=(libnewlib-arm-none-eabi)
+fi
+if command -v riscv64-unknown-elf-gcc >/dev/null; then
+    probe riscv64-unknown-elf-gcc '#include <stdio.h>
+int main(void) { return 0; }' --specs=picolibc.specs -c || packages+=(picolibc-riscv64-unknown-elf)
+else
+    packages+=(picolibc-riscv64-unknown-elf)
 fi
 if ! { command -v clang >/dev/null && probe clang 'int main(void) { return 0; }' -fsanitize=address,undefined; }; then
     packages+=(SANITIZERS)

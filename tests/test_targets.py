@@ -16,6 +16,7 @@ def test_all_targets_load() -> None:
     names = [target.name for target in list_targets()]
     assert names == [
         "cortex-m0plus", "cortex-m3", "cortex-m33", "cortex-m4", "cortex-m55", "cortex-m7", "host",
+        "riscv32imac", "riscv32imc",
     ]  # fmt: skip
 
 

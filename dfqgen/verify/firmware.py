@@ -1,4 +1,4 @@
-"""Builds a generated folder's self-test for an emulated Cortex-M and runs it: bits and instruction counts."""
+"""Builds a generated folder's self-test for an emulated board and runs it: bits and instruction counts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,28 @@ from dfqgen import resources
 from dfqgen.errors import ToolMissing, UserError, VerificationFailed
 from dfqgen.targets import Emulator, Isa, Target
 
-EMULATOR_COMMAND = "qemu-system-arm"
-INSTALL_HINT = "On Debian or Ubuntu: apt-get install gcc-arm-none-eabi qemu-system-arm"
+_DEBIAN_PACKAGES = {
+    "cortex_m": "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+    "riscv": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc",
+}
+"""Compiler, C library and emulator, by board."""
 TIMEOUT_S = 600.0
 
 # Kernels for an instruction set are in a folder of their own.
 _ISA_FOLDERS = {"dsp": Isa.DSP, "mve": Isa.MVE}
-_EXCEPTIONS = {3: "hard fault", 4: "memory fault", 5: "bus fault", 6: "usage fault", 7: "secure fault"}
+_EXCEPTIONS = {
+    "cortex_m": {3: "hard fault", 4: "memory fault", 5: "bus fault", 6: "usage fault", 7: "secure fault"},
+    # The RISC-V Instruction Set Manual, volume II, table "Machine cause register values after trap".
+    "riscv": {
+        0: "misaligned jump",
+        1: "instruction access fault",
+        2: "illegal instruction",
+        4: "misaligned load",
+        5: "load access fault",
+        6: "misaligned store",
+        7: "store access fault",
+    },
+}
 _ERROR_LINES = 12
 
 
@@ -78,7 +93,7 @@ def run_firmware(
     emulator, VerificationFailed when the C does not compile, or faults, or does not end. Wrong bits
     raise nothing: see `passed`.
     """
-    emulator = _emulator(target)
+    emulator = emulator_of(target)
     manifest = read_manifest(out_dir)
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as folder:
         elf = build_firmware(out_dir, target, Path(folder), optimize=optimize)
@@ -130,7 +145,7 @@ def build_firmware(
     extra_flags: Sequence[str] = (),
 ) -> Path:
     """Compile and link network, self-test and board support in `work_dir`; gives the ELF file."""
-    emulator = _emulator(target)
+    emulator = emulator_of(target)
     manifest = read_manifest(out_dir)
     name = manifest["network"]
     _check_isa(out_dir, target, manifest)
@@ -139,7 +154,7 @@ def build_firmware(
     if not all(path.is_file() for path in selftest):
         raise UserError(f"{out_dir} has no golden vectors to run")
 
-    compiler = find_tool(target.compiler.command)
+    compiler = find_tool(target.compiler.command, target)
     flags = [
         *target.compiler.flags_for(optimize or manifest.get("optimize", "speed")),
         *("-std=c99", "-g", "-ffunction-sections", "-fdata-sections"),
@@ -154,7 +169,7 @@ def build_firmware(
         (out_dir / f"{name}_weights.c", "network", []),
         *((path, "selftest", [f"-D{name.upper()}_NO_MAIN"]) for path in selftest),
         (firmware / "main.c", "board", main),
-        (firmware / "start.c", "board", []),
+        *((path, "board", []) for path in start_files(emulator)),
     ]
 
     def compile_one(job: tuple[Path, str, list[str]]) -> str:
@@ -177,14 +192,21 @@ def build_firmware(
     return elf
 
 
+def start_files(emulator: Emulator) -> list[Path]:
+    """The C that takes a board from reset to main, beside dfq_board.h."""
+    firmware = resources.runtime_dir() / "firmware"
+    return [firmware / "start.c", firmware / f"start_{emulator.board}.c"]
+
+
 def emulate(
     elf: Path, target: Target, *, timeout_s: float = TIMEOUT_S, extra_arguments: Sequence[str] = ()
 ) -> list[str]:
     """Run a firmware in QEMU; gives the lines it printed, without their "dfq "."""
-    emulator = _emulator(target)
+    emulator = emulator_of(target)
     command = [
-        find_tool(EMULATOR_COMMAND),
-        *("-machine", emulator.machine, "-display", "none", "-monitor", "none", "-serial", "none"),
+        find_tool(emulator.command, target),
+        *("-machine", emulator.machine, *emulator.arguments),
+        *("-display", "none", "-monitor", "none", "-serial", "none"),
         *("-semihosting-config", "enable=on,target=native", "-icount", "shift=0", *extra_arguments),
         *("-kernel", str(elf)),
     ]
@@ -209,7 +231,7 @@ def emulate(
             raise VerificationFailed(_fault_message(line, elf, target))
     if done.returncode not in (0, 1):
         raise VerificationFailed(
-            f"{EMULATOR_COMMAND} ended with status {done.returncode}:\n{_head(done.stdout)}"
+            f"{emulator.command} ended with status {done.returncode}:\n{_head(done.stdout)}"
         )
     return lines
 
@@ -221,11 +243,15 @@ def section_sizes_bytes(elf: Path, target: Target) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[0].startswith(".")}
 
 
-def find_tool(command: str) -> str:
-    """Full path of a program. Raises ToolMissing with how to install it."""
+def find_tool(command: str, target: Target) -> str:
+    """Full path of a program that `target` needs. Raises ToolMissing with how to install it."""
     path = shutil.which(command)
     if path is None:
-        raise ToolMissing(f"{command} is not installed; an emulated Cortex-M needs it", INSTALL_HINT)
+        packages = _DEBIAN_PACKAGES[emulator_of(target).board]
+        raise ToolMissing(
+            f"{command} is not installed; {target.name} in the emulator needs it",
+            f"On Debian or Ubuntu: apt-get install {packages}",
+        )
     return path
 
 
@@ -252,7 +278,8 @@ class Report:
         self.wrong_values = wrong
 
 
-def _emulator(target: Target) -> Emulator:
+def emulator_of(target: Target) -> Emulator:
+    """The target's emulated board. Raises UserError when it has none."""
     if target.emulator is None:
         hint = "Use `dfqgen verify` for the host." if target.is_host else ""
         raise UserError(f"{target.name} has no emulator", hint)
@@ -271,7 +298,7 @@ def _check_isa(out_dir: Path, target: Target, manifest: dict[str, Any]) -> None:
 
 def binutil(target: Target, tool: str) -> str:
     """Full path of a program that comes with the target's compiler: "nm", "objdump" ..."""
-    return find_tool(target.compiler.command.removesuffix("gcc") + tool)
+    return find_tool(target.compiler.command.removesuffix("gcc") + tool, target)
 
 
 def run_tool(tool: str, arguments: Sequence[str], complaint: str) -> str:
@@ -289,7 +316,7 @@ def _fault_message(line: str, elf: Path, target: Target) -> str:
         lookup = ["-f", "-s", "-e", str(elf), f"0x{address:x}"]
         found = run_tool(binutil(target, "addr2line"), lookup, "cannot look up the fault").split()
         where = f"in {found[0]} ({found[1]})" if len(found) > 1 else where
-    kind = _EXCEPTIONS.get(exception, f"exception {exception}")
+    kind = _EXCEPTIONS[emulator_of(target).board].get(exception, f"exception {exception}")
     return f"the firmware stopped with a {kind} {where}, fault status 0x{status:08x}"
 
 

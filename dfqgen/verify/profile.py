@@ -17,12 +17,12 @@ from dfqgen import resources
 from dfqgen.errors import VerificationFailed
 from dfqgen.targets import CycleModel, Target
 from dfqgen.verify.firmware import (
-    EMULATOR_COMMAND,
     TIMEOUT_S,
     Report,
     binutil,
     build_firmware,
     emulate,
+    emulator_of,
     find_tool,
     read_manifest,
     run_tool,
@@ -221,14 +221,15 @@ def _count(
     """Counts of every segment, added up over the runs, and what the firmware reported."""
     plugin, out = work / "count_plugin.so", work / "counts.txt"
     source = resources.runtime_dir() / "firmware" / "count_plugin.c"
-    api = 1 if emulator_version() < 9 else 2
+    api = 1 if emulator_version(target) < 9 else 2
     compile_c([source], plugin, ["-O2", "-shared", "-fPIC", f"-DDFQ_PLUGIN_API={api}"])
     probe = symbol_address(elf, target, "dfq_probe")
     option = f"{plugin},out={out},probe={probe:x},segments={layer_count + 1}"
     lines = emulate(elf, target, timeout_s=timeout_s, extra_arguments=["-plugin", option])
     report = Report(lines)
     if not out.is_file():
-        raise VerificationFailed(f"this {EMULATOR_COMMAND} was built without plugins, so it cannot profile")
+        command = emulator_of(target).command
+        raise VerificationFailed(f"this {command} was built without plugins, so it cannot profile")
     return parse_counts(out.read_text().splitlines(), layer_count), report
 
 
@@ -247,12 +248,13 @@ def parse_counts(lines: Iterable[str], layer_count: int) -> list[Counts]:
     return segments
 
 
-def emulator_version() -> int:
-    """QEMU's major version."""
-    text = run_tool(find_tool(EMULATOR_COMMAND), ["--version"], f"{EMULATOR_COMMAND} does not start")
+def emulator_version(target: Target) -> int:
+    """The major version of the target's QEMU."""
+    command = emulator_of(target).command
+    text = run_tool(find_tool(command, target), ["--version"], f"{command} does not start")
     match = re.search(r"version (\d+)\.", text)
     if match is None:
-        raise VerificationFailed(f"{EMULATOR_COMMAND} does not tell its version: {text[:80]!r}")
+        raise VerificationFailed(f"{command} does not tell its version: {text[:80]!r}")
     return int(match[1])
 
 

@@ -15,7 +15,7 @@ from dfqgen.emit.context import initializer, number_table
 from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.base import Kernel
 from dfqgen.targets import Isa, Target
-from dfqgen.verify.firmware import emulate, find_tool
+from dfqgen.verify.firmware import emulate, find_tool, start_files
 from dfqgen.verify.toolchain import WARNINGS, compile_c
 from tests.kernels.strategies import Case
 
@@ -164,7 +164,8 @@ def run_on_board(
     flags += ["-Wno-conversion", "-Wno-sign-conversion", f"-I{firmware}", f"-L{firmware}"]
     flags += ["-T", target.emulator.linker_script]
     elf = folder / "sweep.elf"
-    compile_c([source, firmware / "start.c"], elf, flags, [find_tool(target.compiler.command)])
+    sources = [source, *start_files(target.emulator)]
+    compile_c(sources, elf, flags, [find_tool(target.compiler.command, target)])
     lines = [line.split()[1:] for line in emulate(elf, target) if line.startswith("case ")]
     assert len(lines) == len(runs), "the firmware stopped early"
     per_tick = 1e9 / target.emulator.tick_hz

@@ -13,6 +13,7 @@ from dfqgen.verify.firmware import FirmwareResult, run_firmware
 
 EMULATED = [target for target in list_targets() if target.emulator is not None]
 M4 = load_target("cortex-m4")
+RV32 = load_target("riscv32imc")
 
 # Two layers: a loop of 2 * ITERATIONS instructions, and as many again times three.
 ITERATIONS = 100_000
@@ -29,7 +30,11 @@ NETWORK = """
 extern const int8_t tiny_weights[16];
 static void __attribute__((noinline)) spin(uint32_t times)
 {
+#if defined(__riscv)
+    __asm__ volatile("1: addi %0, %0, -1\\n bnez %0, 1b" : "+r"(times));
+#else
     __asm__ volatile(".syntax unified\\n1: subs %0, %0, #1\\n bne 1b" : "+l"(times) : : "cc");
+#endif
 }
 void tiny_invoke(tiny_t *net)
 {
@@ -125,15 +130,16 @@ def test_wrong_bits_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", EMULATED, ids=lambda target: target.name)
 def test_a_fault_names_the_function(tmp_path: Path, target: Target) -> None:
     folder = tiny_network(tmp_path, "*(volatile int *)0xF0000000 = 1;")
-    with pytest.raises(VerificationFailed, match=r"hard fault in tiny_invoke \(tiny\.c:"):
+    with pytest.raises(VerificationFailed, match=r"(hard|access) fault in tiny_invoke \(tiny\.c:"):
         run_firmware(folder, target, timeout_s=60)
 
 
-def test_a_stack_overflow_faults(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", [M4, RV32], ids=lambda target: target.name)
+def test_a_stack_overflow_faults(tmp_path: Path, target: Target) -> None:
     deep = "volatile char big[40000]; big[0] = 1; tiny_invoke(net); big[0] = 2;"
     folder = tiny_network(tmp_path, "{" + deep + "}")
     with pytest.raises(VerificationFailed, match="fault"):
-        run_firmware(folder, M4, timeout_s=60)
+        run_firmware(folder, target, timeout_s=60)
 
 
 def test_a_hanging_firmware_is_stopped(tmp_path: Path) -> None:
@@ -146,12 +152,15 @@ def test_c_that_does_not_compile_shows_the_compilers_words(tmp_path: Path) -> No
         run_firmware(tiny_network(tmp_path, "undeclared = 1;"), M4)
 
 
+@pytest.mark.parametrize(
+    ("target", "package"), [(M4, "gcc-arm-none-eabi"), (RV32, "gcc-riscv64-unknown-elf")]
+)
 def test_missing_tools_are_told_with_how_to_install_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: Target, package: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolMissing, match="apt-get install gcc-arm-none-eabi"):
-        run_firmware(tiny_network(tmp_path), M4)
+    with pytest.raises(ToolMissing, match=f"apt-get install {package}"):
+        run_firmware(tiny_network(tmp_path), target)
 
 
 def test_kernels_the_core_cannot_run_are_refused(tmp_path: Path) -> None:
