@@ -7,7 +7,7 @@ them in order with numpy is the specification: every kernel on every target equa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -18,6 +18,9 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.qtype import Array, QType
 
 INT32_MAX = (1 << 31) - 1
+
+Work = dict[str, float]
+"""How much of each quantity a kernel's time may depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,19 @@ class QOp(ABC):
     def macs(self, output: QTensor) -> int:
         """Multiply-accumulates to compute an output of this shape; 0 but for the linear operators."""
         return 0
+
+    def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        """Counts by name. A cost table gives a kernel instructions for a few of them; the rest cost nothing.
+
+        `tile_` counts are rounded up to blocks of pixels, channels and depth that kernels work in, so that
+        what a block wastes at the edge of a small layer counts.
+        """
+        work: Work = {"call": 1.0, "output": float(output.elements)}
+        if len(output.shape) == 4:
+            work |= {"row": float(output.shape[1]), "pixel": float(output.shape[1] * output.shape[2])}
+        if len(inputs) == 1:
+            work["input"] = float(inputs[0].elements)
+        return work
 
     @property
     def weight_bytes(self) -> int:

@@ -10,9 +10,7 @@ import base64
 import binascii
 import dataclasses
 import enum
-import importlib
 import json
-import pkgutil
 import types
 import typing
 from collections.abc import Mapping
@@ -21,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-import dfqgen.ops
 from dfqgen.errors import ProgramError, UserError
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
+from dfqgen.ops import integer_operators
 
 FORMAT = "dfqgen-program-1"
 DTYPES = ("int8", "int16", "int32", "int64")
@@ -104,21 +102,13 @@ def _operator(data: Any, index: int) -> QOp:
     where = f"ops[{index}]"
     if not isinstance(data, dict):
         raise _Malformed(f"{where} is not an object")
-    kind = _operators().get(str(data.get("operator")))
+    kind = integer_operators().get(str(data.get("operator")))
     if kind is None:
         raise _Malformed(f"{where}: there is no operator {data.get('operator')!r}")
     fields = {key: value for key, value in data.items() if key != "operator"}
     operator = _decode(kind, fields, where)
     assert isinstance(operator, QOp)
     return operator
-
-
-@cache
-def _operators() -> Mapping[str, type[QOp]]:
-    """Every integer operator by name; they register when their module is imported."""
-    for module in pkgutil.iter_modules(dfqgen.ops.__path__):
-        importlib.import_module(f"dfqgen.ops.{module.name}")
-    return QOp.registry
 
 
 @cache

@@ -1,36 +1,24 @@
 """From ONNX's channels-first axes to channels-last, by moving transposes until they cancel.
 
 The importers put a Transpose before and after every operator that wants channels last. Here they sink
-towards the outputs, through whatever does not care, and meet others there. To teach a new operator to let
-transposes through, add one line to SINK_TRANSPOSE; reshapes, to SINK_RESHAPE.
+towards the outputs, through whatever does not care, and meet others there. Each operator knows what it
+becomes behind a transpose or a reshape (`Op.transposed`, `Op.reshaped`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from dfqgen.graph.ir import Array, Graph, Node, Op, Port, Shape
+from dfqgen.graph.ir import Array, Graph, Node, Port, Shape
 from dfqgen.graph.rewrite import MERGE, Result, Scope, rewrite, transpose_to_reshape
 from dfqgen.ops.add import Add
-from dfqgen.ops.affine import Affine
-from dfqgen.ops.argmax import ArgMax
-from dfqgen.ops.concat import Concat
 from dfqgen.ops.conv import Conv2D
-from dfqgen.ops.log_softmax import LogSoftmax
-from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.maximum import Maximum
-from dfqgen.ops.movement import Pad, Reshape, Transpose
+from dfqgen.ops.movement import Reshape, Transpose
 from dfqgen.ops.multiply import Mul
-from dfqgen.ops.norm import BatchNorm
-from dfqgen.ops.normalize import LpNormalize
-from dfqgen.ops.pointwise import Pointwise
-from dfqgen.ops.prelu import PRelu
-from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import Take
 
 Permutation = tuple[int, ...]
@@ -38,105 +26,15 @@ Permutation = tuple[int, ...]
 CROP = 0.7
 """A selection of at least this part may come after an operator that could have worked on less."""
 
-# op, p -> the operator op' with op(transpose(x, p)) == transpose(op'(x), p), None when there is none.
-TransposeRule = Callable[[Any, Permutation], Op | None]
-# op, shape before the reshape, shape after it -> op' with op(reshape(x)) == reshape(op'(x)).
-ReshapeRule = Callable[[Any, Shape, Shape], Op | None]
-
-
-def _same(op: Op, _: Permutation) -> Op:
-    return op
-
-
-def _if_last_axis_stays(op: Op, permutation: Permutation) -> Op | None:
-    return op if permutation[-1] == len(permutation) - 1 else None
-
-
-def _per_channel(op: Clip | Affine) -> bool:
-    return max(value.size for value in _parameters(op)) > 1
-
-
-def _parameters(op: Clip | Affine) -> tuple[Array, Array]:
-    return (op.lo, op.hi) if isinstance(op, Clip) else (op.scale, op.shift)
-
-
-def _if_last_axis_stays_or_scalar(op: Clip | Affine, permutation: Permutation) -> Op | None:
-    return _if_last_axis_stays(op, permutation) if _per_channel(op) else op
-
-
-def _pad_elsewhere(op: Pad, permutation: Permutation) -> Op:
-    inverse = np.argsort(permutation)
-    return Pad(tuple(op.before[a] for a in inverse), tuple(op.after[a] for a in inverse), op.value)
-
-
-def _take_elsewhere(op: Take, permutation: Permutation) -> Op:
-    return Take(tuple(op.indices[a] for a in np.argsort(permutation)))
-
-
-SINK_TRANSPOSE: Mapping[type[Op], TransposeRule] = {
-    Add: _same,
-    Elementwise: _same,
-    Clip: _if_last_axis_stays_or_scalar,
-    Affine: _if_last_axis_stays_or_scalar,
-    BatchNorm: _if_last_axis_stays,
-    Softmax: lambda op, permutation: Softmax(permutation[op.axis]),
-    Pad: _pad_elsewhere,
-    Take: _take_elsewhere,
-    Concat: lambda op, permutation: Concat(permutation[op.axis]),
-    Mul: _same,
-    Maximum: _same,
-    Pointwise: _same,
-    PRelu: _if_last_axis_stays,
-    ArgMax: lambda op, permutation: replace(op, axis=permutation[op.axis]),
-    LogSoftmax: lambda op, permutation: LogSoftmax(permutation[op.axis]),
-    LpNormalize: lambda op, permutation: replace(op, axis=permutation[op.axis]),
-}
-
-
-def _repeat_channels(op: Any, before: Shape, after: Shape) -> Op | None:
-    """A reshape that splits the last axis: channel c after it was channel c, c + C, c + 2 C, ... before."""
-    times, rest = divmod(before[-1], after[-1])
-    if rest:
-        return None
-    repeated = {
-        field.name: np.tile(value, times)
-        for field in fields(op)
-        if isinstance(value := getattr(op, field.name), np.ndarray) and value.size == after[-1]
-    }
-    return op if times == 1 else replace(op, **repeated)
-
-
-def _repeat_channels_or_scalar(op: Clip | Affine, before: Shape, after: Shape) -> Op | None:
-    return _repeat_channels(op, before, after) if _per_channel(op) else op
-
-
-def _softmax_on_same_last_axis(op: Softmax, before: Shape, after: Shape) -> Op | None:
-    return Softmax(len(before) - 1) if op.axis == len(after) - 1 and before[-1] == after[-1] else None
-
-
-SINK_RESHAPE: Mapping[type[Op], ReshapeRule] = {
-    Add: lambda op, before, after: op,
-    Elementwise: lambda op, before, after: op,
-    Clip: _repeat_channels_or_scalar,
-    Affine: _repeat_channels_or_scalar,
-    BatchNorm: _repeat_channels,
-    Softmax: _softmax_on_same_last_axis,
-    Mul: lambda op, before, after: op,
-    Maximum: lambda op, before, after: op,
-    Pointwise: lambda op, before, after: op,
-    PRelu: _repeat_channels,
-}
-
 
 def sink_transpose(node: Node, scope: Scope) -> Result:
     """op(transpose(x)) becomes transpose(op'(x)), when all inputs are transposed alike."""
-    rule = SINK_TRANSPOSE.get(type(node.op))
     sources = [scope.producer(name, Transpose) for name in node.inputs]
     permutations = {s.op.permutation for s in sources if s is not None and isinstance(s.op, Transpose)}
-    if rule is None or None in sources or len(permutations) != 1:
+    if None in sources or len(permutations) != 1:
         return None
     permutation = permutations.pop()
-    op = rule(node.op, permutation)
+    op = node.op.transposed(permutation)
     if op is None:
         return None
     inner = scope.fresh(node.output)
@@ -151,11 +49,7 @@ def sink_crop(node: Node, scope: Scope) -> Result:
     After a transposed convolution, whose result is cropped: so its normalization reaches the convolution.
     """
     source = scope.producer(node.inputs[0], Take)
-    if (
-        not isinstance(node.op, BatchNorm | Clip | Affine)
-        or source is None
-        or not isinstance(source.op, Take)
-    ):
+    if not node.op.folds_into_layer or source is None or not isinstance(source.op, Take):
         return None
     before, after = scope.shapes[source.inputs[0]], scope.shapes[source.output]
     if source.op.indices[-1] is not None or math.prod(after) < CROP * math.prod(before):
@@ -197,14 +91,13 @@ def sink_transpose_past_vector(node: Node, scope: Scope) -> Result:
 
 def sink_reshape(node: Node, scope: Scope) -> Result:
     """op(reshape(x)) becomes reshape(op'(x)), when all inputs are reshaped from one shape."""
-    rule = SINK_RESHAPE.get(type(node.op))
     sources = [scope.producer(name, Reshape) for name in node.inputs]
     befores = {scope.shapes[s.inputs[0]] for s in sources if s is not None}
     afters = {scope.shapes[name] for name in node.inputs}
-    if rule is None or None in sources or len(befores) != 1 or len(afters) != 1:
+    if None in sources or len(befores) != 1 or len(afters) != 1:
         return None
     before, after = befores.pop(), scope.shapes[node.inputs[0]]
-    op = rule(node.op, before, after)
+    op = node.op.reshaped(before, after)
     if op is None:
         return None
     inner = scope.fresh(node.output)
@@ -311,23 +204,17 @@ def permute_flat_parameters(node: Node, scope: Scope) -> Result:
     source = scope.producer(reshape.inputs[0], Transpose) if reshape is not None else None
     if source is None or not isinstance(source.op, Transpose):
         return None
-    if not isinstance(op, BatchNorm | Clip | Affine):
+    if not op.folds_into_layer:
         return None
     shape, flat_shape = scope.shapes[source.output], scope.shapes[node.inputs[0]]
     features = math.prod(shape)
     if flat_shape[-1] != features:
         return None
     columns = _order_before(shape, source.op.permutation)
-    parameters = {field.name: getattr(op, field.name) for field in fields(op)}
-    permuted: dict[str, Any] = {
-        name: value[columns]
-        for name, value in parameters.items()
-        if isinstance(value, np.ndarray) and value.size == features
-    }
     flat, inner, image, turned = (scope.fresh(node.output) for _ in range(4))
     return [
         Node(node.name, Reshape(flat_shape), source.inputs, flat),
-        replace(node, op=replace(op, **permuted), inputs=(flat,), output=inner),
+        replace(node, op=op.selected(columns), inputs=(flat,), output=inner),
         Node(node.name, Reshape(scope.shapes[source.inputs[0]]), (inner,), image),
         Node(node.name, source.op, (image,), turned),
         Node(node.name, Reshape(flat_shape), (turned,), node.output),

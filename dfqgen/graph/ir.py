@@ -11,10 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from dfqgen.fixedpoint.qtype import IntType
 
 if TYPE_CHECKING:
     from dfqgen.fixedpoint.program import QOp
@@ -26,17 +28,39 @@ Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
 
-class Op(ABC):
-    """A float operator. Subclasses are frozen dataclasses, one module a family in `dfqgen/ops`.
+class Border(NamedTuple):
+    """Elements of one value around a tensor: how many before and after on each axis."""
 
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: float
+
+
+class Op(ABC):
+    """A float operator, and all that passes must know of it: no pass keeps a list of operators.
+
+    Subclasses are frozen dataclasses, one module a family in `dfqgen/ops`; they register by class name,
+    which is also the operator's name in texts. What is abstract here must be thought of for each operator
+    (`ops/families.py` has the common answers); what is not has a default that is safe.
     Axis 0 is the batch: `evaluate` accepts any batch, shapes are those of one sample (batch 1).
 
     `keeps_type`: the output has the integer type of the input (the operator only moves or selects
     elements). `fuses_clip`: a Clip after it becomes the bounds of its requantization.
+    `folds_into_layer`: a layer in front can take it in, as weights or as bounds. `reads_scores`: where its
+    output leaves the network, its input holds scores, of which the extremes decide (a softmax).
     """
+
+    registry: ClassVar[dict[str, type[Op]]] = {}
 
     keeps_type: ClassVar[bool] = False
     fuses_clip: ClassVar[bool] = False
+    folds_into_layer: ClassVar[bool] = False
+    reads_scores: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # A dataclass with slots is created twice; the second one is the one that lives.
+        Op.registry[cls.__name__] = cls
 
     @abstractmethod
     def infer_shape(self, *shapes: Shape) -> Shape:
@@ -57,6 +81,42 @@ class Op(ABC):
     def output_type(self) -> QType | None:
         """The integer type of the output where the operator fixes it (a softmax), else None."""
         return None
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        """The integer types that there are kernels for, for each input and the output by itself."""
+        return (IntType.INT8,)
+
+    @abstractmethod
+    def transposed(self, permutation: tuple[int, ...]) -> Op | None:
+        """op' with op(transpose(x)) == transpose(op'(x)), all inputs transposed alike; None without one."""
+
+    @abstractmethod
+    def reshaped(self, before: Shape, after: Shape) -> Op | None:
+        """op' with op(reshape(x)) == reshape(op'(x)), all inputs reshaped alike; None without one."""
+
+    def is_identity(self, shape: Shape) -> bool:
+        """Whether it does nothing to an input of this shape."""
+        return False
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether an output element depends on the inputs' elements at its place alone, everywhere alike."""
+        return False
+
+    def padded(self, border: Border, floor: float) -> Op | None:
+        """op' with op(pad(x)) == op'(x), where no element of x is below `floor`; None without one."""
+        return None
+
+    def scaled(self, factor: Array, before: Shape) -> Op | None:
+        """op' with op'(factor * x) == factor * op(x), x of shape `before`, a factor > 0 a channel [C].
+
+        None where there is none: equalization's chains of layers end there.
+        """
+        return None
+
+    def selected(self, channels: Array) -> Op:
+        """op' with op'(x[..., channels]) == op(x)[..., channels], where `scaled` or `folds_into_layer`."""
+        raise NotImplementedError(f"{type(self).__name__} does not work channel by channel")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from dfqgen.graph.ir import Graph, Node
-from dfqgen.ops.add import Add
-from dfqgen.ops.affine import Affine
-from dfqgen.ops.lookup import Clip, Elementwise
-from dfqgen.ops.maximum import Maximum
-from dfqgen.ops.multiply import Mul
+from dfqgen.ops.lookup import Clip
 from dfqgen.ops.pointwise import Pointwise, Step
 
 
@@ -35,16 +31,7 @@ def fuse_pointwise(graph: Graph) -> Graph:
 
 def _is_pointwise(node: Node, graph: Graph) -> bool:
     """Whether each output element depends on the elements at its own place alone, the same way everywhere."""
-    match node.op:
-        case Clip():
-            uniform = node.op.lo.size == 1 and node.op.hi.size == 1
-        case Affine():
-            uniform = not node.op.per_channel
-        case Elementwise() | Add() | Mul() | Maximum():
-            uniform = True
-        case _:
-            uniform = False
-    return uniform and all(graph.shapes[name] == graph.shapes[node.output] for name in node.inputs)
+    return node.op.pointwise and all(graph.shapes[name] == graph.shapes[node.output] for name in node.inputs)
 
 
 def _grow(root: Node, graph: Graph, place: dict[str, int]) -> tuple[list[Node] | None, str | None]:

@@ -20,8 +20,7 @@ from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
 from dfqgen.ops.movement import Pad, Reshape, Transpose
 from dfqgen.ops.norm import BatchNorm
-from dfqgen.ops.pool import AveragePool, MaxPool
-from dfqgen.ops.windows import NO_PADS, Pads
+from dfqgen.ops.windows import NO_PADS
 
 Result = Sequence[Node] | str | None
 Rule = Callable[[Node, "Scope"], Result]
@@ -128,20 +127,7 @@ def _first_result(node: Node, scope: Scope, rules: tuple[Rule, ...]) -> Result:
 
 def drop_identities(node: Node, scope: Scope) -> Result:
     """A reshape to the same shape, a transpose of nothing, a clip to infinity, an empty border."""
-    op, shape = node.op, scope.shapes[node.inputs[0]]
-    if isinstance(op, Reshape):
-        same = op.shape == shape
-    elif isinstance(op, Transpose):
-        same = op.permutation == tuple(range(len(shape)))
-    elif isinstance(op, Pad):
-        same = not any(op.before + op.after)
-    elif isinstance(op, Clip):
-        same = bool(np.all(op.lo == -np.inf) and np.all(op.hi == np.inf))
-    elif isinstance(op, Affine):
-        same = bool(np.all(op.scale == 1.0) and np.all(op.shift == 0.0))
-    else:
-        same = False
-    return node.inputs[0] if same else None
+    return node.inputs[0] if node.op.is_identity(scope.shapes[node.inputs[0]]) else None
 
 
 def merge_reshapes(node: Node, scope: Scope) -> Result:
@@ -251,33 +237,11 @@ def _float32(value: Array) -> Array:
 
 def fuse_pad(node: Node, scope: Scope) -> Result:
     """A border around height and width that the next window operator can make itself."""
-    op = node.op
     pad = scope.producer(node.inputs[0], Pad)
-    if pad is None or not isinstance(pad.op, Pad) or not isinstance(op, Conv2D | AveragePool | MaxPool):
+    if pad is None or not isinstance(pad.op, Pad):
         return None
-    border = pad.op
-    if len(border.before) != 4 or border.before[3] or border.after[3]:
-        return None
-    pads = Pads(border.before[1], border.before[2], border.after[1], border.after[2])
-    dilation = (1, 1) if isinstance(op, AveragePool) else op.dilation
-    reach = tuple(d * (k - 1) for k, d in zip(op.kernel, dilation, strict=True))
-    together = Pads(*(a + b for a, b in zip(pads, op.pads, strict=True)))
-    if max(together.top, together.bottom) > reach[0] or max(together.left, together.right) > reach[1]:
-        return None  # some windows would hold padding alone, which kernels need not handle
-    if isinstance(op, MaxPool):
-        # MaxPool ignores its own border: the same only when the border never wins over an element.
-        if not border.value <= _lower_bound(scope.producers.get(pad.inputs[0])):
-            return None
-        fused: Op = replace(op, pads=together)
-    elif border.value != 0.0:
-        return None
-    elif isinstance(op, AveragePool):
-        if op.pads != NO_PADS and not op.count_include_pad:
-            return None
-        fused = replace(op, pads=together, count_include_pad=True)
-    else:
-        fused = replace(op, pads=together)
-    return [replace(node, op=fused, inputs=pad.inputs)]
+    fused = node.op.padded(pad.op.border, _lower_bound(scope.producers.get(pad.inputs[0])))
+    return None if fused is None else [replace(node, op=fused, inputs=pad.inputs)]
 
 
 def pad_after_move(node: Node, scope: Scope) -> Result:

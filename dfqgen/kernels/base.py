@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.kernels.work import Work, work_of
+from dfqgen.fixedpoint.program import QOp, QTensor, Work
 from dfqgen.targets import Isa
 
 Array = npt.NDArray[Any]
@@ -105,7 +104,7 @@ class Kernel(ABC, Generic[OpT]):
 
     def work(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> Work:
         """What a call's instructions may depend on; a target's cost table has the price of each."""
-        return work_of(op, inputs, output)
+        return op.work(inputs, output)
 
     def cost(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> float:
         """Instructions a call takes, roughly: used where the target's cost table lacks the function."""

@@ -11,8 +11,9 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 
 MULTIPLIER_LIMIT = 1 << 15
@@ -20,7 +21,7 @@ MAX_SHIFT = 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Add(Op):
+class Add(SamePlace):
     """a + sign * b, sign +1 or -1; one may be broadcast to the other as numpy does."""
 
     sign: int = 1
@@ -29,6 +30,9 @@ class Add(Op):
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return broadcast_shape(*shapes)
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return (IntType.INT8, IntType.INT16) if shapes[0] == shapes[1] else (IntType.INT8,)
 
     def evaluate(self, *inputs: Array) -> Array:
         a, b = inputs

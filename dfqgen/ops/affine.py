@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import PerChannel
 from dfqgen.ops.lookup import lookup
 from dfqgen.statistics.channel import ChannelStatistics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Affine(Op):
+class Affine(PerChannel):
     """scale * x + shift with scale, shift float64 [1] or, on the last axis, [C].
 
     Most fold into a layer beside them. The frontend turns those per channel that are left into
@@ -23,9 +27,11 @@ class Affine(Op):
     scale: Array
     shift: Array
 
-    @property
-    def per_channel(self) -> bool:
-        return self.scale.size > 1 or self.shift.size > 1
+    folds_into_layer: ClassVar[bool] = True
+    shares_parameters: ClassVar[bool] = True
+
+    def is_identity(self, shape: Shape) -> bool:
+        return bool(np.all(self.scale == 1.0) and np.all(self.shift == 0.0))
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         for parameter in (self.scale, self.shift):

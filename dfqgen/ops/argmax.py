@@ -9,8 +9,9 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import AlongAxis
 from dfqgen.statistics.channel import ChannelStatistics
 
 CLASS = QType(IntType.INT8, 1.0, -128)
@@ -18,7 +19,7 @@ CLASS = QType(IntType.INT8, 1.0, -128)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ArgMax(Op):
+class ArgMax(AlongAxis):
     """Position of the largest (sign +1) or smallest (-1) element along `axis`, which becomes 1.
 
     Of equal ones the first, or the last with `last`. At most 256 positions.

@@ -9,14 +9,15 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import AlongAxis, SamePlace
 from dfqgen.ops.lookup import lookup
 from dfqgen.statistics.channel import ChannelStatistics, mixture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Concat(Op):
+class Concat(AlongAxis):
     """The inputs one after the other along `axis` (never the batch).
 
     Moves integers only: all inputs and the output have one type (`quantization.unify` sees to it).
@@ -81,8 +82,8 @@ class QConcat(QOp):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rescale(Op):
-    """The identity on reals; on integers, the change from one type to another."""
+class Rescale(SamePlace):
+    """The identity on reals; on integers, the change from one type to another. Only quantization makes it."""
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor, Work
 from dfqgen.fixedpoint.qtype import IntType, Requantize
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.windows import NO_PADS, Pads, convolve, pad_image, window_output
+from dfqgen.ops.conv_work import convolution_work, depthwise_work
+from dfqgen.ops.windows import NO_PADS, Pads, convolve, joined_pads, pad_image, window_output
 from dfqgen.statistics.channel import ChannelStatistics
 
 
@@ -45,6 +47,19 @@ class Conv2D(Op):
     def depthwise(self) -> bool:
         """One filter for each input channel."""
         return self.groups > 1 and self.groups == self.in_channels == self.out_channels
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return (IntType.INT8, IntType.INT16)
+
+    def transposed(self, permutation: tuple[int, ...]) -> None:
+        """Height and width are axes 1 and 2."""
+
+    def reshaped(self, before: Shape, after: Shape) -> None:
+        """None in general."""
+
+    def padded(self, border: Border, floor: float) -> Conv2D | None:
+        pads = joined_pads(border, self.pads, self.kernel, self.dilation)
+        return replace(self, pads=pads) if pads is not None and border.value == 0.0 else None
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         n, h, w, channels = shapes[0]
@@ -182,6 +197,12 @@ class QConv2D(QOp):
         if self.weight.min() < self.weight_type.minimum or self.weight.max() > self.weight_type.maximum:
             raise ProgramError(f"{self.name}: a weight lies outside {self.weight_type}")
         check_accumulator(self.name, self.largest_accumulator(x), self.requantize)
+
+    def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        work, form = QOp.work(self, inputs, output), self.requantize
+        if np.any(form.lo > -128) or np.any(form.hi < 127):
+            work["narrow_output"] = float(output.elements)
+        return work | (depthwise_work if self.depthwise else convolution_work)(self, inputs[0], output)
 
     def macs(self, output: QTensor) -> int:
         return output.elements * int(np.prod(self.weight.shape[1:]))

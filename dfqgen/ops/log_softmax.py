@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import AlongAxis
 from dfqgen.ops.softmax import exponentials
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -19,10 +21,12 @@ MAX_SHIFT = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LogSoftmax(Op):
+class LogSoftmax(AlongAxis):
     """x - log(sum(exp(x))) over `axis` (counted from the front)."""
 
     axis: int
+
+    reads_scores: ClassVar[bool] = True
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]

@@ -11,15 +11,16 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import PerChannel, SamePlace
 from dfqgen.ops.functions import FUNCTIONS, SYMMETRIC_UNIT, UNIT_INTERVAL
 from dfqgen.ops.softmax import PROBABILITY
 from dfqgen.statistics.channel import ChannelStatistics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clip(Op):
+class Clip(PerChannel):
     """min(max(x, lo), hi) with lo, hi [1] or [C]: ReLU is (0, inf), ReLU6 (0, 6).
 
     Equalization gives every channel its own upper bound (`hi` [C]).
@@ -27,6 +28,9 @@ class Clip(Op):
 
     lo: Array
     hi: Array
+
+    folds_into_layer: ClassVar[bool] = True
+    shares_parameters: ClassVar[bool] = True
 
     @classmethod
     def of(cls, lo: float, hi: float) -> Clip:
@@ -42,8 +46,21 @@ class Clip(Op):
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
         return inputs[0].clip(self.lo, self.hi)
 
+    def is_identity(self, shape: Shape) -> bool:
+        return bool(np.all(self.lo == -np.inf) and np.all(self.hi == np.inf))
+
+    def scaled(self, factor: Array, before: Shape) -> Clip:
+        """Bounds 0 and infinity stay shared; others become one a channel, which only a layer can apply."""
+
+        def bound(values: Array) -> Array:
+            if values.size == 1 and (values[0] == 0.0 or np.isinf(values[0])):
+                return values
+            return values * factor
+
+        return Clip(bound(self.lo), bound(self.hi))
+
     def lower(self, site: Site) -> tuple[QOp, ...]:
-        if self.lo.size > 1 or self.hi.size > 1:
+        if self.per_channel:
             raise ProgramError(f"{site.name}: a clip per channel must follow a layer that can absorb it")
         return (lookup(site, self.evaluate),)
 
@@ -83,7 +100,7 @@ SYMMETRIC = QType(IntType.INT8, 1.0 / 128.0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Elementwise(Op):
+class Elementwise(SamePlace):
     """A named function of each element (see FUNCTIONS), with its one parameter."""
 
     function: str

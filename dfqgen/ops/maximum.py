@@ -10,15 +10,16 @@ from scipy.special import ndtr
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import MULTIPLIER_LIMIT, broadcast_shape, check_broadcast, pair_multipliers
+from dfqgen.ops.families import SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.gaussian import normal_density
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Maximum(Op):
+class Maximum(SamePlace):
     """max(a, b) with sign +1, min(a, b) with sign -1; one may be broadcast to the other."""
 
     sign: int = 1

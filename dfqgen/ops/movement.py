@@ -9,7 +9,8 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.statistics.channel import ChannelStatistics, move
 
@@ -26,6 +27,24 @@ class Reshape(Op):
     shape: Shape
 
     keeps_type: ClassVar[bool] = True
+
+    def is_identity(self, shape: Shape) -> bool:
+        return self.shape == shape
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return (IntType.INT8, IntType.INT16)
+
+    def transposed(self, permutation: tuple[int, ...]) -> None:
+        """By a rule of its own, where the reshape splits or joins whole axes (`passes/layout.py`)."""
+
+    def reshaped(self, before: Shape, after: Shape) -> None:
+        """Reshapes merge."""
+
+    def scaled(self, factor: Array, before: Shape) -> Reshape | None:
+        return self if before[-1] == self.shape[-1] else None
+
+    def selected(self, channels: Array) -> Reshape:
+        return Reshape((*self.shape[:-1], len(channels)))
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         if np.prod(shapes[0]) != np.prod(self.shape):
@@ -68,6 +87,15 @@ class Transpose(Op):
 
     keeps_type: ClassVar[bool] = True
 
+    def is_identity(self, shape: Shape) -> bool:
+        return self.permutation == tuple(range(len(shape)))
+
+    def transposed(self, permutation: tuple[int, ...]) -> None:
+        """Transposes merge."""
+
+    def reshaped(self, before: Shape, after: Shape) -> None:
+        """None in general; `passes/layout.py` moves transposes behind reshapes instead."""
+
     def infer_shape(self, *shapes: Shape) -> Shape:
         if sorted(self.permutation) != list(range(len(shapes[0]))):
             raise ValueError(f"{self.permutation} does not order {len(shapes[0])} axes")
@@ -109,6 +137,29 @@ class Pad(Op):
     value: float = 0.0
 
     keeps_type: ClassVar[bool] = True
+
+    @property
+    def border(self) -> Border:
+        return Border(self.before, self.after, self.value)
+
+    def is_identity(self, shape: Shape) -> bool:
+        return not any(self.before + self.after)
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return (IntType.INT8, IntType.INT16)
+
+    def transposed(self, permutation: tuple[int, ...]) -> Pad:
+        inverse = np.argsort(permutation)
+        return Pad(tuple(self.before[a] for a in inverse), tuple(self.after[a] for a in inverse), self.value)
+
+    def reshaped(self, before: Shape, after: Shape) -> None:
+        """Reshapes move in front instead (`passes/padding.py`): so they move fewer elements."""
+
+    def scaled(self, factor: Array, before: Shape) -> Pad | None:
+        return self if self.value == 0.0 and not self.before[-1] and not self.after[-1] else None
+
+    def selected(self, channels: Array) -> Pad:
+        return self
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         if not len(shapes[0]) == len(self.before) == len(self.after):

@@ -11,9 +11,10 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
 from dfqgen.fixedpoint.qtype import QType
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import broadcast_shape, check_broadcast
+from dfqgen.ops.families import SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 
 # 255 * 255 * 32767 and a rounding half of 2**23 fit 31 bits.
@@ -22,7 +23,7 @@ MAX_SHIFT = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mul(Op):
+class Mul(SamePlace):
     """a * b; one may be broadcast to the other as numpy does."""
 
     fuses_clip: ClassVar[bool] = True

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import PerChannel
 from dfqgen.statistics.channel import ChannelStatistics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BatchNorm(Op):
+class BatchNorm(PerChannel):
     """gamma * (x - mean) / sqrt(variance + epsilon) + beta, all [C], on the last axis."""
 
     gamma: Array
@@ -22,6 +24,8 @@ class BatchNorm(Op):
     mean: Array
     variance: Array
     epsilon: float
+
+    folds_into_layer: ClassVar[bool] = True
 
     @property
     def scale(self) -> Array:

@@ -9,8 +9,9 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import AlongAxis
 from dfqgen.ops.lookup import SYMMETRIC
 from dfqgen.ops.multiply import largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
@@ -20,7 +21,7 @@ LARGEST_SUM = {1: 1 << 21, 2: 1 << 30}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LpNormalize(Op):
+class LpNormalize(AlongAxis):
     """x / (sum |x|**p)**(1/p) along `axis`, p 1 or 2; 0 where that is 0."""
 
     axis: int

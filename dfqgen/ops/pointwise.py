@@ -9,6 +9,7 @@ from dfqgen.fixedpoint.program import QOp
 from dfqgen.fixedpoint.qtype import QType
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import SamePlace
 from dfqgen.ops.lookup import lookup
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -21,7 +22,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pointwise(Op):
+class Pointwise(SamePlace):
     """A function of each element, computed in steps: x * sigmoid(x), 0.5 x (1 + erf(x / 1.414)), ..."""
 
     steps: tuple[Step, ...]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
-from dfqgen.fixedpoint.qtype import Requantize
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor, Work
+from dfqgen.fixedpoint.qtype import IntType, Requantize
+from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.windows import NO_PADS, Pads, pad_image, taps, window_output
+from dfqgen.ops.windows import NO_PADS, Pads, joined_pads, pad_image, taps, window_output
 from dfqgen.statistics.channel import ChannelStatistics
 
 
@@ -26,6 +27,28 @@ class AveragePool(Op):
     count_include_pad: bool = False
 
     fuses_clip: ClassVar[bool] = True
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return (IntType.INT8, IntType.INT16)
+
+    def transposed(self, permutation: tuple[int, ...]) -> None:
+        """Height and width are axes 1 and 2."""
+
+    def reshaped(self, before: Shape, after: Shape) -> None:
+        """None in general."""
+
+    def padded(self, border: Border, floor: float) -> AveragePool | None:
+        pads = joined_pads(border, self.pads, self.kernel, (1, 1))
+        counts = self.pads == NO_PADS or self.count_include_pad
+        if pads is None or border.value != 0.0 or not counts:
+            return None
+        return replace(self, pads=pads, count_include_pad=True)
+
+    def scaled(self, factor: Array, before: Shape) -> AveragePool:
+        return self
+
+    def selected(self, channels: Array) -> AveragePool:
+        return self
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         n, h, w, c = shapes[0]
@@ -93,6 +116,19 @@ def window_counts(
     return window_sums(ones, kernel, stride, pads, 0)[0, :, :, 0]
 
 
+def window_work(kernel: tuple[int, int], output: QTensor) -> Work:
+    """What a pool's kernels count, `vector` in 16 channels."""
+    pixels, window = output.shape[1] * output.shape[2], kernel[0] * kernel[1]
+    vectors = -(-output.shape[3] // 16)
+    return {
+        "window_row": float(output.elements * kernel[0]),
+        "tap": float(output.elements * window),
+        "pixel_tap": float(pixels * window),
+        "vector": float(pixels * vectors),
+        "vector_tap": float(pixels * window * vectors),
+    }
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QAveragePool(QOp):
     """clamp(zero_point + ((acc << pre_shift) * multiplier[oh, ow] + 2**31 >> 32), lo, hi).
@@ -113,6 +149,9 @@ class QAveragePool(QOp):
     zero_point: int
     lo: Array
     hi: Array
+
+    def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return QOp.work(self, inputs, output) | window_work(self.kernel, output)
 
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0].astype(np.int64) - self.input_zero_point
@@ -144,6 +183,26 @@ class MaxPool(Op):
     pads: Pads = NO_PADS
 
     keeps_type: ClassVar[bool] = True
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return (IntType.INT8, IntType.INT16)
+
+    def transposed(self, permutation: tuple[int, ...]) -> None:
+        """Height and width are axes 1 and 2."""
+
+    def reshaped(self, before: Shape, after: Shape) -> None:
+        """None in general."""
+
+    def padded(self, border: Border, floor: float) -> MaxPool | None:
+        """It ignores its own border: the same only when the border never wins over an element."""
+        pads = joined_pads(border, self.pads, self.kernel, self.dilation)
+        return replace(self, pads=pads) if pads is not None and border.value <= floor else None
+
+    def scaled(self, factor: Array, before: Shape) -> MaxPool:
+        return self
+
+    def selected(self, channels: Array) -> MaxPool:
+        return self
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         n, h, w, c = shapes[0]
@@ -194,6 +253,9 @@ class QMaxPool(QOp):
     stride: tuple[int, int]
     dilation: tuple[int, int]
     pads: Pads
+
+    def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return QOp.work(self, inputs, output) | window_work(self.kernel, output)
 
     def evaluate(self, *inputs: Array) -> Array:
         smallest = np.iinfo(inputs[0].dtype).min

@@ -10,8 +10,9 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import PerChannel
 from dfqgen.ops.multiply import largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -20,7 +21,7 @@ MAX_SHIFT = 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PRelu(Op):
+class PRelu(PerChannel):
     """x where x >= 0, slope[c] * x elsewhere; slope [C] on the last axis."""
 
     slope: Array

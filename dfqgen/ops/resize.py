@@ -52,6 +52,12 @@ class ResizeLinear(Op):
 
     keeps_type: ClassVar[bool] = True
 
+    def transposed(self, permutation: tuple[int, ...]) -> None:
+        """Height and width are axes 1 and 2."""
+
+    def reshaped(self, before: Shape, after: Shape) -> None:
+        """None in general."""
+
     def infer_shape(self, *shapes: Shape) -> Shape:
         n, height, width, channels = shapes[0]
         self.rows.check(height)

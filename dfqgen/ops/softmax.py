@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
-from dfqgen.graph.ir import Array, Op, Shape
+from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import AlongAxis
 from dfqgen.statistics.channel import ChannelStatistics
 
 # Probabilities use all of int8: 0 is -128, 255/256 is 127.
@@ -19,10 +21,12 @@ PROBABILITY = QType(IntType.INT8, 1.0 / 256.0, -128)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Softmax(Op):
+class Softmax(AlongAxis):
     """exp(x) / sum(exp(x)) over `axis` (counted from the front)."""
 
     axis: int
+
+    reads_scores: ClassVar[bool] = True
 
     def output_type(self) -> QType:
         return PROBABILITY
@@ -40,6 +44,11 @@ class Softmax(Op):
         n = shapes[0][self.axis]
         mean = np.full(inputs[0].channels, 1.0 / n)
         return ChannelStatistics.normal(mean, np.sqrt(mean * (1.0 - mean)), 0.0, 1.0)
+
+    def reshaped(self, before: Shape, after: Shape) -> Softmax | None:
+        """Along the last axis, where that stays."""
+        same = self.axis == len(after) - 1 and before[-1] == after[-1]
+        return Softmax(len(before) - 1) if same else None
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         x = site.inputs[0]

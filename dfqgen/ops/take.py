@@ -31,6 +31,12 @@ class Take(Op):
         """Selection along one axis of a tensor with `rank` axes."""
         return cls(tuple(tuple(positions) if a == axis else None for a in range(rank)))
 
+    def transposed(self, permutation: tuple[int, ...]) -> Take:
+        return Take(tuple(self.indices[axis] for axis in np.argsort(permutation)))
+
+    def reshaped(self, before: Shape, after: Shape) -> None:
+        """None in general: positions along an axis are none along another."""
+
     def infer_shape(self, *shapes: Shape) -> Shape:
         return taken_shape(self.indices, shapes[0])
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from dfqgen.graph.ir import Array, Border
 
 CACHED_ELEMENTS = 1 << 15
 
@@ -22,6 +21,21 @@ class Pads(NamedTuple):
 
 
 NO_PADS = Pads(0, 0, 0, 0)
+
+
+def joined_pads(border: Border, own: Pads, kernel: tuple[int, int], dilation: tuple[int, int]) -> Pads | None:
+    """A border around height and width of [N,H,W,C] and a window's own padding as one padding.
+
+    None where the border is elsewhere too, or where some windows would hold padding alone, which kernels
+    need not handle.
+    """
+    before, after = border.before, border.after
+    if len(before) != 4 or before[3] or after[3]:
+        return None
+    pads = Pads(*(a + b for a, b in zip((before[1], before[2], after[1], after[2]), own, strict=True)))
+    reach = tuple(d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
+    wide = max(pads.top, pads.bottom) > reach[0] or max(pads.left, pads.right) > reach[1]
+    return None if wide else pads
 
 
 def output_size(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:

@@ -10,8 +10,6 @@ import numpy as np
 from dfqgen.graph.ir import Graph, Node
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
-from dfqgen.ops.movement import Pad, Reshape
-from dfqgen.ops.pool import AveragePool, MaxPool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,19 +31,11 @@ class Chain:
 
 
 def _keeps_channels(node: Node, graph: Graph) -> bool:
-    """Whether node(s * x) = s * node(x) for per-channel s > 0, up to its own per-channel parameters."""
-    match node.op:
-        case Clip():
-            # Its bounds become per channel, which only a requantization can apply.
-            return graph.producers[node.inputs[0]].op.fuses_clip
-        case AveragePool() | MaxPool():
-            return True
-        case Pad(value=value, before=before, after=after):
-            return value == 0.0 and not before[-1] and not after[-1]
-        case Reshape():
-            return graph.shapes[node.inputs[0]][-1] == graph.shapes[node.output][-1]
-        case _:
-            return False
+    """Whether node(s * x) = s * node(x) for s > 0 a channel, up to its own parameters (`Op.scaled`)."""
+    if isinstance(node.op, Clip) and not graph.producers[node.inputs[0]].op.fuses_clip:
+        return False  # its bounds become per channel, which only a requantization can apply
+    shape = graph.shapes[node.inputs[0]]
+    return node.op.scaled(np.ones(shape[-1]), shape) is not None
 
 
 def find_chains(graph: Graph) -> Iterator[Chain]:

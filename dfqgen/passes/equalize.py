@@ -9,7 +9,6 @@ import numpy as np
 
 from dfqgen.graph.ir import Array, Graph, Op
 from dfqgen.ops.conv import Conv2D
-from dfqgen.ops.lookup import Clip
 from dfqgen.passes.chains import Chain, find_chains, scale_input_channels
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.propagate import Statistics
@@ -42,9 +41,10 @@ def equalize(
         ops[chain.second] = replace(second, weight=scale_input_channels(second, scale))
         known = rescale_tensors(known, chain, 1.0 / scale)
         for tensor in chain.between:
-            clip = graph.producers[tensor].op
-            if isinstance(clip, Clip):
-                ops[tensor] = rescale_clip(clip, 1.0 / scale)
+            node = graph.producers[tensor]
+            scaled = node.op.scaled(1.0 / scale, graph.shapes[node.inputs[0]])
+            assert scaled is not None, "a chain goes through what can be scaled"
+            ops[tensor] = scaled
     return graph.replace_ops(ops), dict(known)
 
 
@@ -92,17 +92,6 @@ class _Ranges:
 
     def scale_inputs(self, factor: Array) -> None:
         self._largest *= factor.reshape(self._largest.shape[0], 1, self._largest.shape[2])
-
-
-def rescale_clip(clip: Clip, factor: Array) -> Clip:
-    """The clip after its input's channels were multiplied by `factor`; bounds 0 and infinity stay shared."""
-
-    def bound(values: Array) -> Array:
-        if values.size == 1 and (values[0] == 0.0 or np.isinf(values[0])):
-            return values
-        return values * factor
-
-    return Clip(bound(clip.lo), bound(clip.hi))
 
 
 def rescale_tensors(known: Statistics, chain: Chain, factor: Array) -> dict[str, ChannelStatistics]:

@@ -9,8 +9,6 @@ import numpy as np
 
 from dfqgen.graph.ir import Array, Graph, Op
 from dfqgen.ops.conv import Conv2D
-from dfqgen.ops.lookup import Clip
-from dfqgen.ops.movement import Reshape
 from dfqgen.passes.chains import Chain, find_chains
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.propagate import Statistics
@@ -54,7 +52,7 @@ def remove_dead_channels(
             else:
                 ops[chain.second] = replace(second, weight=second.weight[..., keep])
             for tensor in chain.between:
-                ops[tensor] = _narrowed(op_of(tensor), keep)
+                ops[tensor] = op_of(tensor).selected(np.flatnonzero(keep))
             for tensor in chain.tensors:
                 if tensor in statistics:
                     statistics[tensor] = _selected(statistics[tensor], keep)
@@ -96,15 +94,6 @@ def _kept(graph: Graph, run: Sequence[Chain], block: int) -> Array:
     if dead.all():  # a layer of no channels is none
         dead[:block] = False
     return ~dead
-
-
-def _narrowed(op: Op, keep: Array) -> Op:
-    """The operator between two convolutions for fewer channels."""
-    if isinstance(op, Clip):
-        return Clip(*(bound if bound.size == 1 else bound[keep] for bound in (op.lo, op.hi)))
-    if isinstance(op, Reshape):
-        return Reshape((*op.shape[:-1], int(np.count_nonzero(keep))))
-    return op
 
 
 def _selected(statistics: ChannelStatistics, keep: Array) -> ChannelStatistics:

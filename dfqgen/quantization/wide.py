@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from dfqgen.errors import UserError
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node
-from dfqgen.ops.add import Add
-from dfqgen.ops.conv import Conv2D
-from dfqgen.ops.movement import Pad, Reshape
-from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.quantization.options import QuantizeOptions
 
 Family = Callable[[str], str]
 """The representative of all tensors that must have one type with this one."""
-
-
-def takes_int16(node: Node, graph: Graph) -> bool:
-    """Whether the operator has kernels for int16 activations, each input and output by itself."""
-    if isinstance(node.op, Add):
-        first, second = (graph.shapes[name] for name in node.inputs)
-        return first == second
-    return isinstance(node.op, Conv2D | AveragePool | MaxPool | Pad | Reshape)
 
 
 def wide_families(
@@ -54,7 +43,8 @@ def wide_families(
             continue
         output = clips[node.output].output if node.output in clips else node.output
         writers.setdefault(family(output), []).append(node)
-        if not takes_int16(node, graph):
+        types = node.op.activation_types(*(graph.shapes[name] for name in node.inputs))
+        if IntType.INT16 not in types:
             for name in (*node.inputs, output):
                 blocked.setdefault(family(name), f"{type(node.op).__name__} {node.name!r} computes in int8")
     known = {name for node in graph.nodes for name in (node.name, node.output)}

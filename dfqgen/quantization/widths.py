@@ -7,8 +7,6 @@ from math import prod
 
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.conv import Conv2D
-from dfqgen.ops.log_softmax import LogSoftmax
-from dfqgen.ops.softmax import Softmax
 from dfqgen.quantization.options import QuantizeOptions
 
 # Measured on classifiers, segmentation and detectors (docs/accuracy.md).
@@ -57,7 +55,7 @@ def score_tensors(graph: Graph) -> frozenset[str]:
     """Tensors that leave the network as they are, or through a softmax: what decides is their extremes."""
     scores = set(graph.output_tensors)
     for node in reversed(graph.nodes):
-        if node.output in scores and (node.op.keeps_type or isinstance(node.op, Softmax | LogSoftmax)):
+        if node.output in scores and (node.op.keeps_type or node.op.reads_scores):
             scores.update(node.inputs)
     return frozenset(scores)
 

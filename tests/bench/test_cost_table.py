@@ -10,7 +10,6 @@ from dfqgen import kernels, resources
 from dfqgen.compilation import CompileOptions, compile_model
 from dfqgen.estimate import estimate_facts
 from dfqgen.inputs import state_meaning
-from dfqgen.kernels.work import work_of
 from dfqgen.targets import Target, list_targets, load_target
 from dfqgen.verify.firmware import run_firmware
 from tests import programs
@@ -26,9 +25,7 @@ EMULATED = [target for target in list_targets() if target.emulator is not None]
 @pytest.mark.parametrize("target", EMULATED, ids=lambda target: target.name)
 def test_every_price_is_of_a_known_kernel_and_count(target: Target) -> None:
     functions = {kernel.function for kernel in kernels.REGISTRY.kernels}
-    counts = {
-        name for case in cases(power_of_two=False) for name in work_of(case.op, case.inputs, case.output)
-    }
+    counts = {name for case in cases(power_of_two=False) for name in case.op.work(case.inputs, case.output)}
     for table in (target.costs.speed, target.costs.size):
         assert set(table) <= functions, "run bench/cost_table.py: a kernel has another name"
         for prices in table.values():

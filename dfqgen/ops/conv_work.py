@@ -1,48 +1,19 @@
-"""How much work a layer is, in the quantities that a kernel's time may depend on: for cost tables."""
+"""How much work a convolution is, in the quantities that its kernels' times may depend on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.ops.conv import QConv2D
-from dfqgen.ops.pool import QAveragePool, QMaxPool
+from dfqgen.fixedpoint.program import QTensor, Work
 
-Work = dict[str, float]
-
-
-def work_of(op: QOp, inputs: Sequence[QTensor], output: QTensor) -> Work:
-    """Counts by name. A cost table gives a kernel instructions for a few of them; the rest cost nothing.
-
-    `tile_` counts are rounded up to blocks of pixels, channels and depth that kernels work in, so that
-    what a block wastes at the edge of a small layer counts.
-    """
-    work: Work = {"call": 1.0, "output": float(output.elements)}
-    if len(output.shape) == 4:
-        work |= {"row": float(output.shape[1]), "pixel": float(output.shape[1] * output.shape[2])}
-    if len(inputs) == 1:
-        work["input"] = float(inputs[0].elements)
-    if isinstance(op, QConv2D):
-        form = op.requantize
-        if np.any(form.lo > -128) or np.any(form.hi < 127):
-            work["narrow_output"] = float(output.elements)
-        work |= (_depthwise if op.depthwise else _convolution)(op, inputs[0], output)
-    elif isinstance(op, QAveragePool | QMaxPool):
-        pixels, window = output.shape[1] * output.shape[2], op.kernel[0] * op.kernel[1]
-        vectors = -(-output.shape[3] // 16)
-        work |= {
-            "window_row": float(output.elements * op.kernel[0]),
-            "tap": float(output.elements * window),
-            "pixel_tap": float(pixels * window),
-            "vector": float(pixels * vectors),
-            "vector_tap": float(pixels * window * vectors),
-        }
-    return work
+if TYPE_CHECKING:
+    from dfqgen.ops.conv import QConv2D
 
 
-def _convolution(op: QConv2D, x: QTensor, output: QTensor) -> Work:
+def convolution_work(op: QConv2D, x: QTensor, output: QTensor) -> Work:
+    """Of a dense or grouped convolution: as matrix products, tile by tile."""
     rows, columns, channels = output.shape[1:]
     pixels, pairs = rows * columns, -(-rows * columns // 2)
     depth = int(np.prod(op.weight.shape[1:]))
@@ -68,7 +39,8 @@ def _convolution(op: QConv2D, x: QTensor, output: QTensor) -> Work:
     }
 
 
-def _depthwise(op: QConv2D, x: QTensor, output: QTensor) -> Work:
+def depthwise_work(op: QConv2D, x: QTensor, output: QTensor) -> Work:
+    """Of a depthwise convolution: channel by channel, in blocks of rows and columns."""
     rows, columns, channels = output.shape[1:]
     bands = -(-rows // 2)
     pairs = columns // 2 if op.kernel == (3, 3) and op.dilation[1] == 1 else 0

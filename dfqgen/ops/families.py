@@ -1,0 +1,80 @@
+"""What kinds of operators have in common: how they stand to transposes, reshapes and channels."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from dfqgen.graph.ir import Array, Op, Shape
+
+AxisOp = TypeVar("AxisOp", bound="AlongAxis")
+
+
+class SamePlace(Op):
+    """Works element by element, everywhere alike: no axis means anything to it."""
+
+    @property
+    def pointwise(self) -> bool:
+        return True
+
+    def transposed(self, permutation: tuple[int, ...]) -> Op:
+        return self
+
+    def reshaped(self, before: Shape, after: Shape) -> Op:
+        return self
+
+
+class AlongAxis(Op):
+    """Works along one `axis`, a field."""
+
+    axis: int
+
+    def transposed(self, permutation: tuple[int, ...]) -> Op:
+        return replace(self, axis=permutation[self.axis])  # type: ignore[type-var]
+
+    def reshaped(self, before: Shape, after: Shape) -> Op | None:
+        return None
+
+
+class PerChannel(Op):
+    """Works element by element with parameters [C] along the last axis; all arrays in its fields are such.
+
+    With parameters of one element everywhere, where `shares_parameters`, no axis means anything to it.
+    """
+
+    shares_parameters: ClassVar[bool] = False
+
+    def parameters(self) -> dict[str, Array]:
+        """The parameters by field."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether channels may differ."""
+        return not self.shares_parameters or max(v.size for v in self.parameters().values()) > 1
+
+    @property
+    def pointwise(self) -> bool:
+        return not self.per_channel
+
+    def transposed(self, permutation: tuple[int, ...]) -> Op | None:
+        last = len(permutation) - 1
+        return self if not self.per_channel or permutation[last] == last else None
+
+    def reshaped(self, before: Shape, after: Shape) -> Op | None:
+        """A reshape that splits the last axis: channel c after it was c, c + C, c + 2 C, ... before."""
+        times, rest = divmod(before[-1], after[-1])
+        if not self.per_channel or (times == 1 and not rest):
+            return self
+        if rest:
+            return None
+        return self._with({n: np.tile(v, times) for n, v in self.parameters().items() if v.size == after[-1]})
+
+    def selected(self, channels: Array) -> Op:
+        return self._with({n: v[channels] for n, v in self.parameters().items() if v.size > 1})
+
+    def _with(self, parameters: dict[str, Any]) -> Op:
+        return replace(self, **parameters)  # type: ignore[type-var]
