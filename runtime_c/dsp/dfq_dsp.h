@@ -23,6 +23,14 @@
 #define DFQ_DSP_ASM 0
 #endif
 
+/* Blocks of assembly amid C that name registers of their own. Without optimization GCC keeps a frame pointer and all
+ * operands in memory, and finds no registers for their addresses ("impossible constraints"); then their C is used. */
+#if DFQ_DSP_ASM && defined(__OPTIMIZE__)
+#define DFQ_DSP_ASM_BLOCKS 1
+#else
+#define DFQ_DSP_ASM_BLOCKS 0
+#endif
+
 /* As DFQ_SHARED, off the hot path: made small. */
 #if defined(__clang__)
 #define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noinline, cold))

@@ -24,7 +24,7 @@ DFQ_NOINLINE void dfq_dsp_split_2(dfq_word_t *columns, int32_t depth, int32_t pi
     if (pixels == 2) {
         DFQ_UNROLL(1)
         for (; word != columns + depth; word += 8) {
-#if DFQ_DSP_ASM
+#if DFQ_DSP_ASM_BLOCKS
             __asm__("ldm %[word], {r4, r5, r6, r8}\n\t"
                     "smlad %[s0], r4, %[twos], %[s0]\n\t"
                     "smlad %[s1], r5, %[twos], %[s1]\n\t"

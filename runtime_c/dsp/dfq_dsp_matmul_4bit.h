@@ -39,7 +39,7 @@ DFQ_NOINLINE void dfq_dsp_split_4(dfq_word_t *columns, int32_t depth, int32_t pi
     int32_t first[2] = {0, 0}, second[2] = {0, 0};
     dfq_word_t *word = columns;
     if (pixels == 2) {
-#if DFQ_DSP_ASM
+#if DFQ_DSP_ASM_BLOCKS
 #define DFQ_DSP_SPLIT_4                     \
     "ldm %[word], {r4, r5, r6, r8}\n\t"     \
     "smlad %[e0], r4, %[ones], %[e0]\n\t"   \

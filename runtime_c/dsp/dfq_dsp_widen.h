@@ -7,7 +7,7 @@
 /* Widen `count` (a multiple of 4) inputs of two pixels, interleaved word by word. */
 DFQ_INLINE dfq_word_t *dfq_dsp_widen_pair(dfq_word_t *to, const int8_t *x0, const int8_t *x1, int32_t count)
 {
-#if DFQ_DSP_ASM
+#if DFQ_DSP_ASM_BLOCKS
 #define DFQ_DSP_WIDEN_4                   \
     "ldr r2, [%1], #4\n\t"                \
     "ldr r3, [%2], #4\n\t"                \
