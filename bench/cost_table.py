@@ -1,6 +1,6 @@
 """Measure what every kernel takes on emulated targets, and write targets/costs/<target>.toml.
 
-    python bench/cost_table.py [--targets cortex-m4,cortex-m3] [--kernels dfq_dsp_] [--optimize speed]
+    python bench/cost_table.py [--targets cortex-m4,cortex-m3] [--kernels dfq_conv2d] [--optimize speed]
 
 For each kernel: all layers of bench/cost_cases.py that it supports, in one firmware; exact instructions of
 each; and a fit of a few prices, never negative, to the counts of `Kernel.work`, which minimizes relative
@@ -175,10 +175,11 @@ def _percent(found: Fit) -> str:
 def measure_target(
     target: Target, tables: Tables, prefixes: Sequence[str], modes: Sequence[str], console: Console
 ) -> None:
-    """Replace in `tables` what is measured."""
+    """Replace in `tables` what is measured: kernels of the target's own whose names begin so."""
     everything = cases(power_of_two=target.scales == "power-of-two")
+    isas = OWN.get(target.name, target.isas)
     for kernel in kernels.REGISTRY.kernels:
-        if kernel.isa not in target.isas or not kernel.function.startswith(tuple(prefixes)):
+        if kernel.isa not in isas or not kernel.function.startswith(tuple(prefixes)):
             continue
         some = [
             case
@@ -199,19 +200,14 @@ def measure_target(
                 tables.setdefault("code_bytes", {})[kernel.function] = dict(sizes)
 
 
-PORTABLE = tuple(
-    sorted({kernel.function for kernel in kernels.REGISTRY.kernels if kernel.isa is Isa.PORTABLE})
-)
-
-
 def _error(found: Fit, sample: Sample) -> float:
     """Relative."""
     estimate = sum(price * sample.work.get(name, 0.0) for name, price in found.prices.items())
     return estimate / sample.instructions - 1.0
 
 
-# Of a target's kernels, those to measure by default, and the table that has the others.
-OWN = {"cortex-m55": ("dfq_mve_", *PORTABLE), "cortex-m7": (), "cortex-m33": ()}
+# Where not all of a target's instruction sets are measured: those that are; and the table of the others.
+OWN: dict[str, tuple[Isa, ...]] = {"cortex-m55": (Isa.PORTABLE, Isa.MVE), "cortex-m7": (), "cortex-m33": ()}
 BASE = {"cortex-m55": "cortex-m4", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}
 
 
@@ -220,7 +216,7 @@ def main() -> int:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--targets", default=",".join(names), help="some of %(default)s")
-    parser.add_argument("--kernels", default="", help="beginnings of C functions; default: see OWN, or all")
+    parser.add_argument("--kernels", default="", help="beginnings of C functions; default: all")
     parser.add_argument("--optimize", default="speed,size", help="some of %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
     arguments = parser.parse_args()
@@ -228,7 +224,7 @@ def main() -> int:
     for name in arguments.targets.split(","):
         path = resources.targets_dir() / "costs" / f"{name}.toml"
         tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        prefixes = arguments.kernels.split(",") if arguments.kernels else OWN.get(name, ("dfq_",))
+        prefixes = arguments.kernels.split(",")
         measure_target(load_target(name), tables, prefixes, arguments.optimize.split(","), console)
         if not arguments.dry_run:
             path.parent.mkdir(exist_ok=True)

@@ -97,7 +97,7 @@ def test_single_layers_can_stay_int8(tmp_path: Path) -> None:
 def test_a_wrong_value_is_found_in_an_int16_layer(tmp_path: Path) -> None:
     program = program_of(everything(), activations="int16")
     write(program, tmp_path / "out")
-    header = tmp_path / "out" / "runtime_c" / "portable" / "dfq_wide.h"
+    header = tmp_path / "out" / "runtime_c" / "portable" / "dfq_wide_s16.h"
     header.write_text(header.read_text().replace("layer->bias[o] +", "1 + layer->bias[o] +"))
     from dfqgen.fixedpoint.vectors import make_inputs
 

@@ -3,7 +3,7 @@
  *
  * Activations lie in `columns` as in dfq_dsp_matmul.h: int16 pairs (x[k], x[k+2]), (x[k+1], x[k+3]) ... of one pixel,
  * or of two, interleaved. Weights are one stream of words. The compiler proves the bounds under which sums are exact
- * from the real weights; elsewhere it unpacks (dfq_packed.h).
+ * from the real weights; elsewhere it unpacks (dfq_convolutions_s8sn.h).
  */
 #ifndef DFQ_DSP_LOW_BITS_H
 #define DFQ_DSP_LOW_BITS_H

@@ -1,6 +1,6 @@
 /* Depthwise convolution on Helium: up to 16 channels of a pass, from their strip to int8 results.
  *
- * What a strip, a unit and a pass are, and how weights lie: dfq_mve_depthwise.h.
+ * What a strip, a unit and a pass are, and how weights lie: dfq_depthwise_s8s8_mve.h.
  */
 #ifndef DFQ_MVE_DEPTHWISE_BLOCKS_H
 #define DFQ_MVE_DEPTHWISE_BLOCKS_H
@@ -24,7 +24,7 @@ typedef struct {
     int32_t pad_value;
     int32_t strip_columns; /* of a unit */
     int32_t pass_units;
-} dfq_mve_depthwise_t;
+} dfq_depthwise_s8s8_mve_t;
 
 /* A group of eight results of a channel: how far from the last group's they go, and which of them exist. */
 typedef struct {
@@ -207,7 +207,7 @@ DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_windows, DFQ_MVE_DW_WINDOWS)
 DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_finish, "")
 
 /* A job for `count` channels from c of a pass; `out` is that of channel 0. */
-DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_mve_depthwise_t *layer,
+DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_depthwise_s8s8_mve_t *layer,
                                       const dfq_mve_pass_t *pass, int32_t c, int32_t count, int8_t *out)
 {
     const dfq_mve_linear_t *linear = &layer->linear;
@@ -243,7 +243,7 @@ DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_mv
 }
 
 /* `count` channels from c of a pass; `out` is that of channel 0. */
-DFQ_SHARED void dfq_mve_depthwise_3x3_block(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass, int32_t c,
+DFQ_SHARED void dfq_mve_depthwise_3x3_block(const dfq_depthwise_s8s8_mve_t *layer, const dfq_mve_pass_t *pass, int32_t c,
                                             int32_t count, int8_t *out)
 {
     dfq_mve_depthwise_job_t job;
@@ -252,7 +252,7 @@ DFQ_SHARED void dfq_mve_depthwise_3x3_block(const dfq_mve_depthwise_t *layer, co
 }
 
 /* The same at stride_x 2, when the kernel has three columns and at most four rows. */
-DFQ_SHARED void dfq_mve_depthwise_stride_2_block(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass,
+DFQ_SHARED void dfq_mve_depthwise_stride_2_block(const dfq_depthwise_s8s8_mve_t *layer, const dfq_mve_pass_t *pass,
                                                  int32_t c, int32_t count, int8_t *out)
 {
     dfq_mve_depthwise_job_t job;
@@ -261,7 +261,7 @@ DFQ_SHARED void dfq_mve_depthwise_stride_2_block(const dfq_mve_depthwise_t *laye
 }
 
 /* The same for any kernel. */
-DFQ_SHARED void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass, int32_t c,
+DFQ_SHARED void dfq_mve_depthwise_block(const dfq_depthwise_s8s8_mve_t *layer, const dfq_mve_pass_t *pass, int32_t c,
                                         int32_t count, int8_t *out)
 {
     const int8_t *strip = pass->strip;
@@ -307,7 +307,7 @@ DFQ_SHARED void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, const 
 #else /* the same in C */
 
 /* `rows` output rows, one input row apart, from one strip. */
-DFQ_NOINLINE void dfq_mve_depthwise_rows(const dfq_mve_depthwise_t *layer, const int8_t *strip, int32_t c,
+DFQ_NOINLINE void dfq_mve_depthwise_rows(const dfq_depthwise_s8s8_mve_t *layer, const int8_t *strip, int32_t c,
                                          int32_t count, int32_t rows, int8_t *out)
 {
     const int32_t row_groups = (layer->kernel_height + 3) >> 2;
@@ -331,7 +331,7 @@ DFQ_NOINLINE void dfq_mve_depthwise_rows(const dfq_mve_depthwise_t *layer, const
 }
 
 /* All units of a pass. */
-DFQ_SHARED void dfq_mve_depthwise_block(const dfq_mve_depthwise_t *layer, const dfq_mve_pass_t *pass, int32_t c,
+DFQ_SHARED void dfq_mve_depthwise_block(const dfq_depthwise_s8s8_mve_t *layer, const dfq_mve_pass_t *pass, int32_t c,
                                         int32_t count, int8_t *out)
 {
     const int32_t unit_bytes = ((layer->kernel_height + 3) >> 2) * 64 * layer->strip_columns;

@@ -65,13 +65,13 @@ SHAPES = [(100, 7), (2000, 300), (50_000, 40), (800, 800), (12_345, 6), (70, 70)
 
 def test_a_kernel_is_measured_and_its_functions_sized() -> None:
     target = load_target("cortex-m3")
-    kernel = next(kernel for kernel in kernels.REGISTRY.kernels if kernel.function == "dfq_lookup")
+    kernel = next(kernel for kernel in kernels.REGISTRY.kernels if kernel.function == "dfq_lookup_s8")
     some = [case for case in cases(power_of_two=False) if kernel.op is type(case.op)]
     samples, code = measure(kernel, some, target, "size")
     assert len(samples) == len(some)
     assert all(sample.instructions > sample.work["output"] for sample in samples)
     assert sum(code.values()) < 500
     text = table_text(
-        target, {"size": {"dfq_lookup": fit(samples).prices}, "code_bytes": {"dfq_lookup": code}}, None
+        target, {"size": {"dfq_lookup_s8": fit(samples).prices}, "code_bytes": {"dfq_lookup_s8": code}}, None
     )
-    assert "[size.dfq_lookup]" in text
+    assert "[size.dfq_lookup_s8]" in text

@@ -24,7 +24,7 @@ HOSTILE = [
     "卷积/重量",
     "1st",
     "size",
-    "dfq_conv2d",
+    "dfq_conv2d_s8s8",
     "x" * 500,
     "\x00\x1b[31m",
     "%s%n",

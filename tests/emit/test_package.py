@@ -193,8 +193,8 @@ def test_the_manifest_has_the_hash_of_every_file() -> None:
 def test_only_needed_headers_are_copied(tmp_path: Path) -> None:
     files = write(branched(), tmp_path / "out")
     headers = {path for path in files if path.startswith("runtime_c/")}
-    assert "runtime_c/portable/dfq_add.h" in headers
-    assert "runtime_c/portable/dfq_softmax.h" not in headers
+    assert "runtime_c/portable/dfq_add_s8.h" in headers
+    assert "runtime_c/portable/dfq_softmax_s8.h" not in headers
 
 
 def test_a_full_folder_is_refused_and_replaced_only_when_forced(tmp_path: Path) -> None:

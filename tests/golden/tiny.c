@@ -6,12 +6,12 @@
 
 #include "tiny_weights.h"
 #include "runtime_c/portable/dfq_common.h"
-#include "runtime_c/portable/dfq_conv2d.h"
-#include "runtime_c/portable/dfq_depthwise.h"
-#include "runtime_c/portable/dfq_fully_connected.h"
-#include "runtime_c/portable/dfq_pointwise.h"
-#include "runtime_c/portable/dfq_pool.h"
-#include "runtime_c/portable/dfq_softmax.h"
+#include "runtime_c/portable/dfq_conv2d_s8s8.h"
+#include "runtime_c/portable/dfq_depthwise_s8s8.h"
+#include "runtime_c/portable/dfq_fully_connected_s8s8.h"
+#include "runtime_c/portable/dfq_pointwise_s8s8.h"
+#include "runtime_c/portable/dfq_pool_s8.h"
+#include "runtime_c/portable/dfq_softmax_s8.h"
 
 /* Called with the number of each layer before it runs, and with the number of layers at the end: a profiling
  * build defines it to count instructions. */
@@ -21,7 +21,7 @@
 
 /* layer0: 3x3 convolution, stride 2
  * 8x8x3 -> 4x4x6 */
-static const dfq_conv2d_t layer0_layer = {
+static const dfq_conv2d_s8s8_t layer0_layer = {
     .weight = tiny_layer0_weight,
     .bias = tiny_layer0_bias,
     .requantize = {
@@ -50,12 +50,12 @@ static const dfq_conv2d_t layer0_layer = {
 
 DFQ_LAYER void run_layer0(int8_t *arena)
 {
-    dfq_conv2d(&layer0_layer, arena + 80, arena + 64, arena + 0);
+    dfq_conv2d_s8s8(&layer0_layer, arena + 80, arena + 64, arena + 0);
 }
 
 /* layer2: 3x3 depthwise convolution
  * 4x4x6 -> 4x4x6 */
-static const dfq_depthwise_t layer2_layer = {
+static const dfq_depthwise_s8s8_t layer2_layer = {
     .weight = tiny_layer2_weight,
     .bias = tiny_layer2_bias,
     .requantize = {
@@ -83,12 +83,12 @@ static const dfq_depthwise_t layer2_layer = {
 
 DFQ_LAYER void run_layer2(int8_t *arena)
 {
-    dfq_depthwise_padded(&layer2_layer, arena + 64, arena + 16, arena + 160);
+    dfq_depthwise_padded_s8s8(&layer2_layer, arena + 64, arena + 16, arena + 160);
 }
 
 /* layer4: 1x1 convolution
  * 4x4x6 -> 4x4x9 */
-static const dfq_pointwise_t layer4_layer = {
+static const dfq_pointwise_s8s8_t layer4_layer = {
     .weight = tiny_layer4_weight,
     .bias = tiny_layer4_bias,
     .requantize = {
@@ -104,12 +104,12 @@ static const dfq_pointwise_t layer4_layer = {
 
 DFQ_LAYER void run_layer4(int8_t *arena)
 {
-    dfq_pointwise(&layer4_layer, arena + 16, arena + 112, arena + 0);
+    dfq_pointwise_s8s8(&layer4_layer, arena + 16, arena + 112, arena + 0);
 }
 
 /* layer5: 2x2 maximum pooling
  * 4x4x9 -> 2x2x9 */
-static const dfq_max_pool_t layer5_layer = {
+static const dfq_max_pool_s8_t layer5_layer = {
     .windows = {
         .in_height = 4,
         .in_width = 4,
@@ -129,12 +129,12 @@ static const dfq_max_pool_t layer5_layer = {
 
 DFQ_LAYER void run_layer5(int8_t *arena)
 {
-    dfq_max_pool(&layer5_layer, arena + 112, arena + 0);
+    dfq_max_pool_s8(&layer5_layer, arena + 112, arena + 0);
 }
 
 /* layer6: global average
  * 2x2x9 -> 1x1x9 */
-static const dfq_average_pool_t layer6_layer = {
+static const dfq_average_pool_s8_t layer6_layer = {
     .windows = {
         .in_height = 2,
         .in_width = 2,
@@ -160,12 +160,12 @@ static const dfq_average_pool_t layer6_layer = {
 
 DFQ_LAYER void run_layer6(int8_t *arena)
 {
-    dfq_average_pool(&layer6_layer, arena + 0, arena + 0);
+    dfq_average_pool_s8(&layer6_layer, arena + 0, arena + 0);
 }
 
 /* layer8: fully connected
  * 1x1x9 -> 1x1x4 */
-static const dfq_fully_connected_t layer8_layer = {
+static const dfq_fully_connected_s8s8_t layer8_layer = {
     .weight = tiny_layer8_weight,
     .bias = tiny_layer8_bias,
     .requantize = {
@@ -180,12 +180,12 @@ static const dfq_fully_connected_t layer8_layer = {
 
 DFQ_LAYER void run_layer8(int8_t *arena)
 {
-    dfq_fully_connected(&layer8_layer, arena + 0, arena + 16);
+    dfq_fully_connected_s8s8(&layer8_layer, arena + 0, arena + 16);
 }
 
 /* layer9: softmax
  * 1x1x4 -> 1x1x4 */
-static const dfq_softmax_t layer9_layer = {
+static const dfq_softmax_s8_t layer9_layer = {
     .table = tiny_layer9_table,
     .outer = 1,
     .size = 4,
@@ -194,7 +194,7 @@ static const dfq_softmax_t layer9_layer = {
 
 DFQ_LAYER void run_layer9(int8_t *arena)
 {
-    dfq_softmax(&layer9_layer, arena + 16, arena + 0);
+    dfq_softmax_s8(&layer9_layer, arena + 16, arena + 0);
 }
 
 void tiny_invoke(tiny_t *net)

@@ -76,5 +76,5 @@ def test_each_channel_has_one_lane(channels: int) -> None:
 @given(deep_pointwise())
 def test_a_pointwise_layer_takes_the_kernel_without_a_strip(case: Case) -> None:
     kernel = REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.MVE])[0]
-    assert isinstance(kernel, mve_conv.MvePointwiseKernel)
+    assert isinstance(kernel, mve_conv.PointwiseS8S8MveKernel)
     assert kernel.scratch_bytes(case.op, case.inputs, case.output) == 0

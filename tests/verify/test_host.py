@@ -46,7 +46,7 @@ def test_a_wrong_weight_is_found_and_its_layer_named(tmp_path: Path) -> None:
     start = text.index("= {\n    ", start) + len("= {\n    ")
     number = text[start : text.index(",", start)]
     weights.write_text(text[:start] + str(-int(number) // 2 - 30) + text[start + len(number) :])
-    with pytest.raises(VerificationFailed, match=r"layer 2 'layer4' \(dfq_pointwise\)"):
+    with pytest.raises(VerificationFailed, match=r"layer 2 'layer4' \(dfq_pointwise_s8s8\)"):
         verify_on_host(program, tmp_path / "out")
     mismatch = first_mismatch(program, tmp_path / "out", make_inputs(program, "random"))
     assert mismatch is not None

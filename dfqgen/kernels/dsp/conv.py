@@ -16,12 +16,12 @@ from dfqgen.ops.windows import NO_PADS
 from dfqgen.targets import Isa
 
 
-class DspConv2DKernel(Kernel[QConv2D]):
+class Conv2DS8S8DspKernel(Kernel[QConv2D]):
     """Any ungrouped convolution: two windows widened to scratch, times four channels at a time."""
 
     op = QConv2D
-    function = "dfq_dsp_conv2d"
-    header = "dsp/dfq_dsp_conv2d.h"
+    function = "dfq_conv2d_s8s8_2x4_dsp"
+    header = "dsp/dfq_conv2d_s8s8_dsp.h"
     isa = Isa.DSP
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -31,7 +31,7 @@ class DspConv2DKernel(Kernel[QConv2D]):
         matmul = matmul_code(op)
         return LayerCode(
             self.function,
-            "dfq_dsp_conv2d_t",
+            "dfq_conv2d_s8s8_dsp_t",
             conv_title(op),
             (*matmul.fields, *window_fields(op, inputs[0], output)),
             matmul.arrays,
@@ -61,11 +61,11 @@ class DspConv2DKernel(Kernel[QConv2D]):
         return pairs * (gather + multiply + 40) + clamp_cost(form.lo, form.hi, output.elements)
 
 
-class DspPointwiseKernel(DspConv2DKernel):
+class PointwiseS8S8DspKernel(Conv2DS8S8DspKernel):
     """1x1 convolution: two neighbouring pixels."""
 
-    function = "dfq_dsp_pointwise"
-    header = "dsp/dfq_dsp_pointwise.h"
+    function = "dfq_pointwise_s8s8_2x4_dsp"
+    header = "dsp/dfq_pointwise_s8s8_dsp.h"
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return super().supports(op, inputs, output) and is_pointwise(op) and op.weight.shape[3] % 4 == 0
@@ -73,18 +73,18 @@ class DspPointwiseKernel(DspConv2DKernel):
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         matmul = matmul_code(op)
         fields = (*matmul.fields, Field("pixels", output.shape[1] * output.shape[2]))
-        return LayerCode(self.function, "dfq_dsp_pointwise_t", conv_title(op), fields, matmul.arrays)
+        return LayerCode(self.function, "dfq_pointwise_s8s8_dsp_t", conv_title(op), fields, matmul.arrays)
 
     def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
         return 0.98 * super().cost(op, inputs, output)
 
 
-class DspFullyConnectedKernel(Kernel[QConv2D]):
+class FullyConnectedS8S8DspKernel(Kernel[QConv2D]):
     """A window over the whole input: the input is read in place, widened on the fly."""
 
     op = QConv2D
-    function = "dfq_dsp_fully_connected"
-    header = "dsp/dfq_dsp_fully_connected.h"
+    function = "dfq_fully_connected_s8s8_1x4_dsp"
+    header = "dsp/dfq_fully_connected_s8s8_dsp.h"
     isa = Isa.DSP
     padded = False
 
@@ -97,7 +97,9 @@ class DspFullyConnectedKernel(Kernel[QConv2D]):
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         matmul = matmul_code(op)
         fields = (*matmul.fields, Field("in_channels", inputs[0].elements))
-        return LayerCode(self.function, "dfq_dsp_fully_connected_t", "fully connected", fields, matmul.arrays)
+        return LayerCode(
+            self.function, "dfq_fully_connected_s8s8_dsp_t", "fully connected", fields, matmul.arrays
+        )
 
     def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
         form = op.requantize
@@ -106,10 +108,10 @@ class DspFullyConnectedKernel(Kernel[QConv2D]):
         return 60 + multiply + clamp_cost(form.lo, form.hi, output.elements)
 
 
-class DspPaddedFullyConnectedKernel(DspFullyConnectedKernel):
+class FullyConnectedPaddedS8S8DspKernel(FullyConnectedS8S8DspKernel):
     """The same for an input that does not fill its last word."""
 
-    function = "dfq_dsp_fully_connected_padded"
+    function = "dfq_fully_connected_padded_s8s8_1x4_dsp"
     padded = True
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
@@ -120,9 +122,9 @@ class DspPaddedFullyConnectedKernel(DspFullyConnectedKernel):
 
 
 for _kernel in (
-    DspConv2DKernel(),
-    DspPointwiseKernel(),
-    DspFullyConnectedKernel(),
-    DspPaddedFullyConnectedKernel(),
+    Conv2DS8S8DspKernel(),
+    PointwiseS8S8DspKernel(),
+    FullyConnectedS8S8DspKernel(),
+    FullyConnectedPaddedS8S8DspKernel(),
 ):
     REGISTRY.add(_kernel)

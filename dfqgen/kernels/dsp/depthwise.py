@@ -25,12 +25,12 @@ from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
 
 
-class DspDepthwise3x3Kernel(Kernel[QConv2D]):
+class Depthwise3x3S8S8DspKernel(Kernel[QConv2D]):
     """3x3, stride 1: two rows of outputs from vertical pairs of all channels, in place."""
 
     op = QConv2D
-    function = "dfq_dsp_depthwise3x3"
-    header = "dsp/dfq_dsp_depthwise3x3.h"
+    function = "dfq_depthwise3x3_s8s8_dsp"
+    header = "dsp/dfq_depthwise3x3_s8s8_dsp.h"
     isa = Isa.DSP
     stride: ClassVar[int] = 1
 
@@ -59,7 +59,7 @@ class DspDepthwise3x3Kernel(Kernel[QConv2D]):
         )
         array = ConstArray("weight", stream, "a channel: three filter columns, multiplier, bias")
         return LayerCode(
-            self.function, "dfq_dsp_depthwise3x3_t", conv_title(op), fields, (array, *bounds.arrays)
+            self.function, "dfq_depthwise3x3_s8s8_dsp_t", conv_title(op), fields, (array, *bounds.arrays)
         )
 
     def columns(self, output: QTensor) -> int:
@@ -91,10 +91,10 @@ class DspDepthwise3x3Kernel(Kernel[QConv2D]):
         return convert + multiply + clamp_cost(form.lo, form.hi, output.elements)
 
 
-class DspDepthwise3x3Stride2Kernel(DspDepthwise3x3Kernel):
+class Depthwise3x3Stride2S8S8DspKernel(Depthwise3x3S8S8DspKernel):
     """3x3, stride 2: a row of outputs, four channels at a time."""
 
-    function = "dfq_dsp_depthwise3x3_stride2"
+    function = "dfq_depthwise3x3_stride2_s8s8_dsp"
     stride = 2
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
@@ -126,5 +126,5 @@ def pack_depthwise3x3(rows: Rows) -> Array:
     return np.concatenate([words, tail], axis=1).reshape(-1)
 
 
-for _kernel in (DspDepthwise3x3Kernel(), DspDepthwise3x3Stride2Kernel()):
+for _kernel in (Depthwise3x3S8S8DspKernel(), Depthwise3x3Stride2S8S8DspKernel()):
     REGISTRY.add(_kernel)

@@ -9,19 +9,19 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.matmul import is_int8
-from dfqgen.kernels.portable.pool import AveragePoolKernel, MaxPoolKernel
+from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.lookup import QLookup
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.targets import Isa
 
 
-class DspAddKernel(Kernel[QAdd]):
+class AddS8DspKernel(Kernel[QAdd]):
     """Sum of two tensors, one SMLAD an element."""
 
     op = QAdd
-    function = "dfq_dsp_add"
-    header = "dsp/dfq_dsp_add.h"
+    function = "dfq_add_s8_dsp"
+    header = "dsp/dfq_add_s8_dsp.h"
     isa = Isa.DSP
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -38,7 +38,7 @@ class DspAddKernel(Kernel[QAdd]):
             Field("lo", int(op.lo[0])),
             Field("hi", int(op.hi[0])),
         )
-        return LayerCode(self.function, "dfq_dsp_add_t", "sum", fields)
+        return LayerCode(self.function, "dfq_add_s8_dsp_t", "sum", fields)
 
     def overlap_lead_bytes(
         self, op: QAdd, inputs: Sequence[QTensor], output: QTensor, index: int
@@ -50,12 +50,12 @@ class DspAddKernel(Kernel[QAdd]):
         return (5.9 + 0.5 * clamps) * output.elements
 
 
-class DspLookupKernel(Kernel[QLookup]):
+class LookupS8DspKernel(Kernel[QLookup]):
     """A 256-entry table."""
 
     op = QLookup
-    function = "dfq_dsp_lookup"
-    header = "dsp/dfq_dsp_lookup.h"
+    function = "dfq_lookup_s8_dsp"
+    header = "dsp/dfq_lookup_s8_dsp.h"
     isa = Isa.DSP
 
     def supports(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -64,7 +64,7 @@ class DspLookupKernel(Kernel[QLookup]):
     def code(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         table = ConstArray("table", np.roll(op.table.astype(np.int8), 128), "of 0..127, then of -128..-1")
         fields = (Field("table", "table"), Field("elements", output.elements))
-        return LayerCode(self.function, "dfq_dsp_lookup_t", "table of 256", fields, (table,))
+        return LayerCode(self.function, "dfq_lookup_s8_dsp_t", "table of 256", fields, (table,))
 
     def overlap_lead_bytes(
         self, op: QLookup, inputs: Sequence[QTensor], output: QTensor, index: int
@@ -75,11 +75,11 @@ class DspLookupKernel(Kernel[QLookup]):
         return 3.8 * output.elements
 
 
-class DspAveragePoolKernel(AveragePoolKernel):
+class AveragePoolS8DspKernel(AveragePoolS8Kernel):
     """Mean of each window, four channels at a time."""
 
-    function = "dfq_dsp_average_pool"
-    header = "dsp/dfq_dsp_pool.h"
+    function = "dfq_average_pool_s8_dsp"
+    header = "dsp/dfq_pool_s8_dsp.h"
     isa = Isa.DSP
 
     def supports(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -90,11 +90,11 @@ class DspAveragePoolKernel(AveragePoolKernel):
         return output.elements * (6.0 + 0.85 * op.kernel[0] * op.kernel[1])
 
 
-class DspMaxPoolKernel(MaxPoolKernel):
+class MaxPoolS8DspKernel(MaxPoolS8Kernel):
     """Largest of each window, four channels at a time."""
 
-    function = "dfq_dsp_max_pool"
-    header = "dsp/dfq_dsp_pool.h"
+    function = "dfq_max_pool_s8_dsp"
+    header = "dsp/dfq_pool_s8_dsp.h"
     isa = Isa.DSP
 
     def supports(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -104,5 +104,5 @@ class DspMaxPoolKernel(MaxPoolKernel):
         return output.elements * (6.0 + 1.6 * op.kernel[0] * op.kernel[1])
 
 
-for _kernel in (DspAddKernel(), DspLookupKernel(), DspAveragePoolKernel(), DspMaxPoolKernel()):
+for _kernel in (AddS8DspKernel(), LookupS8DspKernel(), AveragePoolS8DspKernel(), MaxPoolS8DspKernel()):
     REGISTRY.add(_kernel)

@@ -10,7 +10,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
-from dfqgen.kernels.dsp.conv import DspConv2DKernel
+from dfqgen.kernels.dsp.conv import Conv2DS8S8DspKernel
 from dfqgen.kernels.dsp.matmul import (
     BLOCK,
     EXACT_LIMIT,
@@ -92,11 +92,11 @@ def _words_2(weight: Array) -> Array:
     return packed.transpose(0, 2, 1).reshape(blocks, -1)
 
 
-class DspLowBitsKernel(Kernel[QConv2D]):
+class ConvolutionLowBitsDspKernel(Kernel[QConv2D]):
     """What both layers share: the stream."""
 
     op = QConv2D
-    header = "dsp/dfq_dsp_low_conv2d.h"
+    header = "dsp/dfq_conv2d_s8sn_dsp.h"
     isa = Isa.DSP
     dtype: ClassVar[IntType]
     struct: ClassVar[str]
@@ -135,13 +135,13 @@ class DspLowBitsKernel(Kernel[QConv2D]):
         )
 
 
-class DspConv2D4BitKernel(DspLowBitsKernel):
+class Conv2DS8S4DspKernel(ConvolutionLowBitsDspKernel):
     """Any ungrouped convolution: two windows at a time."""
 
-    function = "dfq_dsp_conv2d_4bit"
-    struct = "dfq_dsp_conv2d_t"
+    function = "dfq_conv2d_s8s4_2x4_dsp"
+    struct = "dfq_conv2d_s8s8_dsp_t"
     dtype = IntType.INT4
-    inner: ClassVar[DspConv2DKernel] = DspConv2DKernel()
+    inner: ClassVar[Conv2DS8S8DspKernel] = Conv2DS8S8DspKernel()
 
     def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return op.groups == 1
@@ -166,18 +166,18 @@ class DspConv2D4BitKernel(DspLowBitsKernel):
         return pairs * work + clamp_cost(form.lo, form.hi, output.elements)
 
 
-class DspConv2D2BitKernel(DspConv2D4BitKernel):
+class Conv2DS8S2DspKernel(Conv2DS8S4DspKernel):
     """The same with four products an instruction."""
 
-    function = "dfq_dsp_conv2d_2bit"
+    function = "dfq_conv2d_s8s2_2x4_dsp"
     dtype = IntType.INT2
 
 
-class DspFullyConnected4BitKernel(DspLowBitsKernel):
+class FullyConnectedS8S4DspKernel(ConvolutionLowBitsDspKernel):
     """A window over the whole input."""
 
-    function = "dfq_dsp_fully_connected_4bit"
-    struct = "dfq_dsp_fully_connected_t"
+    function = "dfq_fully_connected_s8s4_1x4_dsp"
+    struct = "dfq_fully_connected_s8s8_dsp_t"
     dtype = IntType.INT4
 
     def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -202,17 +202,17 @@ class DspFullyConnected4BitKernel(DspLowBitsKernel):
         return work + clamp_cost(form.lo, form.hi, output.elements)
 
 
-class DspFullyConnected2BitKernel(DspFullyConnected4BitKernel):
+class FullyConnectedS8S2DspKernel(FullyConnectedS8S4DspKernel):
     """The same with four products an instruction."""
 
-    function = "dfq_dsp_fully_connected_2bit"
+    function = "dfq_fully_connected_s8s2_1x4_dsp"
     dtype = IntType.INT2
 
 
 for _kernel in (
-    DspConv2D4BitKernel(),
-    DspConv2D2BitKernel(),
-    DspFullyConnected4BitKernel(),
-    DspFullyConnected2BitKernel(),
+    Conv2DS8S4DspKernel(),
+    Conv2DS8S2DspKernel(),
+    FullyConnectedS8S4DspKernel(),
+    FullyConnectedS8S2DspKernel(),
 ):
     REGISTRY.add(_kernel)

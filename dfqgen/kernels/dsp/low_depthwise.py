@@ -11,7 +11,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
-from dfqgen.kernels.dsp.depthwise import DspDepthwise3x3Kernel, DspDepthwise3x3Stride2Kernel
+from dfqgen.kernels.dsp.depthwise import Depthwise3x3S8S8DspKernel, Depthwise3x3Stride2S8S8DspKernel
 from dfqgen.kernels.dsp.matmul import round_up, rows_of, wrap_int32
 from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
 from dfqgen.ops.conv import QConv2D
@@ -26,14 +26,14 @@ def as_int8(op: QConv2D) -> QConv2D:
     return replace(op, weight_type=IntType.INT8)
 
 
-class DspLowDepthwise3x3Kernel(Kernel[QConv2D]):
+class Depthwise3x3S8SnDspKernel(Kernel[QConv2D]):
     """3x3, stride 1."""
 
     op = QConv2D
-    function = "dfq_dsp_low_depthwise3x3"
-    header = "dsp/dfq_dsp_low_depthwise3x3.h"
+    function = "dfq_depthwise3x3_s8sn_dsp"
+    header = "dsp/dfq_depthwise3x3_s8sn_dsp.h"
     isa = Isa.DSP
-    inner: ClassVar[DspDepthwise3x3Kernel] = DspDepthwise3x3Kernel()
+    inner: ClassVar[Depthwise3x3S8S8DspKernel] = Depthwise3x3S8S8DspKernel()
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return op.weight_type in PACKED_TYPES and self.inner.supports(as_int8(op), inputs, output)
@@ -54,7 +54,7 @@ class DspLowDepthwise3x3Kernel(Kernel[QConv2D]):
         )
         return LayerCode(
             function=self.function,
-            struct="dfq_dsp_low_depthwise3x3_t",
+            struct="dfq_depthwise3x3_s8sn_dsp_t",
             title=f"{inner.title}, {op.weight_type.bits}-bit weights",
             fields=(
                 Field("packed", packed),
@@ -82,12 +82,12 @@ class DspLowDepthwise3x3Kernel(Kernel[QConv2D]):
         return self.inner.cost(as_int8(op), inputs, output) + UNPACK_COST * op.out_channels
 
 
-class DspLowDepthwise3x3Stride2Kernel(DspLowDepthwise3x3Kernel):
+class Depthwise3x3Stride2S8SnDspKernel(Depthwise3x3S8SnDspKernel):
     """3x3, stride 2."""
 
-    function = "dfq_dsp_low_depthwise3x3_stride2"
-    inner = DspDepthwise3x3Stride2Kernel()
+    function = "dfq_depthwise3x3_stride2_s8sn_dsp"
+    inner = Depthwise3x3Stride2S8S8DspKernel()
 
 
-for _kernel in (DspLowDepthwise3x3Kernel(), DspLowDepthwise3x3Stride2Kernel()):
+for _kernel in (Depthwise3x3S8SnDspKernel(), Depthwise3x3Stride2S8SnDspKernel()):
     REGISTRY.add(_kernel)

@@ -45,12 +45,12 @@ def gemm_cost(op: QConv2D, depth: int, rows: int, columns: int) -> float:
     return rows * (columns // 2 * pair + columns % 2 * single + 20)
 
 
-class MvePointwiseKernel(Kernel[QConv2D]):
+class PointwiseS8S8MveKernel(Kernel[QConv2D]):
     """1x1 without padding over whole vectors of channels: the tensor itself, in pairs of pixels."""
 
     op = QConv2D
-    function = "dfq_mve_pointwise"
-    header = "mve/dfq_mve_conv.h"
+    function = "dfq_pointwise_s8s8_2x4_mve"
+    header = "mve/dfq_conv2d_s8s8_mve.h"
     isa = Isa.MVE
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -72,7 +72,7 @@ class MvePointwiseKernel(Kernel[QConv2D]):
         rows, columns = self.rows_columns(op, output)
         return LayerCode(
             self.function,
-            "dfq_mve_pointwise_t",
+            "dfq_pointwise_s8s8_mve_t",
             "fully connected" if output.shape[1:3] == (1, 1) else conv_title(op),
             (
                 linear,
@@ -99,12 +99,12 @@ class MvePointwiseKernel(Kernel[QConv2D]):
         return gemm_cost(op, op.weight.shape[3], *self.rows_columns(op, output)) + 20.0
 
 
-class MveConv2DKernel(Kernel[QConv2D]):
+class Conv2DS8S8MveKernel(Kernel[QConv2D]):
     """Any ungrouped convolution: a strip of columns for each output row, in which windows are contiguous."""
 
     op = QConv2D
-    function = "dfq_mve_conv"
-    header = "mve/dfq_mve_conv.h"
+    function = "dfq_conv2d_s8s8_2x4_mve"
+    header = "mve/dfq_conv2d_s8s8_mve.h"
     isa = Isa.MVE
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -153,7 +153,7 @@ class MveConv2DKernel(Kernel[QConv2D]):
         if run:
             fields += [Field("spread_run", run), Field("spread", "spread")]
             arrays += (ConstArray("spread", places.astype("uint8")),)
-        return LayerCode(self.function, "dfq_mve_conv_t", conv_title(op), tuple(fields), arrays)
+        return LayerCode(self.function, "dfq_conv2d_s8s8_mve_t", conv_title(op), tuple(fields), arrays)
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         columns = round_up(self.strip_columns(op, output), op.dilation[1])
@@ -184,5 +184,5 @@ class MveConv2DKernel(Kernel[QConv2D]):
         return strip + fill + rows * columns * gemm_cost(op, depth, 1, 1)
 
 
-REGISTRY.add(MvePointwiseKernel())
-REGISTRY.add(MveConv2DKernel())
+REGISTRY.add(PointwiseS8S8MveKernel())
+REGISTRY.add(Conv2DS8S8MveKernel())

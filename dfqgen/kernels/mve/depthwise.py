@@ -33,7 +33,7 @@ def pack_weight(weight: Array) -> Array:
     return np.concatenate([groups.reshape(-1), np.zeros(4, np.int8)])
 
 
-class MveDepthwiseKernel(Kernel[QConv2D]):
+class DepthwiseS8S8MveKernel(Kernel[QConv2D]):
     """Any kernel, one output row at a time.
 
     A pass handles the rows of `pass_units` units; the other kernels have more than one on narrow
@@ -41,8 +41,8 @@ class MveDepthwiseKernel(Kernel[QConv2D]):
     """
 
     op = QConv2D
-    function = "dfq_mve_depthwise"
-    header = "mve/dfq_mve_depthwise.h"
+    function = "dfq_depthwise_s8s8_mve"
+    header = "mve/dfq_depthwise_s8s8_mve.h"
     isa = Isa.MVE
     unit_rows: ClassVar[int] = 1
     pass_groups: ClassVar[int] = 1
@@ -79,7 +79,7 @@ class MveDepthwiseKernel(Kernel[QConv2D]):
         geometry = [item for item in window_fields(op, inputs[0], output) if item.name != "in_channels"]
         return LayerCode(
             self.function,
-            "dfq_mve_depthwise_t",
+            "dfq_depthwise_s8s8_mve_t",
             conv_title(op),
             (
                 linear,
@@ -121,10 +121,10 @@ class MveDepthwiseKernel(Kernel[QConv2D]):
         return blocks + op.out_channels * channel + self.scratch_bytes(op, inputs, output) / 8.0 + 200.0
 
 
-class MveDepthwiseStride2Kernel(MveDepthwiseKernel):
+class DepthwiseStride2S8S8MveKernel(DepthwiseS8S8MveKernel):
     """Three columns at stride 2: each patch is one output."""
 
-    function = "dfq_mve_depthwise_stride_2"
+    function = "dfq_depthwise_stride2_s8s8_mve"
     pass_groups = 4
 
     def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -135,10 +135,10 @@ class MveDepthwiseStride2Kernel(MveDepthwiseKernel):
         return 19.0
 
 
-class MveDepthwise3x3Kernel(MveDepthwiseKernel):
+class Depthwise3x3S8S8MveKernel(DepthwiseS8S8MveKernel):
     """3x3 at stride 1: two output rows at a time, four outputs from each 4x4 patch."""
 
-    function = "dfq_mve_depthwise_3x3"
+    function = "dfq_depthwise3x3_s8s8_mve"
     unit_rows = 2
     pass_groups = 4
 
@@ -154,5 +154,5 @@ class MveDepthwise3x3Kernel(MveDepthwiseKernel):
         return 13.0
 
 
-for _kernel in (MveDepthwise3x3Kernel(), MveDepthwiseStride2Kernel(), MveDepthwiseKernel()):
+for _kernel in (Depthwise3x3S8S8MveKernel(), DepthwiseStride2S8S8MveKernel(), DepthwiseS8S8MveKernel()):
     REGISTRY.add(_kernel)

@@ -8,19 +8,19 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY
-from dfqgen.kernels.portable.elementwise import AddKernel, LookupKernel
-from dfqgen.kernels.portable.pool import AveragePoolKernel, MaxPoolKernel
+from dfqgen.kernels.portable.elementwise import AddS8Kernel, LookupS8Kernel
+from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.lookup import QLookup
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.targets import Isa
 
 
-class MveAddKernel(AddKernel):
+class AddS8MveKernel(AddS8Kernel):
     """Four elements at a time in 32 bits."""
 
-    function = "dfq_mve_add"
-    header = "mve/dfq_mve_elementwise.h"
+    function = "dfq_add_s8_mve"
+    header = "mve/dfq_elementwise_s8_mve.h"
     isa = Isa.MVE
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -31,22 +31,22 @@ class MveAddKernel(AddKernel):
         return 2.3 * output.elements + 40.0
 
 
-class MveLookupKernel(LookupKernel):
+class LookupS8MveKernel(LookupS8Kernel):
     """Gather loads of 16 entries."""
 
-    function = "dfq_mve_lookup"
-    header = "mve/dfq_mve_elementwise.h"
+    function = "dfq_lookup_s8_mve"
+    header = "mve/dfq_elementwise_s8_mve.h"
     isa = Isa.MVE
 
     def cost(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> float:
         return 0.32 * output.elements + 30.0
 
 
-class MveAveragePoolKernel(AveragePoolKernel):
+class AveragePoolS8MveKernel(AveragePoolS8Kernel):
     """Four channels at a time."""
 
-    function = "dfq_mve_average_pool"
-    header = "mve/dfq_mve_pool.h"
+    function = "dfq_average_pool_s8_mve"
+    header = "mve/dfq_pool_s8_mve.h"
     isa = Isa.MVE
 
     def cost(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> float:
@@ -55,11 +55,11 @@ class MveAveragePoolKernel(AveragePoolKernel):
         return pixels * (60.0 + vectors * (25.0 + op.kernel[0] * (6.0 + 5.0 * op.kernel[1])))
 
 
-class MveMaxPoolKernel(MaxPoolKernel):
+class MaxPoolS8MveKernel(MaxPoolS8Kernel):
     """Sixteen channels at a time."""
 
-    function = "dfq_mve_max_pool"
-    header = "mve/dfq_mve_pool.h"
+    function = "dfq_max_pool_s8_mve"
+    header = "mve/dfq_pool_s8_mve.h"
     isa = Isa.MVE
 
     def cost(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> float:
@@ -68,7 +68,7 @@ class MveMaxPoolKernel(MaxPoolKernel):
         return pixels * (60.0 + vectors * (15.0 + op.kernel[0] * (6.0 + 5.0 * op.kernel[1])))
 
 
-REGISTRY.add(MveAddKernel())
-REGISTRY.add(MveLookupKernel())
-REGISTRY.add(MveAveragePoolKernel())
-REGISTRY.add(MveMaxPoolKernel())
+REGISTRY.add(AddS8MveKernel())
+REGISTRY.add(LookupS8MveKernel())
+REGISTRY.add(AveragePoolS8MveKernel())
+REGISTRY.add(MaxPoolS8MveKernel())

@@ -10,12 +10,12 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
-from dfqgen.kernels.mve.conv import MveConv2DKernel, MvePointwiseKernel
+from dfqgen.kernels.mve.conv import Conv2DS8S8MveKernel, PointwiseS8S8MveKernel
 from dfqgen.kernels.mve.depthwise import (
     WORD,
-    MveDepthwise3x3Kernel,
-    MveDepthwiseKernel,
-    MveDepthwiseStride2Kernel,
+    Depthwise3x3S8S8MveKernel,
+    DepthwiseS8S8MveKernel,
+    DepthwiseStride2S8S8MveKernel,
 )
 from dfqgen.kernels.mve.gemm import LANES, TILE, round_up
 from dfqgen.kernels.packing import PACKED_TYPES, VECTOR, pack, padded_size
@@ -28,15 +28,15 @@ UNPACK_COST = 0.3
 """Instructions to unpack a weight, roughly."""
 
 
-class MvePackedKernel(Kernel[QConv2D]):
+class ConvolutionS8SnMveKernel(Kernel[QConv2D]):
     """The int8 kernel `inner` on weights that are unpacked to scratch before it runs."""
 
     op = QConv2D
-    header = "mve/dfq_mve_packed.h"
+    header = "mve/dfq_convolutions_s8sn_mve.h"
     isa = Isa.MVE
     struct: ClassVar[str]
     member: ClassVar[str] = "conv"
-    inner: ClassVar[MvePointwiseKernel | MveConv2DKernel | MveDepthwiseKernel]
+    inner: ClassVar[PointwiseS8S8MveKernel | Conv2DS8S8MveKernel | DepthwiseS8S8MveKernel]
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return op.weight_type in PACKED_TYPES and self.inner.fits(op, inputs, output)
@@ -107,29 +107,31 @@ def _without_weight(fields: Sequence[Field]) -> tuple[Field, ...]:
     return tuple(kept)
 
 
-class MvePackedPointwiseKernel(MvePackedKernel):
+class PointwiseS8SnMveKernel(ConvolutionS8SnMveKernel):
     """1x1 without padding over whole vectors of channels."""
 
-    function = "dfq_mve_packed_pointwise"
-    struct = "dfq_mve_packed_pointwise_t"
-    inner = MvePointwiseKernel()
+    function = "dfq_pointwise_s8sn_2x4_mve"
+    struct = "dfq_pointwise_s8sn_mve_t"
+    inner = PointwiseS8S8MveKernel()
 
 
-class MvePackedConv2DKernel(MvePackedKernel):
+class Conv2DS8SnMveKernel(ConvolutionS8SnMveKernel):
     """Any ungrouped convolution."""
 
-    function = "dfq_mve_packed_conv"
-    struct = "dfq_mve_packed_conv_t"
-    inner = MveConv2DKernel()
+    function = "dfq_conv2d_s8sn_2x4_mve"
+    struct = "dfq_conv2d_s8sn_mve_t"
+    inner = Conv2DS8S8MveKernel()
 
 
-class MvePackedDepthwiseKernel(MvePackedKernel):
+class DepthwiseS8SnMveKernel(ConvolutionS8SnMveKernel):
     """Any depthwise kernel; all channels are one chunk."""
 
-    function = "dfq_mve_packed_depthwise"
-    struct = "dfq_mve_packed_depthwise_t"
+    function = "dfq_depthwise_s8sn_mve"
+    struct = "dfq_depthwise_s8sn_mve_t"
     member = "depthwise"
-    inner: ClassVar[MvePointwiseKernel | MveConv2DKernel | MveDepthwiseKernel] = MveDepthwiseKernel()
+    inner: ClassVar[PointwiseS8S8MveKernel | Conv2DS8S8MveKernel | DepthwiseS8S8MveKernel] = (
+        DepthwiseS8S8MveKernel()
+    )
 
     def chunk(self, op: QConv2D) -> int:
         return op.out_channels
@@ -152,25 +154,25 @@ class MvePackedDepthwiseKernel(MvePackedKernel):
         return self.inner.cost(op, inputs, output) + 3.5 * op.weight.size + 100
 
 
-class MvePackedDepthwiseStride2Kernel(MvePackedDepthwiseKernel):
+class DepthwiseStride2S8SnMveKernel(DepthwiseS8SnMveKernel):
     """Three columns at stride 2."""
 
-    function = "dfq_mve_packed_depthwise_stride_2"
-    inner = MveDepthwiseStride2Kernel()
+    function = "dfq_depthwise_stride2_s8sn_mve"
+    inner = DepthwiseStride2S8S8MveKernel()
 
 
-class MvePackedDepthwise3x3Kernel(MvePackedDepthwiseKernel):
+class Depthwise3x3S8SnMveKernel(DepthwiseS8SnMveKernel):
     """3x3 at stride 1."""
 
-    function = "dfq_mve_packed_depthwise_3x3"
-    inner = MveDepthwise3x3Kernel()
+    function = "dfq_depthwise3x3_s8sn_mve"
+    inner = Depthwise3x3S8S8MveKernel()
 
 
 for _kernel in (
-    MvePackedPointwiseKernel(),
-    MvePackedConv2DKernel(),
-    MvePackedDepthwise3x3Kernel(),
-    MvePackedDepthwiseStride2Kernel(),
-    MvePackedDepthwiseKernel(),
+    PointwiseS8SnMveKernel(),
+    Conv2DS8SnMveKernel(),
+    Depthwise3x3S8SnMveKernel(),
+    DepthwiseStride2S8SnMveKernel(),
+    DepthwiseS8SnMveKernel(),
 ):
     REGISTRY.add(_kernel)

@@ -42,10 +42,10 @@ def merged_axes(a: Axes, b: Axes) -> tuple[Axes, Axes, Axes] | None:
     return sizes, pitches_a, pitches_b
 
 
-class BroadcastKernel(Kernel[OpT]):
+class BroadcastS8Kernel(Kernel[OpT]):
     """What the three share: shapes, and that the output may be an operand of its own shape."""
 
-    header = "portable/dfq_broadcast.h"
+    header = "portable/dfq_broadcast_s8.h"
 
     def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(*inputs, output) and merged_axes(inputs[0].shape, inputs[1].shape) is not None
@@ -65,11 +65,11 @@ class BroadcastKernel(Kernel[OpT]):
         return 10.0 * output.elements
 
 
-class MultiplyKernel(BroadcastKernel[QMul]):
+class MultiplyS8Kernel(BroadcastS8Kernel[QMul]):
     """Product of two tensors."""
 
     op = QMul
-    function = "dfq_multiply"
+    function = "dfq_multiply_s8"
 
     def code(self, op: QMul, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         fields = (
@@ -78,14 +78,14 @@ class MultiplyKernel(BroadcastKernel[QMul]):
             Field("multiplier", op.multiplier),
             *_plain(op, "shift", "zero_point", "lo", "hi"),
         )
-        return LayerCode(self.function, "dfq_multiply_t", "product", (self.shape_field(inputs), *fields))
+        return LayerCode(self.function, "dfq_multiply_s8_t", "product", (self.shape_field(inputs), *fields))
 
 
-class BroadcastAddKernel(BroadcastKernel[QBroadcastAdd]):
+class BroadcastAddS8Kernel(BroadcastS8Kernel[QBroadcastAdd]):
     """Sum of two tensors, one of which repeats."""
 
     op = QBroadcastAdd
-    function = "dfq_broadcast_add"
+    function = "dfq_broadcast_add_s8"
 
     def supports(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
         uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
@@ -99,14 +99,14 @@ class BroadcastAddKernel(BroadcastKernel[QBroadcastAdd]):
             Field("lo", int(op.lo[0])),
             Field("hi", int(op.hi[0])),
         )
-        return LayerCode(self.function, "dfq_broadcast_add_t", "sum", (self.shape_field(inputs), *fields))
+        return LayerCode(self.function, "dfq_broadcast_add_s8_t", "sum", (self.shape_field(inputs), *fields))
 
 
-class MaximumKernel(BroadcastKernel[QMaximum]):
+class MaximumS8Kernel(BroadcastS8Kernel[QMaximum]):
     """The larger, or the smaller, of two tensors."""
 
     op = QMaximum
-    function = "dfq_maximum"
+    function = "dfq_maximum_s8"
 
     def code(self, op: QMaximum, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         fields = (
@@ -118,15 +118,15 @@ class MaximumKernel(BroadcastKernel[QMaximum]):
             Field("minimum", int(op.minimum)),
         )
         title = "smaller of two" if op.minimum else "larger of two"
-        return LayerCode(self.function, "dfq_maximum_t", title, (self.shape_field(inputs), *fields))
+        return LayerCode(self.function, "dfq_maximum_s8_t", title, (self.shape_field(inputs), *fields))
 
 
-class PReluKernel(Kernel[QPRelu]):
+class PReluS8Kernel(Kernel[QPRelu]):
     """A slope for each channel."""
 
     op = QPRelu
-    function = "dfq_prelu"
-    header = "portable/dfq_prelu.h"
+    function = "dfq_prelu_s8"
+    header = "portable/dfq_prelu_s8.h"
 
     def supports(self, op: QPRelu, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(*inputs, output)
@@ -135,7 +135,7 @@ class PReluKernel(Kernel[QPRelu]):
         channels = output.shape[-1]
         return LayerCode(
             function=self.function,
-            struct="dfq_prelu_t",
+            struct="dfq_prelu_s8_t",
             title="leaky ReLU by channel",
             fields=(
                 Field("slopes", "slopes"),
@@ -161,7 +161,7 @@ def _plain(op: Any, *names: str) -> tuple[Field, ...]:
     return tuple(Field(name, int(getattr(op, name))) for name in names)
 
 
-REGISTRY.add(MultiplyKernel())
-REGISTRY.add(BroadcastAddKernel())
-REGISTRY.add(MaximumKernel())
-REGISTRY.add(PReluKernel())
+REGISTRY.add(MultiplyS8Kernel())
+REGISTRY.add(BroadcastAddS8Kernel())
+REGISTRY.add(MaximumS8Kernel())
+REGISTRY.add(PReluS8Kernel())

@@ -46,7 +46,7 @@ def _pair(values: tuple[int, int]) -> str:
 def window_fields(
     op: QConv2D, x: QTensor, output: QTensor, in_channels: str = "in_channels"
 ) -> tuple[Field, ...]:
-    """Shapes and geometry, as dfq_conv2d_t and dfq_depthwise_t name them."""
+    """Shapes and geometry, as dfq_conv2d_s8s8_t and dfq_depthwise_s8s8_t name them."""
     return (
         Field("in_height", x.shape[1]),
         Field("in_width", x.shape[2]),
@@ -65,7 +65,7 @@ def window_fields(
     )
 
 
-class ConvKernel(Kernel[QConv2D]):
+class ConvolutionS8S8Kernel(Kernel[QConv2D]):
     """What the portable convolutions share: constants packed as [out][...], and the requantization."""
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -100,13 +100,13 @@ class ConvKernel(Kernel[QConv2D]):
     struct: ClassVar[str]
 
 
-class Conv2DKernel(ConvKernel):
+class Conv2DS8S8Kernel(ConvolutionS8S8Kernel):
     """Any convolution: windows of two pixels gathered to scratch."""
 
     op = QConv2D
-    function = "dfq_conv2d"
-    header = "portable/dfq_conv2d.h"
-    struct = "dfq_conv2d_t"
+    function = "dfq_conv2d_s8s8"
+    header = "portable/dfq_conv2d_s8s8.h"
+    struct = "dfq_conv2d_s8s8_t"
 
     def geometry(self, op: QConv2D, x: QTensor, output: QTensor) -> tuple[Field, ...]:
         return (
@@ -135,13 +135,13 @@ class Conv2DKernel(ConvKernel):
         return 2.6 * op.macs(output) + 15.0 * output.elements + 2.0 * window * pixels
 
 
-class PointwiseKernel(ConvKernel):
+class PointwiseS8S8Kernel(ConvolutionS8S8Kernel):
     """1x1 convolution, two pixels at a time."""
 
     op = QConv2D
-    function = "dfq_pointwise"
-    header = "portable/dfq_pointwise.h"
-    struct = "dfq_pointwise_t"
+    function = "dfq_pointwise_s8s8"
+    header = "portable/dfq_pointwise_s8s8.h"
+    struct = "dfq_pointwise_s8s8_t"
 
     def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output) and is_pointwise(op)
@@ -169,13 +169,13 @@ class PointwiseKernel(ConvKernel):
         return 2.6 * op.macs(output) + 15.0 * output.elements + inputs[0].elements
 
 
-class FullyConnectedKernel(ConvKernel):
+class FullyConnectedS8S8Kernel(ConvolutionS8S8Kernel):
     """A single pixel, read in place."""
 
     op = QConv2D
-    function = "dfq_fully_connected"
-    header = "portable/dfq_fully_connected.h"
-    struct = "dfq_fully_connected_t"
+    function = "dfq_fully_connected_s8s8"
+    header = "portable/dfq_fully_connected_s8s8.h"
+    struct = "dfq_fully_connected_s8s8_t"
 
     def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output) and is_pointwise(op) and output.shape[1:3] == (1, 1)
@@ -191,13 +191,13 @@ class FullyConnectedKernel(ConvKernel):
         return 2.6 * op.macs(output) + 15.0 * output.elements
 
 
-class DepthwiseKernel(ConvKernel):
+class DepthwiseS8S8Kernel(ConvolutionS8S8Kernel):
     """One filter a channel, without padding: reads the input itself."""
 
     op = QConv2D
-    function = "dfq_depthwise"
-    header = "portable/dfq_depthwise.h"
-    struct = "dfq_depthwise_t"
+    function = "dfq_depthwise_s8s8"
+    header = "portable/dfq_depthwise_s8s8.h"
+    struct = "dfq_depthwise_s8s8_t"
     padded: ClassVar[bool] = False
 
     def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -232,10 +232,10 @@ class DepthwiseKernel(ConvKernel):
         return 3.2 * op.macs(output) + 15.0 * output.elements
 
 
-class PaddedDepthwiseKernel(DepthwiseKernel):
+class DepthwisePaddedS8S8Kernel(DepthwiseS8S8Kernel):
     """One filter a channel, with padding: the rows under an output row are copied to scratch."""
 
-    function = "dfq_depthwise_padded"
+    function = "dfq_depthwise_padded_s8s8"
     padded = True
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
@@ -243,10 +243,10 @@ class PaddedDepthwiseKernel(DepthwiseKernel):
 
 
 for _kernel in (
-    Conv2DKernel(),
-    PointwiseKernel(),
-    FullyConnectedKernel(),
-    DepthwiseKernel(),
-    PaddedDepthwiseKernel(),
+    Conv2DS8S8Kernel(),
+    PointwiseS8S8Kernel(),
+    FullyConnectedS8S8Kernel(),
+    DepthwiseS8S8Kernel(),
+    DepthwisePaddedS8S8Kernel(),
 ):
     REGISTRY.add(_kernel)

@@ -12,12 +12,12 @@ from dfqgen.ops.add import QAdd
 from dfqgen.ops.lookup import QLookup
 
 
-class AddKernel(Kernel[QAdd]):
+class AddS8Kernel(Kernel[QAdd]):
     """Sum of two tensors."""
 
     op = QAdd
-    function = "dfq_add"
-    header = "portable/dfq_add.h"
+    function = "dfq_add_s8"
+    header = "portable/dfq_add_s8.h"
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(*inputs, output)
@@ -26,7 +26,7 @@ class AddKernel(Kernel[QAdd]):
         bounds, arrays = bounds_code(op.lo, op.hi)
         return LayerCode(
             function=self.function,
-            struct="dfq_add_t",
+            struct="dfq_add_s8_t",
             title="sum",
             fields=(
                 Field("elements", output.elements),
@@ -49,12 +49,12 @@ class AddKernel(Kernel[QAdd]):
         return 9.0 * output.elements
 
 
-class LookupKernel(Kernel[QLookup]):
+class LookupS8Kernel(Kernel[QLookup]):
     """A 256-entry table."""
 
     op = QLookup
-    function = "dfq_lookup"
-    header = "portable/dfq_lookup.h"
+    function = "dfq_lookup_s8"
+    header = "portable/dfq_lookup_s8.h"
 
     def supports(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(*inputs, output)
@@ -62,7 +62,7 @@ class LookupKernel(Kernel[QLookup]):
     def code(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         return LayerCode(
             function=self.function,
-            struct="dfq_lookup_t",
+            struct="dfq_lookup_s8_t",
             title="table of 256",
             fields=(Field("table", "table"), Field("elements", output.elements)),
             arrays=(ConstArray("table", op.table.astype("int8")),),
@@ -77,5 +77,5 @@ class LookupKernel(Kernel[QLookup]):
         return 5.0 * output.elements
 
 
-REGISTRY.add(AddKernel())
-REGISTRY.add(LookupKernel())
+REGISTRY.add(AddS8Kernel())
+REGISTRY.add(LookupS8Kernel())

@@ -26,10 +26,10 @@ def lanes_field(shape: Sequence[int], axis: int) -> Field:
     )
 
 
-class LaneKernel(Kernel[OpT]):
+class LaneS8Kernel(Kernel[OpT]):
     """One lane after the other. A contiguous lane may be overwritten: its last reads come first."""
 
-    header = "portable/dfq_lanes.h"
+    header = "portable/dfq_lanes_s8.h"
 
     def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(*inputs, output)
@@ -41,16 +41,16 @@ class LaneKernel(Kernel[OpT]):
         return 0 if int(np.prod(inputs[0].shape[axis + 1 :])) == 1 else None
 
 
-class ArgMaxKernel(LaneKernel[QArgMax]):
+class ArgMaxS8Kernel(LaneS8Kernel[QArgMax]):
     """Position of the largest element."""
 
     op = QArgMax
-    function = "dfq_arg_max"
+    function = "dfq_arg_max_s8"
 
     def code(self, op: QArgMax, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         return LayerCode(
             function=self.function,
-            struct="dfq_arg_max_t",
+            struct="dfq_arg_max_s8_t",
             title="position of the smallest" if op.minimum else "position of the largest",
             fields=(
                 lanes_field(inputs[0].shape, op.axis),
@@ -63,16 +63,16 @@ class ArgMaxKernel(LaneKernel[QArgMax]):
         return 6.0 * inputs[0].elements + 10.0 * output.elements
 
 
-class LogSoftmaxKernel(LaneKernel[QLogSoftmax]):
+class LogSoftmaxS8Kernel(LaneS8Kernel[QLogSoftmax]):
     """Exponentials and logarithms from tables."""
 
     op = QLogSoftmax
-    function = "dfq_log_softmax"
+    function = "dfq_log_softmax_s8"
 
     def code(self, op: QLogSoftmax, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         return LayerCode(
             function=self.function,
-            struct="dfq_log_softmax_t",
+            struct="dfq_log_softmax_s8_t",
             title="log-softmax",
             fields=(
                 lanes_field(inputs[0].shape, op.axis),
@@ -94,16 +94,16 @@ class LogSoftmaxKernel(LaneKernel[QLogSoftmax]):
         return 25.0 * output.elements
 
 
-class LpNormalizeKernel(LaneKernel[QLpNormalize]):
+class LpNormalizeS8Kernel(LaneS8Kernel[QLpNormalize]):
     """Division by the length."""
 
     op = QLpNormalize
-    function = "dfq_lp_normalize"
+    function = "dfq_lp_normalize_s8"
 
     def code(self, op: QLpNormalize, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         return LayerCode(
             function=self.function,
-            struct="dfq_lp_normalize_t",
+            struct="dfq_lp_normalize_s8_t",
             title=f"L{op.p} normalization",
             fields=(
                 lanes_field(inputs[0].shape, op.axis),
@@ -116,6 +116,6 @@ class LpNormalizeKernel(LaneKernel[QLpNormalize]):
         return 25.0 * output.elements
 
 
-REGISTRY.add(ArgMaxKernel())
-REGISTRY.add(LogSoftmaxKernel())
-REGISTRY.add(LpNormalizeKernel())
+REGISTRY.add(ArgMaxS8Kernel())
+REGISTRY.add(LogSoftmaxS8Kernel())
+REGISTRY.add(LpNormalizeS8Kernel())

@@ -54,12 +54,12 @@ def merge_transposed_axes(shape: Axes, permutation: Axes) -> tuple[Axes, Axes] |
     return sizes, steps
 
 
-class PadKernel(Kernel[QPad]):
+class PadX8Kernel(Kernel[QPad]):
     """A constant border."""
 
     op = QPad
-    function = "dfq_pad"
-    header = "portable/dfq_pad.h"
+    function = "dfq_pad_x8"
+    header = "portable/dfq_pad_x8.h"
 
     def supports(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> bool:
         fits = merge_padded_axes(inputs[0].shape, op.before, op.after) is not None
@@ -71,7 +71,7 @@ class PadKernel(Kernel[QPad]):
         sizes, before, after = merged
         return LayerCode(
             function=self.function,
-            struct="dfq_pad_t",
+            struct="dfq_pad_x8_t",
             title="padding",
             fields=(
                 Field("size", sizes),
@@ -94,12 +94,12 @@ class PadKernel(Kernel[QPad]):
         return 3.0 * output.elements
 
 
-class TransposeKernel(Kernel[QTranspose]):
+class TransposeX8Kernel(Kernel[QTranspose]):
     """Axes in another order."""
 
     op = QTranspose
-    function = "dfq_transpose"
-    header = "portable/dfq_transpose.h"
+    function = "dfq_transpose_x8"
+    header = "portable/dfq_transpose_x8.h"
 
     def supports(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> bool:
         fits = merge_transposed_axes(inputs[0].shape, op.permutation) is not None
@@ -110,7 +110,7 @@ class TransposeKernel(Kernel[QTranspose]):
         assert merged is not None
         return LayerCode(
             function=self.function,
-            struct="dfq_transpose_t",
+            struct="dfq_transpose_x8_t",
             title="transposition",
             fields=(Field("size", merged[0]), Field("pitch", merged[1])),
         )
@@ -119,5 +119,5 @@ class TransposeKernel(Kernel[QTranspose]):
         return 5.0 * output.elements
 
 
-REGISTRY.add(PadKernel())
-REGISTRY.add(TransposeKernel())
+REGISTRY.add(PadX8Kernel())
+REGISTRY.add(TransposeX8Kernel())

@@ -11,11 +11,11 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
 from dfqgen.kernels.portable.conv import (
-    Conv2DKernel,
-    ConvKernel,
-    DepthwiseKernel,
-    FullyConnectedKernel,
-    PaddedDepthwiseKernel,
+    Conv2DS8S8Kernel,
+    ConvolutionS8S8Kernel,
+    DepthwisePaddedS8S8Kernel,
+    DepthwiseS8S8Kernel,
+    FullyConnectedS8S8Kernel,
     is_int8,
 )
 from dfqgen.ops.conv import QConv2D
@@ -34,12 +34,12 @@ def chunk_channels(op: QConv2D) -> int:
     return min(op.out_channels, max(4, CHUNK_BYTES // depth // 4 * 4))
 
 
-class PackedKernel(Kernel[QConv2D]):
+class ConvolutionS8SnKernel(Kernel[QConv2D]):
     """The int8 kernel `inner` on weights that are unpacked to scratch before it runs."""
 
     op = QConv2D
-    header = "portable/dfq_packed.h"
-    inner: ClassVar[ConvKernel]
+    header = "portable/dfq_convolutions_s8sn.h"
+    inner: ClassVar[ConvolutionS8S8Kernel]
     struct: ClassVar[str]
     member: ClassVar[str]
 
@@ -96,50 +96,50 @@ class PackedKernel(Kernel[QConv2D]):
         return self.inner.cost(op, inputs, output) + unpack + (chunks - 1) * gather
 
 
-class PackedConv2DKernel(PackedKernel):
+class Conv2DS8SnKernel(ConvolutionS8SnKernel):
     """Any convolution but depthwise."""
 
-    function = "dfq_packed_conv2d"
-    struct = "dfq_packed_conv2d_t"
+    function = "dfq_conv2d_s8sn"
+    struct = "dfq_conv2d_s8sn_t"
     member = "conv"
-    inner = Conv2DKernel()
+    inner = Conv2DS8S8Kernel()
 
 
-class PackedFullyConnectedKernel(PackedKernel):
+class FullyConnectedS8SnKernel(ConvolutionS8SnKernel):
     """A single pixel, read in place."""
 
-    function = "dfq_packed_fully_connected"
-    struct = "dfq_packed_fully_connected_t"
+    function = "dfq_fully_connected_s8sn"
+    struct = "dfq_fully_connected_s8sn_t"
     member = "dense"
-    inner = FullyConnectedKernel()
+    inner = FullyConnectedS8S8Kernel()
 
     def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
         return self.inner.cost(op, inputs, output) + UNPACK_COST * op.weight.size
 
 
-class PackedDepthwiseKernel(PackedKernel):
+class DepthwiseS8SnKernel(ConvolutionS8SnKernel):
     """One filter a channel, without padding."""
 
-    function = "dfq_packed_depthwise"
-    struct = "dfq_packed_depthwise_t"
+    function = "dfq_depthwise_s8sn"
+    struct = "dfq_depthwise_s8sn_t"
     member = "depthwise"
-    inner: ClassVar[ConvKernel] = DepthwiseKernel()
+    inner: ClassVar[ConvolutionS8S8Kernel] = DepthwiseS8S8Kernel()
 
     def chunk(self, op: QConv2D) -> int:
         return op.out_channels
 
 
-class PackedPaddedDepthwiseKernel(PackedDepthwiseKernel):
+class DepthwisePaddedS8SnKernel(DepthwiseS8SnKernel):
     """One filter a channel, with padding."""
 
-    function = "dfq_packed_depthwise_padded"
-    inner = PaddedDepthwiseKernel()
+    function = "dfq_depthwise_padded_s8sn"
+    inner = DepthwisePaddedS8S8Kernel()
 
 
 for _kernel in (
-    PackedConv2DKernel(),
-    PackedFullyConnectedKernel(),
-    PackedDepthwiseKernel(),
-    PackedPaddedDepthwiseKernel(),
+    Conv2DS8SnKernel(),
+    FullyConnectedS8SnKernel(),
+    DepthwiseS8SnKernel(),
+    DepthwisePaddedS8SnKernel(),
 ):
     REGISTRY.add(_kernel)

@@ -45,12 +45,12 @@ def pool_lead_bytes(op: QAveragePool | QMaxPool, x: QTensor, output: QTensor) ->
     return max(0, int(np.max(np.arange(len(lowest)) - lowest)) * x.shape[3])
 
 
-class AveragePoolKernel(Kernel[QAveragePool]):
+class AveragePoolS8Kernel(Kernel[QAveragePool]):
     """Mean of each window."""
 
     op = QAveragePool
-    function = "dfq_average_pool"
-    header = "portable/dfq_pool.h"
+    function = "dfq_average_pool_s8"
+    header = "portable/dfq_pool_s8.h"
 
     def supports(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output)
@@ -66,7 +66,7 @@ class AveragePoolKernel(Kernel[QAveragePool]):
         global_pool = op.kernel == inputs[0].shape[1:3] and output.shape[1:3] == (1, 1)
         return LayerCode(
             function=self.function,
-            struct="dfq_average_pool_t",
+            struct="dfq_average_pool_s8_t",
             title="global average" if global_pool else f"{op.kernel[0]}x{op.kernel[1]} average pooling",
             fields=(
                 windows_field(op, inputs[0], output),
@@ -88,12 +88,12 @@ class AveragePoolKernel(Kernel[QAveragePool]):
         return output.elements * (15.0 + 4.0 * op.kernel[0] * op.kernel[1])
 
 
-class MaxPoolKernel(Kernel[QMaxPool]):
+class MaxPoolS8Kernel(Kernel[QMaxPool]):
     """Largest of each window."""
 
     op = QMaxPool
-    function = "dfq_max_pool"
-    header = "portable/dfq_pool.h"
+    function = "dfq_max_pool_s8"
+    header = "portable/dfq_pool_s8.h"
 
     def supports(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output)
@@ -101,7 +101,7 @@ class MaxPoolKernel(Kernel[QMaxPool]):
     def code(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         return LayerCode(
             function=self.function,
-            struct="dfq_max_pool_t",
+            struct="dfq_max_pool_s8_t",
             title=f"{op.kernel[0]}x{op.kernel[1]} maximum pooling",
             fields=(windows_field(op, inputs[0], output, op.dilation),),
         )
@@ -115,5 +115,5 @@ class MaxPoolKernel(Kernel[QMaxPool]):
         return output.elements * (8.0 + 5.0 * op.kernel[0] * op.kernel[1])
 
 
-REGISTRY.add(AveragePoolKernel())
-REGISTRY.add(MaxPoolKernel())
+REGISTRY.add(AveragePoolS8Kernel())
+REGISTRY.add(MaxPoolS8Kernel())

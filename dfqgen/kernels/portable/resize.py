@@ -13,12 +13,12 @@ from dfqgen.kernels.portable.conv import is_int8
 from dfqgen.ops.resize import QResizeLinear
 
 
-class ResizeLinearKernel(Kernel[QResizeLinear]):
+class ResizeLinearS8Kernel(Kernel[QResizeLinear]):
     """Four neighbours of each output pixel."""
 
     op = QResizeLinear
-    function = "dfq_resize_linear"
-    header = "portable/dfq_resize.h"
+    function = "dfq_resize_linear_s8"
+    header = "portable/dfq_resize_linear_s8.h"
 
     def supports(self, op: QResizeLinear, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output)
@@ -31,7 +31,7 @@ class ResizeLinearKernel(Kernel[QResizeLinear]):
 
         return LayerCode(
             function=self.function,
-            struct="dfq_resize_linear_t",
+            struct="dfq_resize_linear_s8_t",
             title="linear resizing",
             fields=(
                 *(
@@ -54,4 +54,4 @@ class ResizeLinearKernel(Kernel[QResizeLinear]):
         return 18.0 * output.elements + 10.0 * output.shape[1] * output.shape[2]
 
 
-REGISTRY.add(ResizeLinearKernel())
+REGISTRY.add(ResizeLinearS8Kernel())

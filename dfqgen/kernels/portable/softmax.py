@@ -12,12 +12,12 @@ from dfqgen.kernels.portable.conv import is_int8
 from dfqgen.ops.softmax import QSoftmax
 
 
-class SoftmaxKernel(Kernel[QSoftmax]):
+class SoftmaxS8Kernel(Kernel[QSoftmax]):
     """Exponentials from a table, one division an element."""
 
     op = QSoftmax
-    function = "dfq_softmax"
-    header = "portable/dfq_softmax.h"
+    function = "dfq_softmax_s8"
+    header = "portable/dfq_softmax_s8.h"
 
     def supports(self, op: QSoftmax, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output)
@@ -26,7 +26,7 @@ class SoftmaxKernel(Kernel[QSoftmax]):
         shape = inputs[0].shape
         return LayerCode(
             function=self.function,
-            struct="dfq_softmax_t",
+            struct="dfq_softmax_s8_t",
             title="softmax",
             fields=(
                 Field("table", "table"),
@@ -48,4 +48,4 @@ class SoftmaxKernel(Kernel[QSoftmax]):
         return 40.0 * output.elements
 
 
-REGISTRY.add(SoftmaxKernel())
+REGISTRY.add(SoftmaxS8Kernel())

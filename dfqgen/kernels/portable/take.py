@@ -50,7 +50,7 @@ def regular_axes(distances: Sequence[Array]) -> tuple[list[tuple[int, int]], int
 
 
 def strided_fields(axes: Sequence[tuple[int, int]], offset: int) -> tuple[Field, ...]:
-    """Members of dfq_strided_copy_t."""
+    """Members of dfq_strided_copy_x8_t."""
     filled = [(1, 0)] * (STRIDED_AXES - len(axes)) + list(axes)
     if not axes:
         filled[-1] = (1, 1)
@@ -58,12 +58,12 @@ def strided_fields(axes: Sequence[tuple[int, int]], offset: int) -> tuple[Field,
     return Field("size", sizes), Field("pitch", pitches), Field("offset", offset)
 
 
-class StridedTakeKernel(Kernel[QTake]):
+class TakeStridedCopyX8Kernel(Kernel[QTake]):
     """A selection at regular distances: slices, splits, broadcasts."""
 
     op = QTake
-    function = "dfq_strided_copy"
-    header = "portable/dfq_strided_copy.h"
+    function = "dfq_strided_copy_x8"
+    header = "portable/dfq_strided_copy_x8.h"
 
     def supports(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> bool:
         regular = regular_axes(axis_distances(op, inputs[0].shape))
@@ -73,18 +73,18 @@ class StridedTakeKernel(Kernel[QTake]):
         regular = regular_axes(axis_distances(op, inputs[0].shape))
         assert regular is not None
         fields = strided_fields(*regular)
-        return LayerCode(self.function, "dfq_strided_copy_t", "selection", fields)
+        return LayerCode(self.function, "dfq_strided_copy_x8_t", "selection", fields)
 
     def cost(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> float:
         return 4.0 * output.elements
 
 
-class StridedTransposeKernel(Kernel[QTranspose]):
+class TransposeStridedCopyX8Kernel(Kernel[QTranspose]):
     """Axes in another order, up to six of them."""
 
     op = QTranspose
-    function = "dfq_strided_copy"
-    header = "portable/dfq_strided_copy.h"
+    function = "dfq_strided_copy_x8"
+    header = "portable/dfq_strided_copy_x8.h"
 
     def axes(self, op: QTranspose, x: QTensor) -> list[tuple[int, int]]:
         """(size, pitch) of the fewest axes."""
@@ -99,7 +99,7 @@ class StridedTransposeKernel(Kernel[QTranspose]):
 
     def code(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         fields = strided_fields(self.axes(op, inputs[0]), 0)
-        return LayerCode(self.function, "dfq_strided_copy_t", "transposition", fields)
+        return LayerCode(self.function, "dfq_strided_copy_x8_t", "transposition", fields)
 
     def cost(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> float:
         axes = self.axes(op, inputs[0])
@@ -121,12 +121,12 @@ def distance_tables(distances: Sequence[Array]) -> tuple[list[Array], int]:
     return tables, run
 
 
-class TakeKernel(Kernel[QTake]):
+class TakeX8Kernel(Kernel[QTake]):
     """Any selection, by tables."""
 
     op = QTake
-    function = "dfq_take"
-    header = "portable/dfq_take.h"
+    function = "dfq_take_x8"
+    header = "portable/dfq_take_x8.h"
 
     def supports(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(inputs[0], output)
@@ -137,7 +137,7 @@ class TakeKernel(Kernel[QTake]):
         sizes = (1,) * (TABLE_AXES - len(tables)) + tuple(len(table) for table in tables)
         return LayerCode(
             function=self.function,
-            struct="dfq_take_t",
+            struct="dfq_take_x8_t",
             title="selection by table",
             fields=(*(Field(role, role) for role in roles), Field("sizes", sizes), Field("run", run)),
             arrays=tuple(
@@ -150,11 +150,11 @@ class TakeKernel(Kernel[QTake]):
         return output.elements * (3.0 + 8.0 / run)
 
 
-class ConcatKernel(Kernel[QConcat]):
+class ConcatX8Kernel(Kernel[QConcat]):
     """So many tensors along an axis; the function's name ends with their number."""
 
     op = QConcat
-    header = "portable/dfq_concat.h"
+    header = "portable/dfq_concat_x8.h"
     count: ClassVar[int]
 
     def supports(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -164,7 +164,7 @@ class ConcatKernel(Kernel[QConcat]):
         runs = tuple(int(np.prod(x.shape[op.axis :])) for x in inputs)
         return LayerCode(
             function=self.function,
-            struct="dfq_concat_t",
+            struct="dfq_concat_x8_t",
             title="concatenation",
             fields=(
                 Field("outer", int(np.prod(output.shape[: op.axis]))),
@@ -177,9 +177,9 @@ class ConcatKernel(Kernel[QConcat]):
         return 3.0 * output.elements
 
 
-REGISTRY.add(StridedTakeKernel())
-REGISTRY.add(StridedTransposeKernel())
-REGISTRY.add(TakeKernel())
+REGISTRY.add(TakeStridedCopyX8Kernel())
+REGISTRY.add(TransposeStridedCopyX8Kernel())
+REGISTRY.add(TakeX8Kernel())
 for _count in range(2, CONCAT_INPUTS + 1):
-    _members = {"count": _count, "function": f"dfq_concat_{_count}"}
-    REGISTRY.add(type(f"Concat{_count}Kernel", (ConcatKernel,), _members)())
+    _members = {"count": _count, "function": f"dfq_concat{_count}_x8"}
+    REGISTRY.add(type(f"Concat{_count}X8Kernel", (ConcatX8Kernel,), _members)())

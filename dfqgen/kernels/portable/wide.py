@@ -17,7 +17,7 @@ from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.movement import QPad
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 
-HEADER = "portable/dfq_wide.h"
+HEADER = "portable/dfq_wide_s16.h"
 ACTIVATIONS = (IntType.INT8, IntType.INT16)
 
 
@@ -58,11 +58,11 @@ def multiplier_field(values: Array) -> tuple[Field, tuple[ConstArray, ...]]:
     return Field("multipliers", "multipliers"), (channel_array("multipliers", values, "int32"),)
 
 
-class WideConv2DKernel(Kernel[QConv2D]):
+class Conv2DS16S8Kernel(Kernel[QConv2D]):
     """Any convolution with 8-bit weights."""
 
     op = QConv2D
-    function = "dfq_wide_conv2d"
+    function = "dfq_conv2d_s16s8"
     header = HEADER
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -75,7 +75,7 @@ class WideConv2DKernel(Kernel[QConv2D]):
         weight = np.ascontiguousarray(op.weight).reshape(-1)
         return LayerCode(
             function=self.function,
-            struct="dfq_wide_conv2d_t",
+            struct="dfq_conv2d_s16s8_t",
             title=f"{conv_title(op)}, {types_title(inputs[0], output)}",
             fields=(
                 Field("weight", "weight"),
@@ -102,11 +102,11 @@ class WideConv2DKernel(Kernel[QConv2D]):
         return 5.0 * op.macs(output) + 25.0 * output.elements
 
 
-class WideAddKernel(Kernel[QAdd]):
+class AddS16Kernel(Kernel[QAdd]):
     """Sum of two tensors."""
 
     op = QAdd
-    function = "dfq_wide_add"
+    function = "dfq_add_s16"
     header = HEADER
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -116,7 +116,7 @@ class WideAddKernel(Kernel[QAdd]):
         bounds, tables = wide_bounds(op.lo, op.hi)
         return LayerCode(
             function=self.function,
-            struct="dfq_wide_add_t",
+            struct="dfq_add_s16_t",
             title=f"sum, {types_title(inputs[0], output)}",
             fields=(
                 Field("elements", output.elements),
@@ -137,11 +137,11 @@ class WideAddKernel(Kernel[QAdd]):
         return 14.0 * output.elements
 
 
-class WideAveragePoolKernel(Kernel[QAveragePool]):
+class AveragePoolS16Kernel(Kernel[QAveragePool]):
     """Mean of each window."""
 
     op = QAveragePool
-    function = "dfq_wide_average_pool"
+    function = "dfq_average_pool_s16"
     header = HEADER
 
     def supports(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -152,7 +152,7 @@ class WideAveragePoolKernel(Kernel[QAveragePool]):
         bounds, tables = wide_bounds(op.lo, op.hi)
         return LayerCode(
             function=self.function,
-            struct="dfq_wide_average_pool_t",
+            struct="dfq_average_pool_s16_t",
             title=f"{op.kernel[0]}x{op.kernel[1]} average pooling, {types_title(inputs[0], output)}",
             fields=(
                 windows_field(op, inputs[0], output),
@@ -171,11 +171,11 @@ class WideAveragePoolKernel(Kernel[QAveragePool]):
         return output.elements * (25.0 + 6.0 * op.kernel[0] * op.kernel[1])
 
 
-class WideMaxPoolKernel(Kernel[QMaxPool]):
+class MaxPoolS16Kernel(Kernel[QMaxPool]):
     """Largest of each window, int16."""
 
     op = QMaxPool
-    function = "dfq_wide_max_pool"
+    function = "dfq_max_pool_s16"
     header = HEADER
 
     def supports(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -184,7 +184,7 @@ class WideMaxPoolKernel(Kernel[QMaxPool]):
     def code(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         return LayerCode(
             function=self.function,
-            struct="dfq_wide_max_pool_t",
+            struct="dfq_max_pool_s16_t",
             title=f"{op.kernel[0]}x{op.kernel[1]} maximum pooling, int16",
             fields=(windows_field(op, inputs[0], output, op.dilation),),
         )
@@ -193,11 +193,11 @@ class WideMaxPoolKernel(Kernel[QMaxPool]):
         return output.elements * (20.0 + 7.0 * op.kernel[0] * op.kernel[1])
 
 
-class WidePadKernel(Kernel[QPad]):
+class PadX16Kernel(Kernel[QPad]):
     """A constant border, int16."""
 
     op = QPad
-    function = "dfq_wide_pad"
+    function = "dfq_pad_x16"
     header = HEADER
 
     def supports(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -210,7 +210,7 @@ class WidePadKernel(Kernel[QPad]):
         size, before, after = merged
         return LayerCode(
             function=self.function,
-            struct="dfq_wide_pad_t",
+            struct="dfq_pad_x16_t",
             title="padding, int16",
             fields=(
                 Field("size", size),
@@ -225,10 +225,10 @@ class WidePadKernel(Kernel[QPad]):
 
 
 for _kernel in (
-    WideConv2DKernel(),
-    WideAddKernel(),
-    WideAveragePoolKernel(),
-    WideMaxPoolKernel(),
-    WidePadKernel(),
+    Conv2DS16S8Kernel(),
+    AddS16Kernel(),
+    AveragePoolS16Kernel(),
+    MaxPoolS16Kernel(),
+    PadX16Kernel(),
 ):
     REGISTRY.add(_kernel)

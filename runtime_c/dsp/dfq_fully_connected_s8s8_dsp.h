@@ -1,0 +1,45 @@
+/* Fully connected layer, int8, Arm DSP extension.
+ *
+ *   x        [in_channels], word aligned
+ *   stream   weights packed for dfq_dsp_matmul.h
+ *   y        [out_channels], disjoint from x
+ *   scratch  depth bytes where in_channels is not a multiple of 4, else none (dfq_fully_connected_padded_s8s8_1x4_dsp)
+ *
+ * Equals QConv2D over a single pixel bit for bit.
+ */
+#ifndef DFQ_FULLY_CONNECTED_S8S8_DSP_H
+#define DFQ_FULLY_CONNECTED_S8S8_DSP_H
+
+#include "dfq_dsp_matmul.h"
+
+typedef struct {
+    dfq_dsp_matmul_t matmul;
+    dfq_dsp_bounds_t bounds;
+    int32_t in_channels;
+} dfq_fully_connected_s8s8_dsp_t;
+
+DFQ_KERNEL void dfq_fully_connected_s8s8_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x, int8_t *y)
+{
+    const dfq_dsp_matmul_t *matmul = &layer->matmul;
+    const dfq_dsp_matmul_args_t args =
+        dfq_dsp_matmul_args(matmul, x, matmul->depth, matmul->depth / 4,
+                            DFQ_DSP_IS_PLAIN(matmul) ? DFQ_DSP_STEP_1X4_PLAIN_BYTES : DFQ_DSP_STEP_1X4_BYTES);
+    if (DFQ_DSP_IS_PLAIN(matmul)) {
+        dfq_dsp_matmul_1x4_plain(x, &args, y);
+    } else {
+        dfq_dsp_matmul_1x4_paired(x, &args, y);
+    }
+    dfq_dsp_clamp(&layer->bounds, y, 1, matmul->out_channels);
+}
+
+/* The same with an input that ends inside a word: its padding meets zero weights. */
+DFQ_KERNEL void dfq_fully_connected_padded_s8s8_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
+                                               int8_t *scratch)
+{
+    for (int32_t i = 0; i < layer->matmul.depth; i += 4) {
+        dfq_dsp_store(scratch + i, dfq_dsp_load_lanes(x + i, layer->in_channels - i));
+    }
+    dfq_fully_connected_s8s8_1x4_dsp(layer, scratch, y);
+}
+
+#endif

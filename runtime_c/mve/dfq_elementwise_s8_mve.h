@@ -1,0 +1,59 @@
+/* Element by element, int8, Helium: `out` may be an input.
+ *
+ * Equal dfq_add_s8 and dfq_lookup_s8 bit for bit, and take their descriptors.
+ */
+#ifndef DFQ_ELEMENTWISE_S8_MVE_H
+#define DFQ_ELEMENTWISE_S8_MVE_H
+
+#include "../portable/dfq_add_s8.h"
+#include "../portable/dfq_lookup_s8.h"
+#include "dfq_mve.h"
+
+#if DFQ_MVE
+
+DFQ_INLINE int32x4_t dfq_mve_add_4(const dfq_add_s8_t *layer, int32x4_t a, int32x4_t b, int32x4_t multipliers_a)
+{
+    const int32x4_t product = vmlasq_n_s32(a, multipliers_a, layer->offset);
+    const int32x4_t sum = vshlq_r_s32(vmlaq_n_s32(product, b, layer->multiplier_b), -layer->shift);
+    return vminq_s32(vmaxq_s32(sum, vdupq_n_s32(layer->lo)), vdupq_n_s32(layer->hi));
+}
+
+#endif
+
+/* Bounds are the same for all channels: los and his are NULL. */
+DFQ_KERNEL void dfq_add_s8_mve(const dfq_add_s8_t *layer, const int8_t *a, const int8_t *b, int8_t *out)
+{
+#if DFQ_MVE
+    const int32x4_t multipliers_a = vdupq_n_s32(layer->multiplier_a);
+    for (int32_t i = layer->elements >> 2; i > 0; i--, a += 4, b += 4, out += 4) {
+        vstrbq_s32(out, dfq_mve_add_4(layer, vldrbq_s32(a), vldrbq_s32(b), multipliers_a));
+    }
+    if (layer->elements & 3) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)layer->elements & 3u);
+        vstrbq_p_s32(out, dfq_mve_add_4(layer, vldrbq_z_s32(a, lanes), vldrbq_z_s32(b, lanes), multipliers_a), lanes);
+    }
+#else
+    dfq_add_s8(layer, a, b, out);
+#endif
+}
+
+DFQ_KERNEL void dfq_lookup_s8_mve(const dfq_lookup_s8_t *layer, const int8_t *x, int8_t *out)
+{
+#if DFQ_MVE
+    const uint8x16_t middle = vdupq_n_u8(128);
+    int32_t left = layer->elements;
+    for (; left >= 16; left -= 16, x += 16, out += 16) {
+        const uint8x16_t index = veorq_u8(vreinterpretq_u8_s8(vldrbq_s8(x)), middle);
+        vstrbq_s8(out, vldrbq_gather_offset_s8(layer->table, index));
+    }
+    if (left > 0) {
+        const mve_pred16_t lanes = vctp8q((uint32_t)left);
+        const uint8x16_t index = veorq_u8(vreinterpretq_u8_s8(vldrbq_z_s8(x, lanes)), middle);
+        vstrbq_p_s8(out, vldrbq_gather_offset_s8(layer->table, index), lanes);
+    }
+#else
+    dfq_lookup_s8(layer, x, out);
+#endif
+}
+
+#endif

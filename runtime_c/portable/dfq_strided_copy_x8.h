@@ -1,0 +1,47 @@
+/* Elements of an int8 tensor at regular distances, in another order: slices, reversals, broadcasts,
+ * depth to space, transpositions of many axes.
+ *
+ *   out [size[0]] ... [size[5]], element (i, ..., n) is x[offset + i * pitch[0] + ... + n * pitch[5]]
+ *
+ * Pitches are in elements; 0 repeats, a negative one runs backwards. The compiler has merged axes, so that
+ * the last one is a contiguous run where there is any. Equals QTake (regular ones) and QTranspose bit for
+ * bit; `out` and `x` are disjoint.
+ */
+#ifndef DFQ_STRIDED_COPY_X8_H
+#define DFQ_STRIDED_COPY_X8_H
+
+#include "dfq_common.h"
+
+typedef struct {
+    int32_t size[6], pitch[6];
+    int32_t offset;
+} dfq_strided_copy_x8_t;
+
+DFQ_KERNEL void dfq_strided_copy_x8(const dfq_strided_copy_x8_t *layer, const int8_t *x, int8_t *out)
+{
+    const int32_t *size = layer->size;
+    const int32_t *pitch = layer->pitch;
+    const int32_t run = size[5];
+    for (int32_t i = 0; i < size[0]; i++) {
+        for (int32_t j = 0; j < size[1]; j++) {
+            for (int32_t k = 0; k < size[2]; k++) {
+                for (int32_t l = 0; l < size[3]; l++) {
+                    const int8_t *line = x + (layer->offset + i * pitch[0] + j * pitch[1] + k * pitch[2] + l * pitch[3]);
+                    for (int32_t m = 0; m < size[4]; m++, line += pitch[4], out += run) {
+                        if (pitch[5] == 1) {
+                            dfq_copy(out, line, run);
+                        } else if (pitch[5] == 0) {
+                            dfq_fill(out, *line, run);
+                        } else {
+                            for (int32_t n = 0; n < run; n++) {
+                                out[n] = line[n * pitch[5]];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,217 @@
+/* Layers with int16 activations: convolution, sum, pooling and padding.
+ *
+ * Inputs and outputs are int8 or int16 each, as the descriptor's `..._wide` members say; all else is as in the
+ * kernels for int8. Buffers are `int8_t *` whatever they hold, 2-byte aligned where that is int16. Weights are int8.
+ * Accumulators are int32: the compiler has proved from the real weights that no sum over int16 inputs leaves it.
+ * `out` overlaps no input. Equal QConv2D, QAdd, QAveragePool, QMaxPool and QPad bit for bit.
+ */
+#ifndef DFQ_WIDE_S16_H
+#define DFQ_WIDE_S16_H
+
+#include "dfq_common.h"
+#include "dfq_pool_s8.h"
+
+typedef int16_t DFQ_MAY_ALIAS dfq_half_t;
+
+DFQ_INLINE int32_t dfq_load(const int8_t *x, int32_t wide, int32_t i)
+{
+    return wide ? ((const dfq_half_t *)(const void *)x)[i] : x[i];
+}
+
+DFQ_INLINE void dfq_store(int8_t *out, int32_t wide, int32_t i, int32_t value)
+{
+    if (wide) {
+        ((dfq_half_t *)(void *)out)[i] = (dfq_half_t)value;
+    } else {
+        out[i] = (int8_t)value;
+    }
+}
+
+/* Bounds of an output of either type. A NULL table means one value for all channels, in the field below. */
+typedef struct {
+    const int16_t *los;
+    const int16_t *his;
+    int32_t lo;
+    int32_t hi;
+} dfq_wide_bounds_t;
+
+DFQ_INLINE int32_t dfq_wide_clamp(const dfq_wide_bounds_t *bounds, int32_t value, int32_t channel)
+{
+    const int32_t lo = bounds->los != NULL ? bounds->los[channel] : bounds->lo;
+    const int32_t hi = bounds->his != NULL ? bounds->his[channel] : bounds->hi;
+    return value < lo ? lo : value > hi ? hi : value;
+}
+
+/* x [in_height][in_width][in_channels], weight [out_channels][kernel_height][kernel_width][in_channels / groups] */
+typedef struct {
+    const int8_t *weight;
+    const int32_t *bias;
+    const int32_t *multipliers; /* [out_channels], or NULL: multiplier for all */
+    int32_t multiplier, pre_shift, zero_point;
+    dfq_wide_bounds_t bounds;
+    int32_t in_height, in_width, in_channels;
+    int32_t out_height, out_width, out_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t stride_y, stride_x;
+    int32_t dilation_y, dilation_x;
+    int32_t pad_top, pad_left, pad_value;
+    int32_t groups;
+    int32_t in_wide, out_wide;
+} dfq_conv2d_s16s8_t;
+
+/* The sum of one window of `depth` channels from `channel` on. */
+DFQ_INLINE int32_t dfq_wide_window(const dfq_conv2d_s16s8_t *layer, const int8_t *x, const int8_t *weight, int32_t oy,
+                                   int32_t ox, int32_t channel, int32_t depth)
+{
+    int32_t acc = 0;
+    for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
+        const int32_t iy = oy * layer->stride_y - layer->pad_top + ky * layer->dilation_y;
+        for (int32_t kx = 0; kx < layer->kernel_width; kx++, weight += depth) {
+            const int32_t ix = ox * layer->stride_x - layer->pad_left + kx * layer->dilation_x;
+            if (iy < 0 || iy >= layer->in_height || ix < 0 || ix >= layer->in_width) {
+                for (int32_t d = 0; d < depth; d++) {
+                    acc += layer->pad_value * weight[d];
+                }
+                continue;
+            }
+            const int32_t first = (iy * layer->in_width + ix) * layer->in_channels + channel;
+            for (int32_t d = 0; d < depth; d++) {
+                acc += dfq_load(x, layer->in_wide, first + d) * weight[d];
+            }
+        }
+    }
+    return acc;
+}
+
+/* clamp(zero_point + (((acc << pre_shift) * multiplier + 2^31) >> 32)) */
+DFQ_KERNEL void dfq_conv2d_s16s8(const dfq_conv2d_s16s8_t *layer, const int8_t *x, int8_t *out)
+{
+    const int32_t depth = layer->in_channels / layer->groups;
+    const int32_t group_out = layer->out_channels / layer->groups;
+    const int32_t window = layer->kernel_height * layer->kernel_width * depth;
+    int32_t place = 0;
+    for (int32_t oy = 0; oy < layer->out_height; oy++) {
+        for (int32_t ox = 0; ox < layer->out_width; ox++) {
+            for (int32_t o = 0; o < layer->out_channels; o++, place++) {
+                const int8_t *weight = layer->weight + o * window;
+                const int32_t channel = o / group_out * depth;
+                const int32_t acc = layer->bias[o] + dfq_wide_window(layer, x, weight, oy, ox, channel, depth);
+                const int32_t shifted = acc * (int32_t)((uint32_t)1 << layer->pre_shift);
+                const int32_t multiplier = layer->multipliers != NULL ? layer->multipliers[o] : layer->multiplier;
+                const int32_t value = layer->zero_point + dfq_multiply_round(shifted, multiplier);
+                dfq_store(out, layer->out_wide, place, dfq_wide_clamp(&layer->bounds, value, o));
+            }
+        }
+    }
+}
+
+typedef struct {
+    int32_t elements, channels;
+    int32_t multiplier_a, multiplier_b, offset, shift;
+    dfq_wide_bounds_t bounds;
+    int32_t a_wide, b_wide, out_wide;
+} dfq_add_s16_t;
+
+/* clamp((a * multiplier_a + b * multiplier_b + offset) >> shift) */
+DFQ_KERNEL void dfq_add_s16(const dfq_add_s16_t *layer, const int8_t *a, const int8_t *b, int8_t *out)
+{
+    for (int32_t i = 0, c = 0; i < layer->elements; i++) {
+        const int32_t first = dfq_load(a, layer->a_wide, i) * layer->multiplier_a;
+        const int32_t second = dfq_load(b, layer->b_wide, i) * layer->multiplier_b;
+        const int32_t value = dfq_shift_right(first + second + layer->offset, layer->shift);
+        dfq_store(out, layer->out_wide, i, dfq_wide_clamp(&layer->bounds, value, c));
+        c = c + 1 < layer->channels ? c + 1 : 0;
+    }
+}
+
+typedef struct {
+    dfq_windows_t windows;
+    const int32_t *multipliers; /* [out_height][out_width], or NULL: multiplier for all */
+    int32_t multiplier;
+    int32_t pre_shift;
+    int32_t in_zero_point, out_zero_point;
+    dfq_wide_bounds_t bounds;
+    int32_t in_wide, out_wide;
+} dfq_average_pool_s16_t;
+
+DFQ_KERNEL void dfq_average_pool_s16(const dfq_average_pool_s16_t *layer, const int8_t *x, int8_t *out)
+{
+    const dfq_windows_t *win = &layer->windows;
+    int32_t pixel = 0;
+    for (int32_t oy = 0; oy < win->out_height; oy++) {
+        const int32_t iy = oy * win->stride_y - win->pad_top;
+        const dfq_taps_t rows = dfq_real_taps(iy, win->in_height, win->kernel_height, 1);
+        for (int32_t ox = 0; ox < win->out_width; ox++, pixel++) {
+            const int32_t ix = ox * win->stride_x - win->pad_left;
+            const dfq_taps_t taps = dfq_real_taps(ix, win->in_width, win->kernel_width, 1);
+            const int32_t multiplier = layer->multipliers != NULL ? layer->multipliers[pixel] : layer->multiplier;
+            for (int32_t c = 0; c < win->channels; c++) {
+                int32_t acc = 0;
+                for (int32_t ky = rows.first; ky < rows.end; ky++) {
+                    for (int32_t kx = taps.first; kx < taps.end; kx++) {
+                        const int32_t place = ((iy + ky) * win->in_width + ix + kx) * win->channels + c;
+                        acc += dfq_load(x, layer->in_wide, place) - layer->in_zero_point;
+                    }
+                }
+                const int32_t shifted = acc * (int32_t)((uint32_t)1 << layer->pre_shift);
+                const int32_t value = layer->out_zero_point + dfq_multiply_round(shifted, multiplier);
+                dfq_store(out, layer->out_wide, pixel * win->channels + c, dfq_wide_clamp(&layer->bounds, value, c));
+            }
+        }
+    }
+}
+
+typedef struct {
+    dfq_windows_t windows;
+} dfq_max_pool_s16_t;
+
+DFQ_KERNEL void dfq_max_pool_s16(const dfq_max_pool_s16_t *layer, const int8_t *x, int8_t *out)
+{
+    const dfq_windows_t *win = &layer->windows;
+    int32_t place = 0;
+    for (int32_t oy = 0; oy < win->out_height; oy++) {
+        const int32_t iy = oy * win->stride_y - win->pad_top;
+        const dfq_taps_t rows = dfq_real_taps(iy, win->in_height, win->kernel_height, win->dilation_y);
+        for (int32_t ox = 0; ox < win->out_width; ox++) {
+            const int32_t ix = ox * win->stride_x - win->pad_left;
+            const dfq_taps_t taps = dfq_real_taps(ix, win->in_width, win->kernel_width, win->dilation_x);
+            for (int32_t c = 0; c < win->channels; c++, place++) {
+                int32_t largest = INT16_MIN;
+                for (int32_t ky = rows.first; ky < rows.end; ky++) {
+                    const int32_t row = (iy + ky * win->dilation_y) * win->in_width + ix;
+                    for (int32_t kx = taps.first; kx < taps.end; kx++) {
+                        const int32_t tap = (row + kx * win->dilation_x) * win->channels + c;
+                        largest = dfq_max(largest, dfq_load(x, 1, tap));
+                    }
+                }
+                dfq_store(out, 1, place, largest);
+            }
+        }
+    }
+}
+
+typedef struct {
+    int32_t size[4], before[4], after[4];
+    int32_t value;
+} dfq_pad_x16_t;
+
+/* x [size 0][1][2][3]; `before` and `after` elements of `value` around it on each axis */
+DFQ_KERNEL void dfq_pad_x16(const dfq_pad_x16_t *layer, const int8_t *x, int8_t *out)
+{
+    const int32_t *size = layer->size, *before = layer->before, *after = layer->after;
+    int32_t place = 0;
+    for (int32_t a = -before[0]; a < size[0] + after[0]; a++) {
+        for (int32_t b = -before[1]; b < size[1] + after[1]; b++) {
+            for (int32_t c = -before[2]; c < size[2] + after[2]; c++) {
+                for (int32_t d = -before[3]; d < size[3] + after[3]; d++, place++) {
+                    const int32_t inside = a >= 0 && a < size[0] && b >= 0 && b < size[1] && c >= 0 && c < size[2] &&
+                                           d >= 0 && d < size[3];
+                    const int32_t from = ((a * size[1] + b) * size[2] + c) * size[3] + d;
+                    dfq_store(out, 1, place, inside ? dfq_load(x, 1, from) : layer->value);
+                }
+            }
+        }
+    }
+}
+
+#endif
