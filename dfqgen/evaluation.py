@@ -65,32 +65,42 @@ def evaluate(
     samples = data if isinstance(data, Samples) else load_samples(Path(data), compiled.graph)
     samples = samples.take(limit)
     inputs = compiled.normalize(samples.raw)
+    outputs, seconds = c_outputs(compiled, inputs, progress)
+    if float_outputs is None:
+        progress(f"running onnxruntime on {samples.count} samples")
+        run_float = float_runner(Path(model), compiled.graph)
+        float_outputs = _by_name(compiled, _in_batches(run_float, inputs, samples.count))
+    return Evaluation(compiled, samples, float_outputs, outputs, seconds)
+
+
+def c_outputs(
+    compiled: Compiled, inputs: Mapping[str, Array], progress: Progress = silent
+) -> tuple[Outputs, float]:
+    """The generated C, compiled for this machine, on all cores; and its seconds a sample.
+
+    `inputs` are [N, ...] by tensor as the float network sees them; outputs are real values by port name.
+    """
     program = compiled.program
     progress("compiling the C for this machine")
     network = host_network(compiled)
-    names = {port.tensor: port.name for port in program.outputs}
 
     def integers(chunk: Mapping[str, Array]) -> dict[str, Array]:
         quantized = {name: program.tensors[name].qtype.quantize(value) for name, value in chunk.items()}
         found = network.run(quantized)
         return {name: program.tensors[name].qtype.dequantize(value) for name, value in found.items()}
 
-    progress(f"running the C on {samples.count} samples")
+    count = len(next(iter(inputs.values())))
+    progress(f"running the C on {count} samples")
     started = time.perf_counter()
-    outputs = _in_batches(integers, inputs, samples.count)
+    outputs = _in_batches(integers, inputs, count)
     elapsed = time.perf_counter() - started
-    if float_outputs is None:
-        progress(f"running onnxruntime on {samples.count} samples")
-        run_float = float_runner(Path(model), compiled.graph)
-        found = _in_batches(run_float, inputs, samples.count)
-        float_outputs = {names[tensor]: value for tensor, value in found.items()}
-    return Evaluation(
-        compiled,
-        samples,
-        float_outputs,
-        {names[tensor]: value for tensor, value in outputs.items()},
-        elapsed * (os.cpu_count() or 1) / samples.count,
-    )
+    return _by_name(compiled, outputs), elapsed * (os.cpu_count() or 1) / count
+
+
+def _by_name(compiled: Compiled, outputs: Mapping[str, Array]) -> Outputs:
+    """From tensors to the ports' names."""
+    names = {port.tensor: port.name for port in compiled.graph.outputs}
+    return {names[tensor]: value for tensor, value in outputs.items()}
 
 
 def host_network(compiled: Compiled) -> HostNetwork:
