@@ -6,6 +6,7 @@ them in order with numpy is the specification: every kernel on every target equa
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.qtype import Array, QType
+from dfqgen.fixedpoint.qtype import Array, IntType, QType
 
 INT32_MAX = (1 << 31) - 1
 
@@ -39,6 +40,20 @@ class QTensor:
     def size_bytes(self) -> int:
         return self.elements * (self.qtype.dtype.bits // 8)
 
+    def verify(self) -> None:
+        """Check that kernels can hold and index it. Raises ProgramError."""
+        dtype = self.qtype.dtype
+        if dtype not in (IntType.INT8, IntType.INT16):
+            raise ProgramError(f"{self.name}: activations are int8 or int16, not {dtype}")
+        if not dtype.minimum <= self.qtype.zero_point <= dtype.maximum:
+            raise ProgramError(f"{self.name}: the zero point {self.qtype.zero_point} is no {dtype}")
+        if not 0.0 < self.qtype.scale < math.inf:
+            raise ProgramError(f"{self.name}: the scale {self.qtype.scale} is not positive and finite")
+        if not self.shape or self.shape[0] != 1 or min(self.shape) < 1:
+            raise ProgramError(f"{self.name}: {self.shape} is no shape of one sample")
+        if math.prod(self.shape) > INT32_MAX:
+            raise ProgramError(f"{self.name}: {self.shape} has more elements than an int32 can count")
+
 
 class QOp(ABC):
     """An integer operator: `output = op(*inputs)`. `name` is the source layer's (untrusted text).
@@ -49,6 +64,9 @@ class QOp(ABC):
     """
 
     registry: ClassVar[dict[str, type[QOp]]] = {}
+
+    arity: ClassVar[int | None] = 1
+    """How many inputs; None for any number."""
 
     name: str
     inputs: tuple[str, ...]
@@ -130,11 +148,19 @@ class Program:
 
     def verify(self) -> None:
         """Check that the program is well formed and cannot overflow. Raises ProgramError."""
+        for tensor in self.tensors.values():
+            tensor.verify()
         known = {port.tensor for port in self.inputs}
+        for name in known - self.tensors.keys():
+            raise ProgramError(f"input {name!r} has no type")
         for op in self.ops:
             for name in op.inputs:
                 if name not in known:
                     raise ProgramError(f"{op.name}: reads {name!r} before it is written")
+            if op.arity is not None and len(op.inputs) != op.arity:
+                raise ProgramError(f"{op.name}: has {len(op.inputs)} inputs, not {op.arity}")
+            if op.output not in self.tensors:
+                raise ProgramError(f"{op.name}: {op.output!r} has no type")
             if op.output in known:
                 raise ProgramError(f"{op.name}: writes {op.output!r} a second time")
             known.add(op.output)

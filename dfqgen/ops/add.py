@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, check_within
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
@@ -106,6 +107,8 @@ class QAdd(QOp):
     Armv7E-M one SMLAD an element. lo, hi int64 [C].
     """
 
+    arity: ClassVar[int | None] = 2
+
     name: str
     inputs: tuple[str, ...]
     output: str
@@ -127,13 +130,13 @@ class QAdd(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         self.check_shapes(inputs[0], inputs[1], output)
-        if any(abs(m) >= MULTIPLIER_LIMIT for m in self.multipliers):
-            raise ProgramError(f"{self.name}: a multiplier does not fit 16 bits")
+        check_multipliers(self.name, *self.multipliers)
+        check_within(self.name, "the shift", self.shift, 0, LARGEST_SHIFT)
+        check_clamp(self.name, self.lo, self.hi, output)
         worst = abs(self.offset) + sum(
             abs(m) * -x.qtype.dtype.minimum for m, x in zip(self.multipliers, inputs, strict=True)
         )
-        if worst > INT32_MAX:
-            raise ProgramError(f"{self.name}: the sum can reach {worst}, beyond 32 bits")
+        check_reach(self.name, "the sum", worst)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,6 +145,12 @@ class QBroadcastAdd(QAdd):
 
     def check_shapes(self, a: QTensor, b: QTensor, output: QTensor) -> None:
         check_broadcast(self.name, a, b, output)
+
+
+def check_multipliers(name: str, *multipliers: int) -> None:
+    """Raise ProgramError unless all are int16: SMLAD takes no more."""
+    if any(abs(m) >= MULTIPLIER_LIMIT for m in multipliers):
+        raise ProgramError(f"{name}: a multiplier does not fit 16 bits")
 
 
 def check_broadcast(name: str, a: QTensor, b: QTensor, output: QTensor) -> None:

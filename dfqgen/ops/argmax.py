@@ -12,6 +12,7 @@ from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis
+from dfqgen.ops.softmax import check_axis
 from dfqgen.statistics.channel import ChannelStatistics
 
 CLASS = QType(IntType.INT8, 1.0, -128)
@@ -77,6 +78,7 @@ class QArgMax(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
+        check_axis(self.name, self.axis, x)
         expected = (*x.shape[: self.axis], 1, *x.shape[self.axis + 1 :])
         if output.shape != expected or output.qtype != CLASS or x.shape[self.axis] > 256:
             raise ProgramError(f"{self.name}: {x} -> {output} is not a class map")

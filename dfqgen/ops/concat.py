@@ -64,6 +64,8 @@ def joined_shape(axis: int, shapes: tuple[Shape, ...]) -> Shape:
 class QConcat(QOp):
     """The inputs one after the other along `axis`; all have the output's type."""
 
+    arity: ClassVar[int | None] = None
+
     name: str
     inputs: tuple[str, ...]
     output: str

@@ -10,11 +10,12 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor, Work
+from dfqgen.fixedpoint.proof import check_requantize, check_shape, check_within
 from dfqgen.fixedpoint.qtype import IntType, Requantize
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.conv_work import convolution_work, depthwise_work
-from dfqgen.ops.windows import NO_PADS, Pads, convolve, joined_pads, pad_image, window_output
+from dfqgen.ops.windows import NO_PADS, Pads, check_window, convolve, joined_pads, pad_image, window_output
 from dfqgen.statistics.channel import ChannelStatistics
 
 
@@ -188,15 +189,26 @@ class QConv2D(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        height, width = window_output(
-            (x.shape[1], x.shape[2]), self.kernel, self.stride, self.dilation, self.pads
-        )
-        expected = (x.shape[0], height, width, self.out_channels)
+        if self.weight.ndim != 4 or self.weight.size == 0:
+            raise ProgramError(f"{self.name}: {self.weight.shape} are no weights [Cout, kh, kw, Cin]")
+        if self.weight.dtype != np.int8:
+            raise ProgramError(f"{self.name}: weights lie in {self.weight.dtype}, not int8")
+        size = check_window(self.name, x.shape, self.kernel, self.stride, self.dilation, self.pads)
+        expected = (x.shape[0], *size, self.out_channels)
         if output.shape != expected or x.shape[3] != self.weight.shape[3] * self.groups:
             raise ProgramError(f"{self.name}: {x.shape} -> {output.shape} is not {expected}")
-        if self.weight.min() < self.weight_type.minimum or self.weight.max() > self.weight_type.maximum:
-            raise ProgramError(f"{self.name}: a weight lies outside {self.weight_type}")
-        check_accumulator(self.name, self.largest_accumulator(x), self.requantize)
+        if self.out_channels % self.groups:
+            raise ProgramError(f"{self.name}: {self.groups} groups do not share {self.out_channels} channels")
+        if self.weight_type.bits > 8:
+            raise ProgramError(f"{self.name}: weights have at most 8 bits, not {self.weight_type.bits}")
+        lowest, highest = self.weight_type.minimum, self.weight_type.maximum
+        check_within(self.name, "a weight", self.weight, lowest, highest)
+        check_shape(self.name, "the bias", self.bias, (self.out_channels,))
+        check_within(self.name, "a bias", self.bias, -INT32_MAX, INT32_MAX)
+        check_within(
+            self.name, "the padding", self.pad_value, x.qtype.dtype.minimum, x.qtype.dtype.maximum
+        )
+        check_requantize(self.name, self.requantize, self.largest_accumulator(x), output)
 
     def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
         work, form = QOp.work(self, inputs, output), self.requantize
@@ -211,14 +223,3 @@ class QConv2D(QOp):
     def weight_bytes(self) -> int:
         packed = (self.weight.size * self.weight_type.bits + 7) // 8
         return packed + self.bias.nbytes + 4 * self.out_channels
-
-
-def check_accumulator(name: str, largest: Array, requantize: Requantize) -> None:
-    """Raise ProgramError unless |acc| << pre_shift fits int32 for every channel."""
-    worst = int(np.max(largest)) << requantize.pre_shift
-    if worst > INT32_MAX:
-        channel = int(np.argmax(largest))
-        raise ProgramError(
-            f"{name}: the accumulator of channel {channel} can reach {worst}, beyond 32 bits; "
-            "the weights or the bias are too large for these scales"
-        )

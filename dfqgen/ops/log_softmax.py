@@ -9,12 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_reach, check_shape, check_within, check_zero_point
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis
-from dfqgen.ops.softmax import exponentials
+from dfqgen.ops.softmax import check_axis, check_exponentials, exponentials
 from dfqgen.statistics.channel import ChannelStatistics
 
 MAX_SHIFT = 16
@@ -107,12 +108,17 @@ class QLogSoftmax(QOp):
         (x,) = inputs
         if x.shape != output.shape or {x.qtype.dtype, output.qtype.dtype} != {IntType.INT8}:
             raise ProgramError(f"{self.name}: {x} -> {output} is not an int8 log-softmax")
-        largest_sum = int(self.table.max()) * x.shape[self.axis]
-        if largest_sum >= 1 << 32 or int(self.table[0]) != 1 << self.bits:
-            raise ProgramError(f"{self.name}: the sum of {x.shape[self.axis]} exponentials overflows")
-        worst = 255 * self.multiplier + int(self.logs.max()) + 32 * self.log_two + (1 << self.shift)
-        if worst > INT32_MAX:
-            raise ProgramError(f"{self.name}: a logarithm can reach {worst}, beyond 32 bits")
+        check_axis(self.name, self.axis, x)
+        check_within(self.name, "the number of bits", self.bits, 0, 30)
+        check_exponentials(self.name, self.table, x.shape[self.axis])
+        if int(self.table[0]) != 1 << self.bits:
+            raise ProgramError(f"{self.name}: the exponential of 0 is {self.table[0]}, not {1 << self.bits}")
+        check_shape(self.name, "the table of logarithms", self.logs, (256,))
+        check_within(self.name, "the shift", self.shift, 1, LARGEST_SHIFT)
+        check_zero_point(self.name, self.zero_point, output.qtype)
+        # The sum's highest bit lies between `bits` and 31.
+        log = int(np.abs(self.logs.astype(np.int64)).max()) + (31 - self.bits) * abs(self.log_two)
+        check_reach(self.name, "a logarithm", 255 * abs(self.multiplier) + log + (1 << (self.shift - 1)))
 
     @property
     def weight_bytes(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import check_int8, check_shape, check_within
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
@@ -79,8 +80,12 @@ class QLookup(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        if x.shape != output.shape or x.qtype.dtype is not IntType.INT8 or self.table.shape != (256,):
-            raise ProgramError(f"{self.name}: a table maps int8 tensors of one shape")
+        if x.shape != output.shape:
+            raise ProgramError(f"{self.name}: {x} -> {output} is not of one shape")
+        check_int8(self.name, x, output)
+        check_shape(self.name, "the table", self.table, (256,))
+        lowest, highest = IntType.INT8.minimum, IntType.INT8.maximum
+        check_within(self.name, "an entry of the table", self.table, lowest, highest)
 
     @property
     def weight_bytes(self) -> int:

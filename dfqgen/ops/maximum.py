@@ -9,10 +9,11 @@ import numpy as np
 from scipy.special import ndtr
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, check_within
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.add import MULTIPLIER_LIMIT, broadcast_shape, check_broadcast, pair_multipliers
+from dfqgen.ops.add import broadcast_shape, check_broadcast, check_multipliers, pair_multipliers
 from dfqgen.ops.families import SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.gaussian import normal_density
@@ -85,6 +86,8 @@ class QMaximum(QOp):
     since it keeps order. Axes of 1 repeat.
     """
 
+    arity: ClassVar[int | None] = 2
+
     name: str
     inputs: tuple[str, ...]
     output: str
@@ -105,9 +108,8 @@ class QMaximum(QOp):
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         a, b = inputs
         check_broadcast(self.name, a, b, output)
-        if any(abs(m) >= MULTIPLIER_LIMIT for m in self.multipliers):
-            raise ProgramError(f"{self.name}: a multiplier does not fit 16 bits")
+        check_multipliers(self.name, *self.multipliers)
+        check_within(self.name, "the shift", self.shift, 0, LARGEST_SHIFT)
+        check_clamp(self.name, self.lo, self.hi, output)
         for m, o, x in zip(self.multipliers, self.offsets, inputs, strict=True):
-            worst = abs(o) + abs(m) * -x.qtype.dtype.minimum
-            if worst > INT32_MAX:
-                raise ProgramError(f"{self.name}: an operand can reach {worst}, beyond 32 bits")
+            check_reach(self.name, "an operand", abs(o) + abs(m) * -x.qtype.dtype.minimum)

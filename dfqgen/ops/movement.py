@@ -9,6 +9,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import check_within
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
@@ -124,6 +125,9 @@ class QTranspose(QOp):
         return inputs[0].transpose(self.permutation)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        axes = tuple(range(len(inputs[0].shape)))
+        if tuple(sorted(self.permutation)) != axes or self.permutation[:1] != axes[:1]:
+            raise ProgramError(f"{self.name}: {self.permutation} does not order the axes after the batch")
         shape = tuple(inputs[0].shape[axis] for axis in self.permutation)
         _require_same_type(self, inputs[0], output, shape)
 
@@ -197,5 +201,12 @@ class QPad(QOp):
         return np.pad(inputs[0], border, constant_values=self.value)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
-        shape = tuple(b + n + a for b, n, a in zip(self.before, inputs[0].shape, self.after, strict=True))
-        _require_same_type(self, inputs[0], output, shape)
+        (x,) = inputs
+        border = (*self.before, *self.after)
+        if not len(self.before) == len(self.after) == len(x.shape) or min(border) < 0:
+            raise ProgramError(f"{self.name}: {self.before}, {self.after} is no border of {x.shape}")
+        if self.before[0] or self.after[0]:
+            raise ProgramError(f"{self.name}: the batch takes no border")
+        check_within(self.name, "the border", self.value, x.qtype.dtype.minimum, x.qtype.dtype.maximum)
+        shape = tuple(b + n + a for b, n, a in zip(self.before, x.shape, self.after, strict=True))
+        _require_same_type(self, x, output, shape)

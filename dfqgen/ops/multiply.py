@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import check_clamp, check_reach, check_within, check_zero_point
 from dfqgen.fixedpoint.qtype import QType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
@@ -80,6 +81,8 @@ class QMul(QOp):
     half is 2**(shift - 1). With a 15-bit multiplier all of it fits 32 bits. Axes of 1 repeat.
     """
 
+    arity: ClassVar[int | None] = 2
+
     name: str
     inputs: tuple[str, ...]
     output: str
@@ -98,12 +101,15 @@ class QMul(QOp):
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         a, b = inputs
         check_broadcast(self.name, a, b, output)
-        if not 0 <= self.multiplier < 1 << FACTOR_BITS or not 1 <= self.shift <= MAX_SHIFT:
-            raise ProgramError(f"{self.name}: multiplier {self.multiplier} >> {self.shift} is out of bounds")
+        check_within(self.name, "the multiplier", self.multiplier, 0, (1 << FACTOR_BITS) - 1)
+        check_within(self.name, "the shift", self.shift, 1, MAX_SHIFT)
+        check_zero_point(self.name, self.zero_point, output.qtype)
+        check_clamp(self.name, self.lo, self.hi, output)
+        for x, zero_point in zip(inputs, self.zero_points, strict=True):
+            check_zero_point(self.name, zero_point, x.qtype)
         largest = [largest_distance(x.qtype, z) for x, z in zip(inputs, self.zero_points, strict=True)]
         worst = largest[0] * largest[1] * self.multiplier + (1 << (self.shift - 1))
-        if worst > INT32_MAX:
-            raise ProgramError(f"{self.name}: the product can reach {worst}, beyond 32 bits")
+        check_reach(self.name, "the product", worst)
 
 
 def largest_distance(qtype: QType, zero_point: int) -> int:

@@ -8,12 +8,14 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import check_zero_point
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis
 from dfqgen.ops.lookup import SYMMETRIC
 from dfqgen.ops.multiply import largest_distance
+from dfqgen.ops.softmax import check_axis
 from dfqgen.statistics.channel import ChannelStatistics
 
 LARGEST_SUM = {1: 1 << 21, 2: 1 << 30}
@@ -83,6 +85,8 @@ class QLpNormalize(QOp):
         (x,) = inputs
         if x.shape != output.shape or output.qtype != SYMMETRIC or x.qtype.dtype is not IntType.INT8:
             raise ProgramError(f"{self.name}: {x} -> {output} is not a normalization")
+        check_axis(self.name, self.axis, x)
+        check_zero_point(self.name, self.input_zero_point, x.qtype)
         if self.p not in LARGEST_SUM:
             raise ProgramError(f"{self.name}: p = {self.p} is neither 1 nor 2")
         largest = largest_distance(x.qtype, self.input_zero_point)

@@ -9,11 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor, Work
+from dfqgen.fixedpoint.program import QOp, QTensor, Work
+from dfqgen.fixedpoint.proof import check_clamp, check_factor, check_reach, check_shape, check_zero_point
 from dfqgen.fixedpoint.qtype import IntType, Requantize
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.windows import NO_PADS, Pads, joined_pads, pad_image, taps, window_output
+from dfqgen.ops.windows import NO_PADS, Pads, check_window, joined_pads, pad_image, taps, window_output
 from dfqgen.statistics.channel import ChannelStatistics
 
 
@@ -161,12 +162,16 @@ class QAveragePool(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        size = window_output((x.shape[1], x.shape[2]), self.kernel, self.stride, (1, 1), self.pads)
-        if output.shape != (x.shape[0], *size, x.shape[3]) or self.multiplier.shape != size:
+        size = check_window(self.name, x.shape, self.kernel, self.stride, (1, 1), self.pads)
+        if output.shape != (x.shape[0], *size, x.shape[3]):
             raise ProgramError(f"{self.name}: {x.shape} -> {output.shape} is not {size}")
+        check_shape(self.name, "the table of multipliers", self.multiplier, size)
+        check_factor(self.name, self.multiplier, self.pre_shift)
+        check_zero_point(self.name, self.input_zero_point, x.qtype)
+        check_zero_point(self.name, self.zero_point, output.qtype)
+        check_clamp(self.name, self.lo, self.hi, output)
         worst = (self.kernel[0] * self.kernel[1] << x.qtype.dtype.bits) << self.pre_shift
-        if worst > INT32_MAX:
-            raise ProgramError(f"{self.name}: the sum over the window can reach {worst}, beyond 32 bits")
+        check_reach(self.name, "the sum over the window", worst)
 
     @property
     def weight_bytes(self) -> int:
@@ -263,6 +268,6 @@ class QMaxPool(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        size = window_output((x.shape[1], x.shape[2]), self.kernel, self.stride, self.dilation, self.pads)
+        size = check_window(self.name, x.shape, self.kernel, self.stride, self.dilation, self.pads)
         if output.shape != (x.shape[0], *size, x.shape[3]) or x.qtype != output.qtype:
-            raise ProgramError(f"{self.name}: {x} -> {output}")
+            raise ProgramError(f"{self.name}: {x} -> {output} is not a maximum over windows")

@@ -9,9 +9,18 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import (
+    LARGEST_SHIFT,
+    check_clamp,
+    check_reach,
+    check_shape,
+    check_within,
+    check_zero_point,
+)
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.add import check_multipliers
 from dfqgen.ops.families import PerChannel
 from dfqgen.ops.multiply import largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
@@ -94,14 +103,17 @@ class QPRelu(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        if x.shape != output.shape or self.slopes.shape != x.shape[-1:]:
-            raise ProgramError(f"{self.name}: {x} with {self.slopes.size} slopes -> {output}")
+        if x.shape != output.shape:
+            raise ProgramError(f"{self.name}: {x} -> {output} is not of one shape")
+        check_shape(self.name, "the table of slopes", self.slopes, x.shape[-1:])
+        check_within(self.name, "the shift", self.shift, 1, LARGEST_SHIFT)
+        check_zero_point(self.name, self.input_zero_point, x.qtype)
+        check_zero_point(self.name, self.zero_point, output.qtype)
+        check_clamp(self.name, self.lo, self.hi, output)
         largest = max(abs(self.multiplier), int(np.abs(self.slopes).max()))
-        if largest >= MULTIPLIER_LIMIT:
-            raise ProgramError(f"{self.name}: a multiplier does not fit 16 bits")
+        check_multipliers(self.name, largest)
         worst = largest_distance(x.qtype, self.input_zero_point) * largest + (1 << (self.shift - 1))
-        if worst > INT32_MAX:
-            raise ProgramError(f"{self.name}: a product can reach {worst}, beyond 32 bits")
+        check_reach(self.name, "a product", worst)
 
     @property
     def weight_bytes(self) -> int:

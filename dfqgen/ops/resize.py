@@ -8,7 +8,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import check_reach, check_shape, check_within
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.statistics.channel import ChannelStatistics
@@ -125,22 +126,21 @@ class QResizeLinear(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        axes = (
-            (x.shape[1], self.row_low, self.row_high, self.row_weight),
-            (x.shape[2], self.column_low, self.column_high, self.column_weight),
-        )
-        for size, low, high, weight in axes:
-            if min(low.min(), high.min()) < 0 or max(low.max(), high.max()) >= size:
-                raise ProgramError(f"{self.name}: reads outside an axis of {size}")
-            if weight.min() < 0 or weight.max() > 1 << WEIGHT_BITS:
-                raise ProgramError(f"{self.name}: a weight lies outside [0, 1]")
-        expected = (x.shape[0], len(self.row_low), len(self.column_low), x.shape[3])
-        if output.shape != expected or output.qtype != x.qtype:
+        expected = (*x.shape[:1], self.row_low.size, self.column_low.size, *x.shape[3:])
+        if len(x.shape) != 4 or output.shape != expected or output.qtype != x.qtype:
             raise ProgramError(f"{self.name}: {x} -> {output} is not {expected}")
+        axes = (
+            (1, self.row_low, self.row_high, self.row_weight),
+            (2, self.column_low, self.column_high, self.column_weight),
+        )
+        for axis, low, high, weight in axes:
+            for table in (low, high, weight):
+                check_shape(self.name, "a table of an axis", table, (output.shape[axis],))
+            check_within(self.name, "a position", np.stack([low, high]), 0, x.shape[axis] - 1)
+            check_within(self.name, "a weight", weight, 0, 1 << WEIGHT_BITS)
         # Weights of one element sum to 2**22: the sum is an average of them, scaled.
         worst = (-x.qtype.dtype.minimum << (2 * WEIGHT_BITS)) + (1 << (2 * WEIGHT_BITS - 1))
-        if worst > INT32_MAX:
-            raise ProgramError(f"{self.name}: the sum can reach {worst}, beyond 32 bits")
+        check_reach(self.name, "the sum", worst)
 
     @property
     def weight_bytes(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.proof import check_shape, check_within
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
@@ -63,6 +64,25 @@ def exponentials(scale: float, size: int) -> tuple[int, Array]:
     return bits, np.floor(np.exp(-scale * np.arange(256.0)) * 2.0**bits + 0.5).astype(np.int32)
 
 
+def check_axis(name: str, axis: int, x: QTensor) -> None:
+    """Raise ProgramError unless x has this axis, and it is not the batch."""
+    if not 1 <= axis < len(x.shape):
+        raise ProgramError(f"{name}: {x.shape} has no axis {axis} to work along")
+
+
+def check_exponentials(name: str, table: Array, size: int) -> None:
+    """Raise ProgramError unless the table falls from its first entry and `size` of it stay in an uint32.
+
+    The largest element of a lane takes the first entry, so that no sum is 0.
+    """
+    check_shape(name, "the table of exponentials", table, (256,))
+    check_within(name, "an exponential", table, 0, int(table[0]))
+    if int(table[0]) < 1:
+        raise ProgramError(f"{name}: the exponential of 0 is {table[0]}: a sum could be 0")
+    if int(table[0]) * size >= 1 << 32:
+        raise ProgramError(f"{name}: the sum of {size} exponentials overflows")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QSoftmax(QOp):
     """min(255, (256 e + sum // 2) // sum) - 128, e = table[max - x]; table int32 [256] falls from 2**bits."""
@@ -83,9 +103,12 @@ class QSoftmax(QOp):
         (x,) = inputs
         if x.shape != output.shape or output.qtype != PROBABILITY or x.qtype.dtype is not IntType.INT8:
             raise ProgramError(f"{self.name}: {x} -> {output} is not an int8 softmax")
+        check_axis(self.name, self.axis, x)
+        check_exponentials(self.name, self.table, x.shape[self.axis])
         largest = int(self.table[0])
-        if 256 * largest + (largest * x.shape[self.axis]) // 2 >= 1 << 32:
-            raise ProgramError(f"{self.name}: the sum of {x.shape[self.axis]} exponentials overflows")
+        worst = 256 * largest + (largest * x.shape[self.axis]) // 2
+        if worst >= 1 << 32:
+            raise ProgramError(f"{self.name}: a numerator can reach {worst}, beyond 32 bits")
 
     @property
     def weight_bytes(self) -> int:

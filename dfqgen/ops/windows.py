@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dfqgen.errors import ProgramError
 from dfqgen.graph.ir import Array, Border
 
 CACHED_ELEMENTS = 1 << 15
@@ -57,6 +58,26 @@ def window_output(
     if height < 1 or width < 1:
         raise ValueError(f"a {kernel[0]}x{kernel[1]} window does not fit a {image[0]}x{image[1]} image")
     return height, width
+
+
+def check_window(
+    name: str,
+    shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pads: Pads,
+) -> tuple[int, int]:
+    """Output height and width over x [N,H,W,C] of this shape; ProgramError when that cannot be."""
+    if len(shape) != 4:
+        raise ProgramError(f"{name}: {shape} is no image [N, H, W, C]")
+    if min(*kernel, *stride, *dilation) < 1 or min(pads) < 0:
+        geometry = f"kernel {kernel}, stride {stride}, dilation {dilation}, {pads}"
+        raise ProgramError(f"{name}: {geometry} are no window")
+    try:
+        return window_output((shape[1], shape[2]), kernel, stride, dilation, pads)
+    except ValueError as error:
+        raise ProgramError(f"{name}: {error}") from None
 
 
 def pad_image(x: Array, pads: Pads, value: float) -> Array:

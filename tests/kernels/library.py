@@ -71,6 +71,7 @@ class KernelLibrary:
 
         Fails when the kernel writes outside its output and scratch, or changes an input that lives on.
         """
+        inputs = [np.ascontiguousarray(values).view(np.int8).reshape(-1) for values in inputs]
         code = kernel.code(op, types, output)
         keep: list[Any] = []
         layer = self._descriptor(code, keep)
@@ -79,14 +80,14 @@ class KernelLibrary:
         others = [_Buffer(values.size, values) for i, values in enumerate(inputs) if i != overlap]
         if overlap is None:
             places = [buffer.address for buffer in others]
-            shared, start = _Buffer(output.elements), 0
+            shared, start = _Buffer(output.size_bytes), 0
         else:
             lead = kernel.overlap_lead_bytes(op, types, output, overlap)
             assert lead is not None
             assert lead >= 0
             values = inputs[overlap]
-            shared, start = _Buffer(max(output.elements, lead + values.size)), 0
-            shared.content[lead : lead + values.size] = values.reshape(-1)
+            shared, start = _Buffer(max(output.size_bytes, lead + values.size)), 0
+            shared.content[lead : lead + values.size] = values
             places = [buffer.address for buffer in others]
             places.insert(overlap, shared.address + lead)
         arguments = [self._ffi.cast("const int8_t *", place) for place in places]
@@ -97,8 +98,9 @@ class KernelLibrary:
         for buffer in (scratch, shared, *others):
             buffer.check_guards()
         for buffer, values in zip(others, (v for i, v in enumerate(inputs) if i != overlap), strict=True):
-            assert np.array_equal(buffer.content, values.reshape(-1))
-        return shared.content[: output.elements].reshape(output.shape).copy()
+            assert np.array_equal(buffer.content, values)
+        result = shared.content[: output.size_bytes].view(output.qtype.dtype.carrier)
+        return result.reshape(output.shape).copy()
 
     def _descriptor(self, code: LayerCode, keep: list[Any]) -> Any:
         arrays = {}

@@ -34,7 +34,7 @@ class Case:
 
     @property
     def expected(self) -> np.ndarray:
-        return self.op.evaluate(*self.values).astype(np.int8)
+        return self.op.evaluate(*self.values).astype(self.output.qtype.dtype.carrier)
 
 
 def tensor(name: str, shape: tuple[int, ...], qtype: QType = TYPE) -> QTensor:
