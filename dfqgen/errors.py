@@ -65,6 +65,10 @@ class ToolMissing(UserError):
     """A compiler or emulator that the command needs is not installed."""
 
 
+class GraphError(DfqgenError):
+    """A float graph is not well-formed: a bug in an importer or a pass."""
+
+
 class ProgramError(DfqgenError):
     """A fixed-point program breaks a rule of the IR (a bug, or an accumulator that could overflow)."""
 

@@ -8,13 +8,10 @@ from pathlib import Path
 from dfqgen.errors import UnsupportedModel, UserError
 from dfqgen.frontend.fold import fold_constants
 from dfqgen.frontend.importers import import_model, supported_operators
-from dfqgen.frontend.layout import sink, to_channels_last
-from dfqgen.frontend.lower_affine import affine_to_conv
 from dfqgen.frontend.read import cut_outputs, fixed_input_shapes, read_model
-from dfqgen.frontend.recognise import recognise
 from dfqgen.graph.ir import Graph, Shape
-from dfqgen.graph.pointwise import fuse_pointwise
-from dfqgen.graph.rewrite import simplify, tidy_names
+from dfqgen.passes.contract import apply_passes
+from dfqgen.passes.importing import IMPORT_PASSES, PORTS_CHANNELS_LAST
 
 __all__ = ["load", "supported_operators"]
 
@@ -41,9 +38,9 @@ def load(
     if outputs is not None:
         cut_outputs(model, outputs)
     shapes = fixed_input_shapes(model, input_shapes)
-    graph = recognise(import_model(fold_constants(model, shapes)))
-    graph = simplify(to_channels_last(graph, io_layout))
-    graph = simplify(sink(affine_to_conv(graph)))
+    graph = import_model(fold_constants(model, shapes))
+    kept = () if io_layout == "nhwc" else (PORTS_CHANNELS_LAST,)
+    graph, _, _ = apply_passes([step for step in IMPORT_PASSES if step not in kept], graph, {})
     if not graph.nodes:
         raise UnsupportedModel("nothing is left to compute: the outputs are the inputs")
-    return tidy_names(fuse_pointwise(graph))
+    return graph

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dfqgen.errors import GraphError
 from dfqgen.fixedpoint.qtype import IntType
 
 if TYPE_CHECKING:
@@ -187,6 +188,32 @@ class Graph:
     def output_tensors(self) -> frozenset[str]:
         return frozenset(port.tensor for port in self.outputs)
 
+    def verify(self) -> None:
+        """Raise GraphError unless the graph is well-formed.
+
+        Every tensor is written once, before it is read; operators accept their inputs' shapes and give as
+        many axes; parameters have their shapes; ports exist and state their tensors' shapes.
+        """
+        shapes: dict[str, Shape] = {}
+        for port in self.inputs:
+            _define(shapes, port.tensor, port.shape, f"input {port.name!r}")
+        for node in self.nodes:
+            unknown = [name for name in node.inputs if name not in shapes]
+            if unknown or not node.inputs:
+                raise GraphError(f"{node.name}: reads {unknown} before it is written")
+            try:
+                shape = node.op.infer_shape(*(shapes[name] for name in node.inputs))
+            except (ValueError, IndexError, TypeError) as error:
+                raise GraphError(f"{node.name}: {error}") from error
+            _define(shapes, node.output, shape, node.name)
+        for port in self.outputs:
+            if shapes.get(port.tensor) != port.shape:
+                found = shapes.get(port.tensor, "never written")
+                raise GraphError(f"output {port.name!r} is stated to be {port.shape}, and is {found}")
+        for ports in (self.inputs, self.outputs):
+            if len({port.name for port in ports}) != len(ports):
+                raise GraphError(f"two ports have one name: {[port.name for port in ports]}")
+
     def sole_consumer(self, tensor: str) -> Node | None:
         """The one node that reads `tensor`, or None when others (or the outside) see it too."""
         readers = self.consumers[tensor]
@@ -250,3 +277,11 @@ class Graph:
                 if not remaining[name] and name not in self.output_tensors:
                     del values[name]
         return {name: values[name] for name in self.output_tensors}
+
+
+def _define(shapes: dict[str, Shape], tensor: str, shape: Shape, writer: str) -> None:
+    if tensor in shapes:
+        raise GraphError(f"{writer}: writes {tensor!r} a second time")
+    if not shape or any(not isinstance(n, int | np.integer) or n < 1 for n in shape) or shape[0] != 1:
+        raise GraphError(f"{writer}: {tensor!r} cannot have the shape {shape}")
+    shapes[tensor] = shape

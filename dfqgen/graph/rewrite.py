@@ -1,29 +1,29 @@
-"""Small rewrites of the float graph, and the engine that applies them.
+"""The engine that applies rewrite rules to the float graph, and how rules are written.
 
 A rule looks at one node and what gives its inputs, and returns None, nodes to put in its place (the last
 gives the node's output), or the name of a tensor that already holds the result. `rewrite` applies rules in
-topological order until none fires. Every rewrite here returns a new graph with the same function.
+topological order until none fires. Most rules look for operators in a row: `pattern` says which.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import TypeVar, overload
 
-import numpy as np
-
-from dfqgen.graph.ir import Array, Graph, Node, Op, Shape
-from dfqgen.ops.affine import Affine
-from dfqgen.ops.conv import Conv2D
-from dfqgen.ops.lookup import Clip
-from dfqgen.ops.movement import Pad, Reshape, Transpose
-from dfqgen.ops.norm import BatchNorm
-from dfqgen.ops.windows import NO_PADS
+from dfqgen.graph.ir import Graph, Node, Op, Shape
 
 Result = Sequence[Node] | str | None
 Rule = Callable[[Node, "Scope"], Result]
+
+A = TypeVar("A", bound=Op)
+B = TypeVar("B", bound=Op)
+C = TypeVar("C", bound=Op)
+
+ANY: type[Op] = Op  # type: ignore[type-abstract]
+"""Any operator, in a pattern."""
 
 # Every rule makes progress, so a graph settles soon; these only turn a bug into an error.
 MAX_SWEEPS = 200
@@ -56,6 +56,77 @@ class Scope:
     def add(self, node: Node) -> None:
         self.shapes[node.output] = node.op.infer_shape(*(self.shapes[name] for name in node.inputs))
         self.producers[node.output] = node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """Nodes in a row, each the first input of the next, as a pattern found them."""
+
+    nodes: tuple[Node, ...]
+    scope: Scope
+
+    @property
+    def first(self) -> Node:
+        return self.nodes[0]
+
+    @property
+    def last(self) -> Node:
+        return self.nodes[-1]
+
+    @property
+    def shape(self) -> Shape:
+        """Of the first input of the row."""
+        return self.scope.shapes[self.first.inputs[0]]
+
+    def becomes(self, op: Op) -> list[Node]:
+        """One node of this operator in place of the whole row."""
+        return [replace(self.last, op=op, inputs=self.first.inputs)]
+
+
+def matched(node: Node, scope: Scope, kinds: Sequence[type[Op]], *, read_once: bool = False) -> Row | None:
+    """The row of these kinds of operators that ends with `node`; None when it is another.
+
+    With `read_once` nothing else may see the tensors inside the row.
+    """
+    row: list[Node] = []
+    current: Node | None = node
+    for kind in reversed(kinds):
+        if current is None or not isinstance(current.op, kind):
+            return None
+        if row and read_once and not scope.read_once(current.output):
+            return None
+        row.insert(0, current)
+        current = scope.producers.get(current.inputs[0])
+    return Row(tuple(row), scope)
+
+
+@overload
+def pattern(a: type[A], /, *, read_once: bool = ...) -> Callable[[Callable[[Row, A], Result]], Rule]: ...
+@overload
+def pattern(
+    a: type[A], b: type[B], /, *, read_once: bool = ...
+) -> Callable[[Callable[[Row, A, B], Result]], Rule]: ...
+@overload
+def pattern(
+    a: type[A], b: type[B], c: type[C], /, *, read_once: bool = ...
+) -> Callable[[Callable[[Row, A, B, C], Result]], Rule]: ...
+
+
+def pattern(*kinds: type[Op], read_once: bool = False) -> Callable[[Callable[..., Result]], Rule]:
+    """A rule from a function of a row and its operators, in the order data flows through them.
+
+    The function is called where these kinds of operators follow each other (see `matched`).
+    """
+
+    def decorate(function: Callable[..., Result]) -> Rule:
+        @wraps(function)
+        def rule(node: Node, scope: Scope) -> Result:
+            row = matched(node, scope, kinds, read_once=read_once)
+            return None if row is None else function(row, *(member.op for member in row.nodes))
+
+        return rule
+
+    return decorate
 
 
 def fresh_name(name: str, taken: set[str]) -> str:
@@ -120,236 +191,3 @@ def _first_result(node: Node, scope: Scope, rules: tuple[Rule, ...]) -> Result:
         if result is not None:
             return result
     return None
-
-
-# --- moving nothing ---
-
-
-def drop_identities(node: Node, scope: Scope) -> Result:
-    """A reshape to the same shape, a transpose of nothing, a clip to infinity, an empty border."""
-    return node.inputs[0] if node.op.is_identity(scope.shapes[node.inputs[0]]) else None
-
-
-def merge_reshapes(node: Node, scope: Scope) -> Result:
-    """Reshape after Reshape is the second alone."""
-    first = scope.producer(node.inputs[0], Reshape)
-    if not isinstance(node.op, Reshape) or first is None:
-        return None
-    return [replace(node, inputs=first.inputs)]
-
-
-def merge_transposes(node: Node, scope: Scope) -> Result:
-    """Transpose after Transpose is one."""
-    first = scope.producer(node.inputs[0], Transpose)
-    if not isinstance(node.op, Transpose) or first is None or not isinstance(first.op, Transpose):
-        return None
-    before = first.op.permutation
-    return [
-        replace(node, op=Transpose(tuple(before[axis] for axis in node.op.permutation)), inputs=first.inputs)
-    ]
-
-
-def transpose_to_reshape(node: Node, scope: Scope) -> Result:
-    """A transpose that only moves axes of size 1 moves no data."""
-    if not isinstance(node.op, Transpose):
-        return None
-    shape = scope.shapes[node.inputs[0]]
-    moved = [axis for axis in node.op.permutation if shape[axis] > 1]
-    if moved != sorted(moved):
-        return None
-    return [replace(node, op=Reshape(node.op.infer_shape(shape)))]
-
-
-# --- element-wise chains ---
-
-
-def merge_clips(node: Node, scope: Scope) -> Result:
-    """Clip after Clip is one."""
-    first = scope.producer(node.inputs[0], Clip)
-    if not isinstance(node.op, Clip) or first is None or not isinstance(first.op, Clip):
-        return None
-    lo, hi = node.op.lo, node.op.hi
-    merged = Clip(
-        np.minimum(np.maximum(first.op.lo, lo), hi),
-        np.minimum(np.maximum(first.op.hi, lo), hi),
-    )
-    return [replace(node, op=merged, inputs=first.inputs)]
-
-
-def merge_affines(node: Node, scope: Scope) -> Result:
-    """Affine after Affine is one."""
-    first = scope.producer(node.inputs[0], Affine)
-    if not isinstance(node.op, Affine) or first is None or not isinstance(first.op, Affine):
-        return None
-    scale, shift = node.op.scale, node.op.shift
-    merged = Affine(first.op.scale * scale, first.op.shift * scale + shift)
-    return [replace(node, op=merged, inputs=first.inputs)]
-
-
-def fold_affine_into_previous(node: Node, scope: Scope) -> Result:
-    """scale * conv(x) + shift is a convolution with other weights, such as a bias added after it.
-
-    The same after BatchNorm: its gamma and beta then describe the new output's statistics.
-    """
-    if not isinstance(node.op, Affine) or not scope.read_once(node.inputs[0]):
-        return None
-    first = scope.producers.get(node.inputs[0])
-    scale, shift = node.op.scale, node.op.shift
-    if first is None:
-        return None
-    op = first.op
-    if isinstance(op, Conv2D):
-        scale = np.broadcast_to(scale, op.bias.shape)
-        weight = op.weight * scale[:, None, None, None]
-        folded: Op = replace(op, weight=_float32(weight), bias=_float32(op.bias * scale + shift))
-    elif isinstance(op, BatchNorm):
-        folded = replace(op, gamma=_float32(op.gamma * scale), beta=_float32(op.beta * scale + shift))
-    else:
-        return None
-    return [replace(first, op=folded, output=node.output)]
-
-
-def fold_affine_into_next(node: Node, scope: Scope) -> Result:
-    """conv(scale * x + shift) is a convolution with other weights, unless the shift meets padding."""
-    op, first = node.op, scope.producer(node.inputs[0], Affine)
-    if not isinstance(op, Conv2D) or first is None or not isinstance(first.op, Affine):
-        return None
-    if op.pads != NO_PADS and np.any(first.op.shift != 0.0):
-        return None
-    scale = np.broadcast_to(first.op.scale, (op.in_channels,))
-    shift = np.broadcast_to(first.op.shift, (op.in_channels,)).astype(np.float64)
-    group_in = op.weight.shape[3]
-    per_output = np.repeat(scale.reshape(op.groups, group_in), op.out_channels // op.groups, axis=0)
-    folded = replace(
-        op,
-        weight=_float32(op.weight * per_output[:, None, None, :]),
-        bias=_float32(op.bias + op.window_sum(shift)),
-    )
-    return [replace(node, op=folded, inputs=first.inputs)]
-
-
-def _float32(value: Array) -> Array:
-    return np.ascontiguousarray(value, np.float32)
-
-
-# --- padding ---
-
-
-def fuse_pad(node: Node, scope: Scope) -> Result:
-    """A border around height and width that the next window operator can make itself."""
-    pad = scope.producer(node.inputs[0], Pad)
-    if pad is None or not isinstance(pad.op, Pad):
-        return None
-    fused = node.op.padded(pad.op.border, _lower_bound(scope.producers.get(pad.inputs[0])))
-    return None if fused is None else [replace(node, op=fused, inputs=pad.inputs)]
-
-
-def pad_after_move(node: Node, scope: Scope) -> Result:
-    """A transpose or reshape of a padded tensor: move the smaller tensor first, then pad.
-
-    That puts the border next to the operator that can take it in (`fuse_pad`).
-    """
-    pad = scope.producer(node.inputs[0], Pad)
-    if pad is None or not isinstance(pad.op, Pad) or not isinstance(node.op, Transpose | Reshape):
-        return None
-    inside, padded = scope.shapes[pad.inputs[0]], scope.shapes[pad.output]
-    after = node.op.infer_shape(padded)
-    if isinstance(node.op, Transpose):
-        origin: dict[int, int] = dict(enumerate(node.op.permutation))
-        first: Op = node.op
-    else:
-        wide_before = [axis for axis, n in enumerate(padded) if n > 1]
-        wide_after = [axis for axis, n in enumerate(after) if n > 1]
-        if [padded[axis] for axis in wide_before] != [after[axis] for axis in wide_after]:
-            return None
-        origin = dict(zip(wide_after, wide_before, strict=True))
-        first = Reshape(tuple(inside[origin[axis]] if axis in origin else 1 for axis in range(len(after))))
-    border = Pad(
-        tuple(pad.op.before[origin[axis]] if axis in origin else 0 for axis in range(len(after))),
-        tuple(pad.op.after[origin[axis]] if axis in origin else 0 for axis in range(len(after))),
-        pad.op.value,
-    )
-    inner = scope.fresh(node.output)
-    return [Node(node.name, first, pad.inputs, inner), Node(pad.name, border, (inner,), node.output)]
-
-
-def _lower_bound(node: Node | None) -> float:
-    """What no element of the node's output lies under."""
-    return float(np.min(node.op.lo)) if node is not None and isinstance(node.op, Clip) else -np.inf
-
-
-# --- whole-graph clean-up ---
-
-
-def common_subexpressions(graph: Graph) -> Graph:
-    """The graph where equal operators on equal inputs are computed once."""
-    seen: dict[tuple[Any, ...], str] = {}
-    rename: dict[str, str] = {}
-    kept: list[Node] = []
-    for node in graph.nodes:
-        inputs = tuple(rename.get(name, name) for name in node.inputs)
-        key = (*_op_key(node.op), *inputs)
-        if key in seen:
-            rename[node.output] = seen[key]
-        else:
-            seen[key] = node.output
-            kept.append(replace(node, inputs=inputs))
-    return graph.with_nodes(kept).rename_tensors(rename)
-
-
-def _op_key(op: Op) -> tuple[Any, ...]:
-    def freeze(value: Any) -> Any:
-        return (value.shape, value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else value
-
-    return (type(op), *(freeze(getattr(op, field.name)) for field in fields(op)))  # type: ignore[arg-type]
-
-
-def tidy_names(graph: Graph) -> Graph:
-    """The graph with the model's own tensor names where they are free, and unique node names.
-
-    A tensor that an output port shows has the first claim on a name, then a computed tensor, then one
-    that was only moved.
-    """
-    outputs = {port.tensor: port.name for port in graph.outputs}
-    taken: set[str] = set()
-    names = {port.tensor: fresh_name(port.name, taken) for port in graph.inputs}
-
-    def rank(node: Node) -> int:
-        if outputs.get(node.output) == base_name(node.output):
-            return 0
-        return 2 if isinstance(node.op, Reshape | Transpose | Pad) else 1
-
-    for node in sorted(graph.nodes, key=rank):
-        names[node.output] = fresh_name(base_name(node.output), taken)
-    node_names: set[str] = set()
-    return replace(
-        graph,
-        nodes=tuple(
-            Node(
-                fresh_name(node.name, node_names),
-                node.op,
-                tuple(names[name] for name in node.inputs),
-                names[node.output],
-            )
-            for node in graph.nodes
-        ),
-        inputs=tuple(replace(port, tensor=names[port.tensor]) for port in graph.inputs),
-        outputs=tuple(replace(port, tensor=names[port.tensor]) for port in graph.outputs),
-    )
-
-
-MERGE: tuple[Rule, ...] = (drop_identities, merge_reshapes, merge_transposes, merge_clips, merge_affines)
-
-
-def simplify(graph: Graph) -> Graph:
-    """All rewrites of this module that need no layout knowledge, until nothing changes."""
-    while True:
-        before = [(node.op, node.inputs) for node in graph.nodes]
-        graph = rewrite(graph, *MERGE, transpose_to_reshape)
-        graph = rewrite(graph, pad_after_move)
-        graph = rewrite(graph, fuse_pad)
-        graph = rewrite(graph, fold_affine_into_previous)
-        graph = rewrite(graph, fold_affine_into_next)
-        graph = common_subexpressions(graph)
-        if [(node.op, node.inputs) for node in graph.nodes] == before:
-            return graph

@@ -64,6 +64,8 @@ class Conv2D(Op):
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         n, h, w, channels = shapes[0]
+        if self.bias.shape != (self.out_channels,):
+            raise ValueError(f"a bias of {self.bias.shape} meets {self.out_channels} filters")
         if channels != self.in_channels:
             raise ValueError(f"{channels} channels meet a weight for {self.in_channels}")
         height, width = window_output((h, w), self.kernel, self.stride, self.dilation, self.pads)

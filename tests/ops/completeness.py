@@ -16,7 +16,7 @@ from dfqgen.ops.movement import QReshape
 from tests.ops.examples import EXAMPLES
 from tests.tools import IN_CI
 
-MAKERS = ("frontend", "graph", "passes", "quantization")
+MAKERS = ("frontend", "passes", "quantization")
 NO_CODE = (QReshape,)
 """Another name for the same bytes needs no kernel."""
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dfqgen.frontend import load
-from dfqgen.frontend.layout import matching_axes
 from dfqgen.graph.ir import Array
 from dfqgen.ops.movement import Transpose
+from dfqgen.passes.layout import matching_axes
 from tests.frontend.nets import Net, check, kinds, only
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dfqgen.graph.ir import Array, Graph, Node
-from dfqgen.graph.rewrite import Result, Scope, rewrite
+from dfqgen.graph.ir import Array, Graph
+from dfqgen.graph.rewrite import Result, Row, pattern, rewrite
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.movement import Reshape, Transpose
 from dfqgen.ops.take import Take
@@ -15,22 +15,15 @@ from dfqgen.ops.take import Take
 LARGEST_SHUFFLE = 1 << 22
 
 
-def recognise(graph: Graph) -> Graph:
-    """The graph with all idioms of this module recognised; layouts are still the model's."""
-    return rewrite(graph, shuffle_to_take, recover_dilation)
-
-
-def recover_dilation(node: Node, scope: Scope) -> Result:
+@pattern(Conv2D)
+def recover_dilation(row: Row, op: Conv2D) -> Result:
     """A kernel stuffed with zeros is a smaller one with dilation (exporters of SpaceToBatch make them)."""
-    op = node.op
-    if not isinstance(op, Conv2D):
-        return None
     steps = tuple(_zero_step(op.weight, axis) for axis in (1, 2))
     if steps == (1, 1):
         return None
     dilation = (op.dilation[0] * steps[0], op.dilation[1] * steps[1])
     weight = np.ascontiguousarray(op.weight[:, :: steps[0], :: steps[1]])
-    return [replace(node, op=replace(op, weight=weight, dilation=dilation))]
+    return row.becomes(replace(op, weight=weight, dilation=dilation))
 
 
 def _zero_step(weight: Array, axis: int) -> int:
@@ -44,22 +37,24 @@ def _zero_step(weight: Array, axis: int) -> int:
     return 1
 
 
-def shuffle_to_take(node: Node, scope: Scope) -> Result:
+@pattern(Reshape, Transpose, Reshape)
+def shuffle_to_take(row: Row, split: Reshape, transpose: Transpose, join: Reshape) -> Result:
     """Reshape, Transpose, Reshape back to the first shape that only reorders one axis: a channel shuffle."""
-    transpose = scope.producer(node.inputs[0], Transpose)
-    split = scope.producer(transpose.inputs[0], Reshape) if transpose is not None else None
-    if not isinstance(node.op, Reshape) or transpose is None or split is None:
-        return None
-    shape = scope.shapes[split.inputs[0]]
+    shape = row.shape
     elements = int(np.prod(shape))
-    if node.op.shape != shape or elements > LARGEST_SHUFFLE:
+    if join.shape != shape or elements > LARGEST_SHUFFLE:
         return None
     places = np.arange(elements).reshape(shape)
-    moved = node.op.evaluate(transpose.op.evaluate(split.op.evaluate(places)))
+    moved = join.evaluate(transpose.evaluate(split.evaluate(places)))
     for axis in range(1, len(shape)):
         pitch = int(np.prod(shape[axis + 1 :]))
         first = moved[tuple(slice(None) if a == axis else slice(0, 1) for a in range(len(shape)))].ravel()
         positions = first // pitch
         if np.all(positions < shape[axis]) and np.array_equal(moved, np.take(places, positions, axis=axis)):
-            return [replace(node, op=Take.along(axis, positions.tolist(), len(shape)), inputs=split.inputs)]
+            return row.becomes(Take.along(axis, positions.tolist(), len(shape)))
     return None
+
+
+def recognise(graph: Graph) -> Graph:
+    """The graph with all idioms of this module recognised; layouts are still the model's."""
+    return rewrite(graph, shuffle_to_take, recover_dilation)

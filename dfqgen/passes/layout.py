@@ -1,4 +1,4 @@
-"""From ONNX's channels-first axes to channels-last, by moving transposes until they cancel.
+"""Transposes and reshapes sink towards the outputs until they cancel: most of the way to channels last.
 
 The importers put a Transpose before and after every operator that wants channels last. Here they sink
 towards the outputs, through whatever does not care, and meet others there. Each operator knows what it
@@ -12,14 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from dfqgen.graph.ir import Array, Graph, Node, Port, Shape
-from dfqgen.graph.rewrite import MERGE, Result, Scope, rewrite, transpose_to_reshape
-from dfqgen.ops.add import Add
+from dfqgen.graph.ir import Array, Graph, Node, Op, Shape
+from dfqgen.graph.rewrite import ANY, Result, Row, Scope, pattern, rewrite
 from dfqgen.ops.conv import Conv2D
-from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Reshape, Transpose
-from dfqgen.ops.multiply import Mul
 from dfqgen.ops.take import Take
+from dfqgen.passes.merge import MERGE, transpose_to_reshape
 
 Permutation = tuple[int, ...]
 
@@ -43,21 +41,19 @@ def sink_transpose(node: Node, scope: Scope) -> Result:
     return [replace(node, op=op, inputs=inputs, output=inner), back]
 
 
-def sink_crop(node: Node, scope: Scope) -> Result:
+@pattern(Take, ANY)
+def sink_crop(row: Row, take: Take, op: Op) -> Result:
     """op(take(x)) becomes take(op(x)) for what folds into a layer, where the selection loses little.
 
     After a transposed convolution, whose result is cropped: so its normalization reaches the convolution.
     """
-    source = scope.producer(node.inputs[0], Take)
-    if not node.op.folds_into_layer or source is None or not isinstance(source.op, Take):
+    before, after = row.shape, row.scope.shapes[row.first.output]
+    if not op.folds_into_layer or take.indices[-1] is not None or math.prod(after) < CROP * math.prod(before):
         return None
-    before, after = scope.shapes[source.inputs[0]], scope.shapes[source.output]
-    if source.op.indices[-1] is not None or math.prod(after) < CROP * math.prod(before):
-        return None
-    inner = scope.fresh(node.output)
+    inner = row.scope.fresh(row.last.output)
     return [
-        replace(node, inputs=source.inputs, output=inner),
-        Node(source.name, source.op, (inner,), node.output),
+        replace(row.last, inputs=row.first.inputs, output=inner),
+        Node(row.first.name, take, (inner,), row.last.output),
     ]
 
 
@@ -66,7 +62,7 @@ def sink_transpose_past_vector(node: Node, scope: Scope) -> Result:
 
     Squeeze-and-excitation makes b from fully connected layers, without a transpose of its own.
     """
-    if not isinstance(node.op, Add | Mul | Maximum) or len(node.inputs) != 2:
+    if not node.op.pointwise or len(node.inputs) != 2:
         return None
     for index, name in enumerate(node.inputs):
         source = scope.producer(name, Transpose)
@@ -106,16 +102,14 @@ def sink_reshape(node: Node, scope: Scope) -> Result:
     return [replace(node, op=op, inputs=inputs, output=inner), back]
 
 
-def sink_transpose_through_reshape(node: Node, scope: Scope) -> Result:
+@pattern(Transpose, Reshape)
+def sink_transpose_through_reshape(row: Row, transpose: Transpose, reshape: Reshape) -> Result:
     """reshape(transpose(x)) becomes transpose'(reshape'(x)) when the reshape splits or joins whole axes.
 
     Such as [1,H,W,C] -> [1,C,H,W] -> [1,C,H*W]: the same as -> [1,H*W,C] -> [1,C,H*W].
     """
-    source = scope.producer(node.inputs[0], Transpose)
-    if not isinstance(node.op, Reshape) or source is None or not isinstance(source.op, Transpose):
-        return None
-    permutation = source.op.permutation
-    groups = matching_axes(scope.shapes[source.output], node.op.shape)
+    permutation = transpose.permutation
+    groups = matching_axes(row.scope.shapes[row.first.output], reshape.shape)
     if groups is None:
         return None
     # Each group of transposed axes must be consecutive axes of x, in order.
@@ -126,18 +120,18 @@ def sink_transpose_through_reshape(node: Node, scope: Scope) -> Result:
             return None
         starts.append(origin[0])
     order = sorted(range(len(groups)), key=lambda g: starts[g])
-    shape = tuple(node.op.shape[axis] for g in order for axis in groups[g][1])
+    shape = tuple(reshape.shape[axis] for g in order for axis in groups[g][1])
     place: dict[int, int] = {}
     for g in order:
         for axis in groups[g][1]:
             place[axis] = len(place)
-    after = tuple(place[axis] for axis in range(len(node.op.shape)))
+    after = tuple(place[axis] for axis in range(len(reshape.shape)))
     if after[0] != 0:
         return None
-    inner = scope.fresh(node.output)
+    inner = row.scope.fresh(row.last.output)
     return [
-        replace(node, op=Reshape(shape), inputs=source.inputs, output=inner),
-        Node(node.name, Transpose(after), (inner,), node.output),
+        replace(row.last, op=Reshape(shape), inputs=row.first.inputs, output=inner),
+        Node(row.last.name, Transpose(after), (inner,), row.last.output),
     ]
 
 
@@ -175,48 +169,39 @@ def matching_axes(before: Shape, after: Shape) -> list[tuple[list[int], list[int
     return groups
 
 
-def permute_fully_connected(node: Node, scope: Scope) -> Result:
+@pattern(Transpose, Reshape, Conv2D)
+def permute_fully_connected(row: Row, transpose: Transpose, flatten: Reshape, op: Conv2D) -> Result:
     """A flattened transpose in front of a fully connected layer is an order of its weight's columns."""
-    op = node.op
-    reshape = scope.producer(node.inputs[0], Reshape)
-    source = scope.producer(reshape.inputs[0], Transpose) if reshape is not None else None
-    if not isinstance(op, Conv2D) or source is None or not isinstance(source.op, Transpose):
-        return None
-    shape = scope.shapes[source.output]
+    node, scope = row.last, row.scope
+    shape = scope.shapes[row.first.output]
     features = math.prod(shape)
     if op.weight.shape[1:] != (1, 1, features) or scope.shapes[node.inputs[0]] != (1, 1, 1, features):
         return None
     flat = scope.fresh(node.inputs[0])
-    columns = _order_before(shape, source.op.permutation)
+    columns = _order_before(shape, transpose.permutation)
     return [
-        Node(node.name, Reshape((1, 1, 1, features)), source.inputs, flat),
+        Node(node.name, Reshape((1, 1, 1, features)), row.first.inputs, flat),
         replace(node, op=replace(op, weight=np.ascontiguousarray(op.weight[..., columns])), inputs=(flat,)),
     ]
 
 
-def permute_flat_parameters(node: Node, scope: Scope) -> Result:
+@pattern(Transpose, Reshape, ANY)
+def permute_flat_parameters(row: Row, transpose: Transpose, flatten: Reshape, op: Op) -> Result:
     """A flattened transpose in front of an operator with a parameter an element is an order of those.
 
     Such as BatchNorm between Flatten and a fully connected layer: the transpose moves behind it.
     """
-    op = node.op
-    reshape = scope.producer(node.inputs[0], Reshape)
-    source = scope.producer(reshape.inputs[0], Transpose) if reshape is not None else None
-    if source is None or not isinstance(source.op, Transpose):
+    node, scope = row.last, row.scope
+    shape, flat_shape = scope.shapes[row.first.output], scope.shapes[node.inputs[0]]
+    if not op.folds_into_layer or flat_shape[-1] != math.prod(shape):
         return None
-    if not op.folds_into_layer:
-        return None
-    shape, flat_shape = scope.shapes[source.output], scope.shapes[node.inputs[0]]
-    features = math.prod(shape)
-    if flat_shape[-1] != features:
-        return None
-    columns = _order_before(shape, source.op.permutation)
+    columns = _order_before(shape, transpose.permutation)
     flat, inner, image, turned = (scope.fresh(node.output) for _ in range(4))
     return [
-        Node(node.name, Reshape(flat_shape), source.inputs, flat),
+        Node(node.name, Reshape(flat_shape), row.first.inputs, flat),
         replace(node, op=op.selected(columns), inputs=(flat,), output=inner),
-        Node(node.name, Reshape(scope.shapes[source.inputs[0]]), (inner,), image),
-        Node(node.name, source.op, (image,), turned),
+        Node(node.name, Reshape(row.shape), (inner,), image),
+        Node(node.name, transpose, (image,), turned),
         Node(node.name, Reshape(flat_shape), (turned,), node.output),
     ]
 
@@ -244,64 +229,3 @@ def sink(graph: Graph) -> Graph:
     Transposes that move no data become reshapes only after the others had the chance to meet them.
     """
     return rewrite(rewrite(graph, *SINKING), *SINKING, transpose_to_reshape)
-
-
-def to_channels_last(graph: Graph, io_layout: str = "nhwc") -> Graph:
-    """The graph with as few transposes as the rules find.
-
-    With io_layout "nhwc" inputs and outputs change their axes where that saves transposes (Port.permutation
-    says how); with "nchw" they keep the model's axes, and the transposes at the ends stay.
-    """
-    graph = sink(graph)
-    if io_layout != "nhwc":
-        return graph
-    for index, port in enumerate(graph.inputs):
-        if len(port.shape) < 3:
-            continue
-        candidate = _channels_last_outputs(sink(_channels_last_input(graph, index)))
-        if _cost(candidate) < _cost(_channels_last_outputs(graph)):
-            graph = sink(_channels_last_input(graph, index))
-    return _channels_last_outputs(graph)
-
-
-def _cost(graph: Graph) -> tuple[int, int]:
-    """Elements that transposes move, then nodes."""
-    moved = sum(
-        math.prod(graph.shapes[node.output]) for node in graph.nodes if isinstance(node.op, Transpose)
-    )
-    return moved, len(graph.nodes)
-
-
-def _last(rank: int) -> Permutation:
-    return (0, *range(2, rank), 1)
-
-
-def _channels_last_input(graph: Graph, index: int) -> Graph:
-    """The graph taking this input channels last, and transposing it back for everything inside."""
-    port = graph.inputs[index]
-    permutation = _last(len(port.shape))
-    tensor = f"{port.tensor}#1"
-    new = Port(port.name, tensor, tuple(port.shape[axis] for axis in permutation), permutation)
-    inverse = Transpose(tuple(int(a) for a in np.argsort(permutation)))
-    back = Node(f"{port.name}/layout", inverse, (tensor,), port.tensor)
-    return replace(
-        graph,
-        inputs=(*graph.inputs[:index], new, *graph.inputs[index + 1 :]),
-        nodes=(back, *graph.nodes),
-    )
-
-
-def _channels_last_outputs(graph: Graph) -> Graph:
-    """The graph whose outputs are the tensors in front of final transposes from channels last."""
-
-    def absorbed(port: Port) -> Port:
-        node = graph.producers.get(port.tensor)
-        if node is None or not isinstance(node.op, Transpose):
-            return port
-        inverse = tuple(int(a) for a in np.argsort(node.op.permutation))
-        if inverse != _last(len(port.shape)):
-            return port
-        source = node.inputs[0]
-        return Port(port.name, source, graph.shapes[source], inverse)
-
-    return replace(graph, outputs=tuple(absorbed(port) for port in graph.outputs)).without_dead_nodes()

@@ -1,0 +1,69 @@
+"""Which ports take and give channels last: those where it saves transposes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from dfqgen.graph.ir import Graph, Node, Port
+from dfqgen.ops.movement import Transpose
+from dfqgen.passes.layout import Permutation, sink
+
+
+def ports_to_channels_last(graph: Graph) -> Graph:
+    """The graph whose inputs and outputs change their axes where that saves transposes.
+
+    `Port.permutation` says how. The graph's transposes have sunk before.
+    """
+    for index, port in enumerate(graph.inputs):
+        if len(port.shape) < 3:
+            continue
+        candidate = _channels_last_outputs(sink(_channels_last_input(graph, index)))
+        if _cost(candidate) < _cost(_channels_last_outputs(graph)):
+            graph = sink(_channels_last_input(graph, index))
+    return _channels_last_outputs(graph)
+
+
+def _cost(graph: Graph) -> tuple[int, int]:
+    """Elements that transposes move, then nodes."""
+    moved = sum(
+        math.prod(graph.shapes[node.output]) for node in graph.nodes if isinstance(node.op, Transpose)
+    )
+    return moved, len(graph.nodes)
+
+
+def _last(rank: int) -> Permutation:
+    return (0, *range(2, rank), 1)
+
+
+def _channels_last_input(graph: Graph, index: int) -> Graph:
+    """The graph taking this input channels last, and transposing it back for everything inside."""
+    port = graph.inputs[index]
+    permutation = _last(len(port.shape))
+    tensor = f"{port.tensor}#1"
+    new = Port(port.name, tensor, tuple(port.shape[axis] for axis in permutation), permutation)
+    inverse = Transpose(tuple(int(a) for a in np.argsort(permutation)))
+    back = Node(f"{port.name}/layout", inverse, (tensor,), port.tensor)
+    return replace(
+        graph,
+        inputs=(*graph.inputs[:index], new, *graph.inputs[index + 1 :]),
+        nodes=(back, *graph.nodes),
+    )
+
+
+def _channels_last_outputs(graph: Graph) -> Graph:
+    """The graph whose outputs are the tensors in front of final transposes from channels last."""
+
+    def absorbed(port: Port) -> Port:
+        node = graph.producers.get(port.tensor)
+        if node is None or not isinstance(node.op, Transpose):
+            return port
+        inverse = tuple(int(a) for a in np.argsort(node.op.permutation))
+        if inverse != _last(len(port.shape)):
+            return port
+        source = node.inputs[0]
+        return Port(port.name, source, graph.shapes[source], inverse)
+
+    return replace(graph, outputs=tuple(absorbed(port) for port in graph.outputs)).without_dead_nodes()

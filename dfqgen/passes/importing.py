@@ -1,0 +1,27 @@
+"""The passes between the importers and the float graph, in order."""
+
+from __future__ import annotations
+
+from dfqgen.passes.channels_last import ports_to_channels_last
+from dfqgen.passes.contract import Pass, of_graph
+from dfqgen.passes.fold_affine import affine_to_conv
+from dfqgen.passes.fuse_pointwise import fuse_pointwise
+from dfqgen.passes.layout import sink
+from dfqgen.passes.recognise import recognise
+from dfqgen.passes.simplify import simplify
+from dfqgen.passes.tidy_names import tidy_names
+
+PORTS_CHANNELS_LAST = of_graph("let ports be channels last", ports_to_channels_last)
+"""Left out where the ports shall keep the model's axes."""
+
+IMPORT_PASSES: tuple[Pass, ...] = (
+    of_graph("recognise idioms", recognise),
+    of_graph("sink transposes", sink),
+    PORTS_CHANNELS_LAST,
+    of_graph("simplify", simplify),
+    of_graph("scale channels by convolutions", affine_to_conv),
+    of_graph("sink their reshapes", sink),
+    of_graph("simplify again", simplify),
+    of_graph("fuse pointwise functions", fuse_pointwise),
+    of_graph("tidy names", tidy_names),
+)
