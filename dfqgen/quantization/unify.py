@@ -198,7 +198,8 @@ class _Walk:
     def _only_moved(self, tensor: str) -> bool:
         """Whether all that read the tensor's family only move its elements, and the outside sees none."""
         root = self.sets.find(tensor)
-        pending = [name for name in self.tensors if self.sets.find(name) == root]
+        # A rescale's output is not in the graph; nothing reads it but its concatenation.
+        pending = [n for n in self.tensors if self.sets.find(n) == root and n in self.graph.consumers]
         seen: set[str] = set()
         while pending:
             name = pending.pop()

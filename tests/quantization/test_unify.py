@@ -122,3 +122,20 @@ def test_the_rescaled_integers_mean_the_same_reals(rng: np.random.Generator) -> 
     expected = net.evaluate({"x": x})["y"]
     step = made.tensors["y"].qtype.scale
     assert np.abs(made.tensors["y"].qtype.dequantize(found) - expected).max() < 3 * step
+
+
+def test_a_concatenation_of_a_concatenation_that_was_rescaled_already(rng: np.random.Generator) -> None:
+    """The rescale is in no graph yet when the outer concatenation asks who reads its inputs."""
+    made = program(
+        graph(
+            (scaled(rng, 1.0), "x", "a"),
+            (scaled(rng, 100.0), "x", "b"),
+            (Concat(3), "a b", "c"),
+            (conv(rng, 2, 4), "a", "p"),
+            (scaled(rng, 1e4), "x", "d"),
+            (Concat(3), "c d", "y"),
+            outputs=("y", "p"),
+        )
+    )
+    assert rescales(made) == ["a/rescaled"]
+    assert made.tensors["a/rescaled"].qtype == made.tensors["y"].qtype
