@@ -14,11 +14,15 @@ import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from dfqgen.errors import ModelFileError, UserError
+from dfqgen.files import check_regular, read_regular
+from dfqgen.frontend.guard import LIBRARY_ERRORS, reason, refusing_damage
+from dfqgen.frontend.limits import LARGEST_TENSOR_ELEMENTS
 from dfqgen.graph.ir import Shape
 
 OLDEST_OPSET = 7
-LARGEST_FILE_BYTES = (1 << 31) - 1
-LARGEST_TENSOR_ELEMENTS = 1 << 31
+
+# Their attributes are graphs, which may read names from around them: these cannot be checked alone.
+CONTROL_OPERATORS = frozenset(["If", "Loop", "Scan", "SequenceMap"])
 
 _RE_EXPORT = "Export the model again, and check that the file was copied as a whole."
 
@@ -29,13 +33,14 @@ def read_model(path: str | Path) -> onnx.ModelProto:
     Raises ModelFileError when the file is not a sound ONNX model of opset 7 or later.
     """
     path = Path(path)
-    model = _parse(path)
-    _check_header(model, path)
-    _check_text(model, path)
-    _load_external_data(model, path)
-    if model.functions:
-        model = _inlined(model, path)
-    _check_graph(model, path)
+    with refusing_damage(path):
+        model = _parse(path)
+        _check_header(model, path)
+        _check_text(model, path)
+        _load_external_data(model, path)
+        if model.functions:
+            model = _inlined(model, path)
+        _check_graph(model, path)
     return model
 
 
@@ -45,17 +50,7 @@ def opset_version(model: onnx.ModelProto) -> int:
 
 
 def _parse(path: Path) -> onnx.ModelProto:
-    try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise ModelFileError(f"{path} is a folder", "Give the .onnx file itself.")
-        if size > LARGEST_FILE_BYTES:
-            raise ModelFileError(f"{path} has {size} bytes; an ONNX file has less than 2 GiB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:  # a NUL in the path
-        raise ModelFileError(f"cannot read {str(path)!r}: {error}") from None
+    data = read_regular(path, kind=ModelFileError)
     if not data:
         raise ModelFileError(f"{path} is empty", _RE_EXPORT)
     try:
@@ -108,8 +103,10 @@ def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """The model with its local functions expanded."""
     try:
         return onnx.inliner.inline_local_functions(model)
-    except (RuntimeError, DecodeError) as error:  # C++ exceptions
-        raise ModelFileError(f"{path} is damaged: its local functions do not expand: {error}") from None
+    except LIBRARY_ERRORS as error:
+        raise ModelFileError(
+            f"{path} is damaged: its local functions do not expand ({reason(error)})", _RE_EXPORT
+        ) from None
 
 
 def _check_graph(model: onnx.ModelProto, path: Path) -> None:
@@ -135,13 +132,11 @@ def _check_graph(model: onnx.ModelProto, path: Path) -> None:
             if name in known:
                 raise ModelFileError(f"{path} is damaged: {name!r} is given again by {label}", _RE_EXPORT)
             known.add(name)
-        nested = any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute)
-        if not nested and onnx.defs.has(node.op_type, node.domain):
+        if onnx.defs.has(node.op_type, node.domain) and node.op_type not in CONTROL_OPERATORS:
             try:
                 onnx.checker.check_node(node, context)
-            except onnx.checker.ValidationError as error:
-                reason = str(error).strip().splitlines()[0]
-                raise ModelFileError(f"{path} is not valid ONNX: {label}: {reason}") from None
+            except LIBRARY_ERRORS as error:
+                raise ModelFileError(f"{path} is not valid ONNX: {label}: {reason(error)}") from None
     if not graph.output:
         raise ModelFileError(f"{path} is damaged: the graph has no output", _RE_EXPORT)
     for value in graph.output:
@@ -183,6 +178,7 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
         file = _inside(folder, location, tensor.name)
         try:
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
+            check_regular(file)
             with file.open("rb") as stream:
                 stream.seek(offset)
                 data = stream.read(length)
@@ -333,7 +329,10 @@ def _checked(name: str, shape: Shape) -> Shape:
     for n in shape:
         elements *= n
     if any(n < 1 for n in shape) or elements > LARGEST_TENSOR_ELEMENTS:
-        raise UserError(f"input {name!r} cannot have shape {'x'.join(map(str, shape))}")
+        raise UserError(
+            f"input {name!r} cannot have shape {'x'.join(map(str, shape))}",
+            f"An input has at least one and at most {LARGEST_TENSOR_ELEMENTS:,} elements.",
+        )
     if not shape or shape[0] != 1:
         raise UserError(
             f"input {name!r} has shape {list(shape)}; the first axis must be a batch of 1",

@@ -32,6 +32,10 @@ class Reference:
         nodes = needed_nodes(model.graph.node, self.output_names)
         del model.graph.node[:]
         model.graph.node.extend(nodes)
+        read = {name for node in nodes for name in node.input}.union(self.output_names)
+        inputs = [value for value in model.graph.input if value.name in read]
+        del model.graph.input[:]
+        model.graph.input.extend(inputs)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:

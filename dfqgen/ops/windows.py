@@ -10,6 +10,8 @@ from dfqgen.errors import ProgramError
 from dfqgen.graph.ir import Array, Border
 
 CACHED_ELEMENTS = 1 << 15
+LARGEST_COLUMNS = 1 << 26
+"""Elements of the matrix that a convolution is multiplied as: half a gigabyte of float64 at once."""
 
 
 class Pads(NamedTuple):
@@ -119,10 +121,7 @@ def convolve(
         return _depthwise(taps(x, (kh, kw), stride, dilation), weight[..., 0])
     if groups == 1:
         views = [view for row in taps(x, (kh, kw), stride, dilation) for view in row]
-        columns = views[0] if len(views) == 1 else np.concatenate(views, axis=-1)
-        # One product of two matrices: with more axes numpy would multiply row by row of the image.
-        product = columns.reshape(-1, columns.shape[-1]) @ weight.reshape(out_channels, -1).T
-        return product.reshape(*columns.shape[:-1], out_channels)
+        return _product(views, weight.reshape(out_channels, -1).T)
     per_group = out_channels // groups
     parts = [
         convolve(
@@ -135,6 +134,22 @@ def convolve(
         for g in range(groups)
     ]
     return np.concatenate(parts, axis=-1)
+
+
+def _product(views: list[Array], matrix: Array) -> Array:
+    """The views [N,OH,OW,Cin] side by side, times matrix [taps * Cin, Cout]."""
+    samples, height, width, _ = views[0].shape
+    if samples > 1 and samples * height * width * matrix.shape[0] > LARGEST_COLUMNS:
+        return np.concatenate([_product([v[n : n + 1] for v in views], matrix) for n in range(samples)])
+    rows = height if samples > 1 else max(1, LARGEST_COLUMNS // (width * matrix.shape[0]))
+    parts = []
+    for top in range(0, height, rows):
+        blocks = [view[:, top : top + rows] for view in views]
+        columns = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=-1)
+        # One product of two matrices: with more axes numpy would multiply row by row of the image.
+        product = columns.reshape(-1, columns.shape[-1]) @ matrix
+        parts.append(product.reshape(*columns.shape[:-1], matrix.shape[1]))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _depthwise(views: list[list[Array]], weight: Array) -> Array:

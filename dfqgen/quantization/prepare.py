@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
@@ -23,6 +25,9 @@ from dfqgen.statistics.procedural import is_image, procedural_samples
 from dfqgen.statistics.propagate import Statistics, propagate
 
 PROCEDURAL_SAMPLES = 8
+PROCEDURAL_ELEMENTS = 1 << 30
+"""Of all tensors and samples together: half a minute. A segmentation network of 513x513 stays below."""
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +113,35 @@ def prepare(
         statistics = propagate(graph, known)
         notes.append(Note("statistics", "batch normalization's, propagated where there is none"))
     else:
-        statistics = sampled_statistics(graph, known, procedural_inputs(graph, known))
-        notes.append(
-            Note("statistics", f"batch normalization's, else of {PROCEDURAL_SAMPLES} procedural samples")
-        )
+        made = procedural_inputs(graph, known)
+        count = len(next(iter(made.values())))
+        statistics = sampled_statistics(graph, known, made)
+        notes.append(Note("statistics", f"batch normalization's, else of {count} procedural samples"))
+    check_finite(graph, statistics)
     normalized = known.keys() - {port.tensor for port in graph.inputs}
     real = samples is not None and not synthetic
     trusted = trusted_tensors(graph, known) if normalized and not real else frozenset()
     return Prepared(graph, statistics, tuple(notes), real, trusted)
 
 
+def check_finite(graph: Graph, statistics: Statistics) -> None:
+    """Raise UserError at the first layer whose values leave the numbers float32 can hold."""
+    for node in graph.nodes:
+        found = statistics[node.output]
+        ends = (found.mean, found.std, *(found.seen or ()))
+        if not all(np.all(np.abs(values) <= FLOAT32_MAX) for values in ends):
+            raise UserError(
+                f"the values of layer {node.name!r} ({type(node.op).__name__}) are too large for float32",
+                "Its weights are damaged, or the input means something else: state --input-mean, "
+                "--input-std and --input-range.",
+            )
+
+
 def procedural_inputs(graph: Graph, known: Statistics) -> dict[str, Array]:
-    """A few samples of every input."""
-    return {
-        port.tensor: procedural_samples(known[port.tensor], port.shape, PROCEDURAL_SAMPLES)
-        for port in graph.inputs
-    }
+    """A few samples of every input; fewer of networks whose images are huge."""
+    elements = sum(math.prod(shape) for shape in graph.shapes.values())
+    count = max(1, min(PROCEDURAL_SAMPLES, PROCEDURAL_ELEMENTS // elements))
+    return {port.tensor: procedural_samples(known[port.tensor], port.shape, count) for port in graph.inputs}
 
 
 def sampled_statistics(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from dfqgen.statistics.channel import ChannelStatistics
 # Values of a tensor kept from each batch, for percentiles and errors of candidate ranges.
 KEPT_VALUES = 4096
 CACHED_ELEMENTS = 1 << 15
+LARGEST_BATCH_ELEMENTS = 1 << 26
+"""Of one tensor, all samples of a batch together: a quarter of a gigabyte in float32."""
 
 
 class _Accumulator:
@@ -65,9 +68,13 @@ def measure(graph: Graph, inputs: Mapping[str, Array], batch: int = 8) -> dict[s
         add(node.output, output)
 
     samples = len(next(iter(inputs.values())))
+    largest = max(prod(shape) for shape in graph.shapes.values())
+    batch = max(1, min(batch, LARGEST_BATCH_ELEMENTS // largest))
     for start in range(0, samples, batch):
         chunk = {name: value[start : start + batch] for name, value in inputs.items()}
         for name, value in chunk.items():
             add(name, value)
-        graph.evaluate(chunk, watch)
-    return {name: accumulator.statistics() for name, accumulator in accumulators.items()}
+        with np.errstate(all="ignore"):  # `check_finite` tells the user
+            graph.evaluate(chunk, watch)
+    with np.errstate(all="ignore"):
+        return {name: accumulator.statistics() for name, accumulator in accumulators.items()}

@@ -14,6 +14,9 @@ import numpy as np
 from dfqgen.graph.ir import Array
 from dfqgen.statistics.channel import ChannelStatistics
 
+LARGEST_DRAWN = 1024
+"""Pixels a side of a drawn image; the largest network of docs/accuracy.md takes 513."""
+
 
 def pink_noise(rng: np.random.Generator, height: int, width: int, channels: int) -> Array:
     """Noise [H,W,C] of unit deviation whose amplitude spectrum falls as 1/f."""
@@ -70,7 +73,17 @@ def procedural_samples(
     rng = np.random.default_rng(seed)
     bounded = bool(np.all(np.isfinite(statistics.lo)) and np.all(np.isfinite(statistics.hi)))
     if is_image(shape) and bounded:
-        images = np.stack([dead_leaves(rng, *shape[1:]) for _ in range(count)])
-        return (statistics.lo + images * (statistics.hi - statistics.lo)).astype(np.float32)
-    noise = rng.normal(statistics.mean, np.broadcast_to(statistics.std, (count, *shape[1:])))
-    return np.clip(noise, statistics.lo, statistics.hi).astype(np.float32)
+        height, width, channels = shape[1:]
+        # Larger images are enlarged: the work grows with the third power of the side.
+        drawn = (min(height, LARGEST_DRAWN), min(width, LARGEST_DRAWN))
+        rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), drawn, strict=True))
+        samples = np.empty((count, *shape[1:]), np.float32)
+        for sample in samples:
+            image = dead_leaves(rng, *drawn, channels)[rows][:, columns]
+            sample[:] = statistics.lo + image * (statistics.hi - statistics.lo)
+        return samples
+    samples = np.empty((count, *shape[1:]), np.float32)
+    for sample in samples:
+        noise = rng.normal(statistics.mean, np.broadcast_to(statistics.std, shape[1:]))
+        sample[:] = np.clip(noise, statistics.lo, statistics.hi)
+    return samples

@@ -8,12 +8,14 @@ want channels last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import onnx
 
 from dfqgen.errors import Problem, UnsupportedModel
 from dfqgen.frontend.fold import FoldedModel
+from dfqgen.frontend.guard import LIBRARY_ERRORS, reason
 from dfqgen.frontend.importers import (  # noqa: F401 - they register
     convolution,
     elementwise,
@@ -25,6 +27,7 @@ from dfqgen.frontend.importers import (  # noqa: F401 - they register
     transposed,
 )
 from dfqgen.frontend.importers.registry import Builder, OnnxNode, Refused, find_importer, supported_operators
+from dfqgen.frontend.limits import LARGEST_NETWORK_ELEMENTS
 from dfqgen.frontend.read import node_label
 from dfqgen.graph.ir import Graph, Port
 
@@ -32,9 +35,10 @@ __all__ = ["import_model", "supported_operators"]
 
 _RECURRENT = frozenset(["LSTM", "GRU", "RNN"])
 _CONTROL = frozenset(["If", "Loop", "Scan"])
-_QUANTIZED = frozenset(
-    ["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"]
-)
+_QUANTIZED = frozenset((
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+    "ConvInteger", "MatMulInteger",
+))  # fmt: skip
 
 
 def import_model(model: FoldedModel) -> Graph:
@@ -56,6 +60,11 @@ def import_model(model: FoldedModel) -> Graph:
     if problems:
         count = "1 node" if len(problems) == 1 else f"{len(problems)} nodes"
         raise UnsupportedModel(f"{count} of this model cannot be compiled", tuple(problems))
+    if sum(math.prod(shape) for shape in builder.shapes.values()) > LARGEST_NETWORK_ELEMENTS:
+        raise UnsupportedModel(
+            f"the activations of this network have more than {LARGEST_NETWORK_ELEMENTS:,} elements together",
+            hint="Give it smaller inputs: --input-shape, or export it so.",
+        )
     outputs = tuple(
         Port(name, builder.tensors[name], builder.shapes[builder.tensors[name]]) for name in model.outputs
     )
@@ -69,18 +78,25 @@ def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
     if importer is None:
         failure = model.failures.get(node_label(proto))
         return f"is malformed: {failure}" if failure else _advice(proto, builder)
-    if any(name and name not in builder.tensors and name not in model.constants for name in proto.input):
-        return None  # behind a refused node whose shape is unknown: nothing more to learn
+    if any(name and not _usable(name, builder) for name in proto.input):
+        return None  # behind a refused node: nothing more to learn
     try:
         results = importer(OnnxNode(proto, builder))
     except Refused as refusal:
         return str(refusal)
-    except (ValueError, OverflowError) as error:  # a shape rule, or numpy on a damaged attribute
+    except ValueError as error:  # a shape rule
         return f"is malformed: {error}"
+    except LIBRARY_ERRORS as error:
+        return f"is malformed ({reason(error)})"
     for name, tensor in zip(proto.output, [results] if isinstance(results, str) else results, strict=False):
         if name:
             builder.tensors[name] = tensor
     return None
+
+
+def _usable(name: str, builder: Builder) -> bool:
+    """Whether the tensor is a constant, or an activation of known shape with a batch axis."""
+    return name in builder.model.constants or builder.shapes.get(builder.tensors.get(name, ""), ()) != ()
 
 
 def _stand_in(proto: onnx.NodeProto, builder: Builder) -> None:

@@ -36,16 +36,20 @@ def conv(node: OnnxNode) -> str:
         pads=window.pads,
         groups=groups,
     )
+    node.check_reads(math.prod(op.infer_shape(node.shape_of(image))) * math.prod(op.weight.shape[1:]))
     return node.from_image(node.emit(op, image), rank)
 
 
 @importer("Gemm")
 def gemm(node: OnnxNode) -> str:
     """alpha * x [M,K] @ B [K,N] + beta * C."""
-    if node.integer("transA", 0):
+    if node.flag("transA", default=False):
         raise Refused("transA on an activation is not supported; export the layer as Linear or Dense")
-    weight = node.weight(1) * np.float32(node.number("alpha", 1.0))
-    weight = weight if node.integer("transB", 0) else weight.T
+    weight = node.weight(1)
+    if weight.ndim != 2 or len(node.shape()) != 2:
+        raise Refused(f"takes matrices, not {list(node.shape())} and {list(weight.shape)}")
+    weight = weight * np.float32(node.number("alpha", 1.0))
+    weight = weight if node.flag("transB", default=False) else weight.T
     bias = np.zeros(weight.shape[0], np.float32)
     if node.has_input(2):
         addend = node.weight(2, "bias") * np.float32(node.number("beta", 1.0))
@@ -86,6 +90,7 @@ def fully_connected(node: OnnxNode, x: str, weight: Array, bias: Array | None = 
     if len(shape) < 2 or shape[-1] != weight.shape[1]:
         raise Refused(f"an input of shape {list(shape)} meets a weight for {weight.shape[1]} features")
     pixels = math.prod(shape[1:-1])
+    node.check_reads(pixels * weight.size)
     row = node.reshape(x, (1, 1, pixels, shape[-1]))
     op = Conv2D(
         weight=np.ascontiguousarray(weight[:, None, None, :], np.float32),

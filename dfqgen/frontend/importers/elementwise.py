@@ -25,7 +25,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 def batch_normalization(node: OnnxNode) -> str:
     """On axis 1 of any rank from 2."""
     node.needs_single_output()
-    if node.integer("training_mode", 0) or not node.integer("spatial", 1):
+    if node.flag("training_mode", default=False) or not node.flag("spatial", default=True):
         raise Refused("is in training mode or not spatial; export the model for inference (model.eval())")
     scale, bias, mean, variance = (
         node.weight(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), start=1)
@@ -35,6 +35,10 @@ def batch_normalization(node: OnnxNode) -> str:
         raise Refused("holds a negative variance; the file is damaged")
     if len(node.shape()) < 2:
         raise Refused("needs a channel axis")
+    channels = node.shape()[1]
+    if any(parameter.shape != (channels,) for parameter in (scale, bias, mean, variance)):
+        shapes = ", ".join(str(list(parameter.shape)) for parameter in (scale, bias, mean, variance))
+        raise Refused(f"its parameters have shapes {shapes}; its input has {channels} channels")
     x = node.to_channels_last(node.tensor())
     return node.to_channels_first(node.emit(BatchNorm(scale, bias, mean, variance, epsilon), x))
 

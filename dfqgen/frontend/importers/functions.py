@@ -30,6 +30,7 @@ WITH_ALPHA = {
     "ThresholdedRelu": ("thresholded_relu", 1.0),
     "Swish": ("swish", 1.0),
 }
+CELU_ALPHA = 1e4
 
 
 @importer(*PLAIN)
@@ -41,8 +42,9 @@ def function(node: OnnxNode) -> str:
 def function_with_alpha(node: OnnxNode) -> str:
     name, default = WITH_ALPHA[node.op_type]
     alpha = node.number("alpha", default)
-    if not np.isfinite(alpha) or (name == "celu" and alpha == 0):
-        raise Refused(f"alpha {alpha} is no usable number")
+    # float32, and so onnxruntime, computes alpha * (exp(x / alpha) - 1): nothing is left beyond this.
+    if name == "celu" and not 1.0 / CELU_ALPHA <= abs(alpha) <= CELU_ALPHA:
+        raise Refused(f"alpha {alpha:g} leaves nothing of the function in float32")
     return node.emit(Elementwise(name, alpha), node.tensor())
 
 
@@ -195,8 +197,8 @@ def arg_max(node: OnnxNode) -> str:
         raise Refused(
             f"chooses among {shape[axis]} positions; up to 256 are supported, cut the graph before it"
         )
-    op = ArgMax(axis, 1 if node.op_type == "ArgMax" else -1, bool(node.integer("select_last_index", 0)))
+    op = ArgMax(axis, 1 if node.op_type == "ArgMax" else -1, node.flag("select_last_index", default=False))
     result = node.emit(op, node.tensor())
-    if node.integer("keepdims", 1):
+    if node.flag("keepdims", default=True):
         return result
     return node.reshape(result, shape[:axis] + shape[axis + 1 :])

@@ -55,7 +55,7 @@ def reshape(node: OnnxNode) -> str:
     """0 copies an axis (unless allowzero), -1 takes what is left."""
     shape = node.shape()
     target = list(node.list_input(1, "shape"))
-    if not node.integer("allowzero", 0):
+    if not node.flag("allowzero", default=False):
         target = [shape[i] if n == 0 and i < len(shape) else n for i, n in enumerate(target)]
     if target.count(-1) == 1:
         rest = math.prod([n for n in target if n != -1])

@@ -26,7 +26,7 @@ def average_pool(node: OnnxNode) -> str:
     window = read_window(node, (height, width))
     if window.dilation != (1, 1):
         raise Refused("dilations are not supported")
-    pads, counted = window.pads, bool(node.integer("count_include_pad", 0))
+    pads, counted = window.pads, node.flag("count_include_pad", default=False)
     if counted and pads != NO_PADS and window.extra != NO_PADS:
         # The stated border counts, what ceil_mode adds does not: make the border real first.
         border = Pad((0, pads.top, pads.left, 0), (0, pads.bottom, pads.right, 0))
@@ -34,7 +34,7 @@ def average_pool(node: OnnxNode) -> str:
     pads = _sum(pads, window.extra)
     counted = counted and window.pads != NO_PADS
     pool = AveragePool(window.kernel, window.stride, pads, counted)
-    return node.from_image(node.emit(pool, image), rank)
+    return node.from_image(_emit_pool(node, pool, image), rank)
 
 
 @importer("MaxPool")
@@ -45,7 +45,13 @@ def max_pool(node: OnnxNode) -> str:
     height, width = node.shape_of(image)[1:3]
     window = read_window(node, (height, width))
     pool = MaxPool(window.kernel, window.stride, window.dilation, _sum(window.pads, window.extra))
-    return node.from_image(node.emit(pool, image), rank)
+    return node.from_image(_emit_pool(node, pool, image), rank)
+
+
+def _emit_pool(node: OnnxNode, pool: AveragePool | MaxPool, image: str) -> str:
+    positions = math.prod(pool.infer_shape(node.shape_of(image)))
+    node.check_reads(positions * math.prod(pool.kernel))
+    return node.emit(pool, image)
 
 
 @importer("GlobalAveragePool", "GlobalMaxPool")
@@ -58,10 +64,10 @@ def global_pool(node: OnnxNode) -> str:
 def reduce(node: OnnxNode) -> str:
     rank = len(node.shape())
     stated = node.optional_integers(1, "axes")
-    if not stated and node.integer("noop_with_empty_axes", 0):
+    if not stated and node.flag("noop_with_empty_axes", default=False):
         return node.tensor()
     axes = {node.axis(a, rank) for a in stated} if stated else set(range(rank))
-    keep_axes = bool(node.integer("keepdims", 1))
+    keep_axes = node.flag("keepdims", default=True)
     if 0 in axes and not keep_axes:
         raise Refused("reduces the batch axis away; reduce the other axes only")
     reduced = tuple(sorted(axes - {0}))

@@ -11,13 +11,11 @@ import numpy as np
 import onnx
 
 from dfqgen.frontend.fold import FoldedModel
-from dfqgen.frontend.read import LARGEST_TENSOR_ELEMENTS, node_label
+from dfqgen.frontend.limits import LARGEST_LAYER_READS, LARGEST_TENSOR_ELEMENTS, LONGEST_LIST
+from dfqgen.frontend.read import node_label
 from dfqgen.graph.ir import Array, Node, Op, Shape
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.movement import Reshape, Transpose
-
-# Axes, pads, shapes: no tensor dfqgen handles has more.
-LONGEST_LIST = 64
 
 
 class Refused(Exception):
@@ -121,19 +119,49 @@ class OnnxNode:
     # --- attributes ---
 
     def integer(self, name: str, default: int) -> int:
-        return int(self.attributes.get(name, default))
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int):
+            raise Refused(f"its attribute {name} is no integer; the file is damaged")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """An integer attribute that is 0 or 1."""
+        value = self.integer(name, int(default))
+        if value not in (0, 1):
+            raise Refused(f"its attribute {name} is {value}, neither 0 nor 1; the file is damaged")
+        return bool(value)
 
     def number(self, name: str, default: float) -> float:
-        return float(self.attributes.get(name, default))
+        """A finite number, or the default."""
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int | float) or not (name not in self.attributes or math.isfinite(value)):
+            raise Refused(f"its attribute {name} is no finite number; the file is damaged")
+        return float(value)
 
     def text(self, name: str, default: str) -> str:
         value = self.attributes.get(name, default)
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        if not isinstance(value, bytes | str):
+            raise Refused(f"its attribute {name} is no text; the file is damaged")
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
     def integers(self, name: str) -> tuple[int, ...] | None:
         """A list attribute, None when it is absent."""
         value = self.attributes.get(name)
-        return None if value is None else tuple(int(v) for v in value)
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) > LONGEST_LIST or any(type(v) is not int for v in value):
+            raise Refused(f"its attribute {name} is no short list of integers; the file is damaged")
+        return tuple(value)
+
+    def numbers(self, name: str) -> tuple[float, ...] | None:
+        """A list of finite numbers, None when it is absent."""
+        value = self.attributes.get(name)
+        if value is None:
+            return None
+        numeric = isinstance(value, list) and all(isinstance(v, int | float) for v in value)
+        if not numeric or len(value) > LONGEST_LIST or not all(map(math.isfinite, value)):
+            raise Refused(f"its attribute {name} is no short list of finite numbers; the file is damaged")
+        return tuple(float(v) for v in value)
 
     # --- inputs ---
 
@@ -179,7 +207,7 @@ class OnnxNode:
     def list_input(self, index: int, what: str) -> tuple[int, ...]:
         """A constant input that lists axes or sizes."""
         value = self.constant(index, what)
-        if value.dtype.kind not in "iu" or value.size > LONGEST_LIST:
+        if value.dtype.kind not in "iu" or value.ndim > 1 or value.size > LONGEST_LIST:
             raise Refused(f"its {what} must be a short list of integers")
         return tuple(int(v) for v in value.ravel())
 
@@ -188,6 +216,11 @@ class OnnxNode:
         if not -rank <= value < rank:
             raise Refused(f"axis {value} does not exist in a tensor of {rank} axes")
         return value % rank
+
+    def check_reads(self, reads: int) -> None:
+        """Refuse a layer that would read so many elements for one input."""
+        if reads > LARGEST_LAYER_READS:
+            raise Refused(f"would take {reads:,} steps for one input; at most {LARGEST_LAYER_READS:,} do")
 
     def needs_single_output(self) -> None:
         """Refuse the node when something reads a second output of it."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.frontend.importers.selection import select
+from dfqgen.frontend.limits import LARGEST_AXIS
 from dfqgen.graph.ir import Array
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 
@@ -40,7 +41,7 @@ def source_positions(transformation: str, size: int, result: int, scale: float) 
 
 @importer("Upsample")
 def upsample_attribute(node: OnnxNode) -> str:
-    return _resize(node, list(node.attributes.get("scales", ())), None, "asymmetric", "floor")
+    return _resize(node, list(node.numbers("scales") or ()), None, "asymmetric", "floor")
 
 
 @importer("Upsample", since=9)
@@ -55,7 +56,7 @@ def resize_scales(node: OnnxNode) -> str:
 
 @importer("Resize", since=11)
 def resize(node: OnnxNode) -> str:
-    if node.integer("antialias", 0):
+    if node.flag("antialias", default=False):
         raise Refused("antialias is not supported; export the model without it")
     rank = len(node.shape())
     axes = tuple(node.axis(a, rank) for a in node.integers("axes") or range(rank))
@@ -101,7 +102,7 @@ def _resize(
         size = shape[axis]
         result = int(value) if scales is None else int(np.floor(size * np.float32(value)))
         scale = result / size if scales is None else float(np.float32(value))
-        if result < 1 or result > 1 << 16:
+        if result < 1 or result > LARGEST_AXIS:
             raise Refused(f"resizes an axis of {size} to {result}")
         at = source_positions(transformation, size, result, scale)
         if result != size or not np.array_equal(np.clip(at, 0, size - 1), np.arange(size)):

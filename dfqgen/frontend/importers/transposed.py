@@ -9,13 +9,15 @@ kernels, and every method for convolutions applies to it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.frontend.importers.selection import select
-from dfqgen.frontend.importers.windows import two
+from dfqgen.frontend.importers.windows import check_steps, two
+from dfqgen.frontend.limits import LARGEST_AXIS, LARGEST_TENSOR_ELEMENTS
 from dfqgen.graph.ir import Array
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.windows import Pads
@@ -46,14 +48,10 @@ def phases(kernel: int, stride: int, dilation: int, before: int, result: int) ->
 
 def _phases(kernel: int, stride: int, dilation: int, before: int, result: int, crop: int) -> Phases:
     # Output o = stride * u + v takes tap k where (o + before - dilation * k) is stride * (input position).
-    found: list[dict[int, int]] = []
-    for v in range(stride):
-        taps = {}
-        for k in range(kernel):
-            distance = v + before - dilation * k
-            if distance % stride == 0:
-                taps[distance // stride] = k
-        found.append(taps)
+    found: list[dict[int, int]] = [{} for _ in range(stride)]
+    for k in range(kernel):
+        v = (dilation * k - before) % stride
+        found[v][(v + before - dilation * k) // stride] = k
     places = [m for taps in found for m in taps]
     first, last = min(places), max(places)
     table = tuple(tuple(taps.get(m, -1) for m in range(first, last + 1)) for taps in found)
@@ -71,16 +69,22 @@ def conv_transpose(node: OnnxNode) -> str:
     if rank == 3:
         weight = weight[:, :, None, :]
     groups = node.integer("group", 1)
+    _, height, width, in_channels = node.shape_of(image)
+    if groups < 1 or weight.shape[0] != in_channels or in_channels % groups:
+        raise Refused(f"weight {weight.shape} does not fit {in_channels} channels in {groups} groups")
     channels = weight.shape[1] * groups
     bias = node.weight(2, "bias") if node.has_input(2) else np.zeros(channels, np.float32)
-    _, height, width, in_channels = node.shape_of(image)
-    if groups < 1 or weight.shape[0] != in_channels or in_channels % groups or bias.shape != (channels,):
-        raise Refused(f"weight {weight.shape}, bias {bias.shape} and {groups} groups do not fit together")
+    if bias.shape != (channels,):
+        raise Refused(f"its bias has shape {list(bias.shape)}, not [{channels}]")
     kernel = (weight.shape[2], weight.shape[3])
     axes = rank - 2
     stride, dilation = (two(node.integers(name) or (1,) * axes, axes, 1) for name in ("strides", "dilations"))
+    check_steps(kernel, stride, dilation)
     before, result = _geometry(node, axes, (height, width), kernel, stride, dilation)
     rows, columns = (phases(kernel[i], stride[i], dilation[i], before[i], result[i]) for i in (0, 1))
+    elements = math.prod((rows.reach, columns.reach, *stride, channels, in_channels // groups))
+    if elements > LARGEST_TENSOR_ELEMENTS:
+        raise Refused(f"strides {stride} make a weight of {elements:,} elements")
     image, pads = _fit(node, image, rows, columns)
     op = Conv2D(
         weight=_phase_weights(weight, groups, rows, columns),
@@ -88,6 +92,7 @@ def conv_transpose(node: OnnxNode) -> str:
         pads=pads,
         groups=groups,
     )
+    node.check_reads(math.prod(op.infer_shape(node.shape_of(image))) * math.prod(op.weight.shape[1:]))
     blocks = node.emit(op, image)
     shape = (1, rows.count, columns.count, groups, *stride, channels // groups)
     moved = node.transpose(node.reshape(blocks, shape), (0, 1, 4, 2, 5, 3, 6))
@@ -135,6 +140,8 @@ def _geometry(
         s * (n - 1) + e + d * (k - 1) + 1
         for n, k, s, d, e in zip(image, kernel, stride, dilation, extra, strict=True)
     ]
+    if max(full) > LARGEST_AXIS or min(extra) < 0:
+        raise Refused(f"gives an image of {full}; up to {LARGEST_AXIS:,} a side are supported")
     mode = node.text("auto_pad", "NOTSET")
     stated = node.integers("output_shape")
     if stated is None and mode in ("SAME_UPPER", "SAME_LOWER"):
@@ -142,6 +149,8 @@ def _geometry(
     else:
         wanted = None if stated is None else two(stated[-axes:], axes, 1)
     if wanted is not None:
+        if min(wanted) < 1 or max(wanted) > LARGEST_AXIS:
+            raise Refused(f"gives an image of {list(wanted)}; up to {LARGEST_AXIS:,} a side are supported")
         totals = [max(0, f - w) for f, w in zip(full, wanted, strict=True)]
         halves = [t // 2 if mode == "SAME_UPPER" else t - t // 2 for t in totals]
         return (halves[0], halves[1]), wanted
@@ -152,6 +161,6 @@ def _geometry(
         raise Refused(f"pads {values} do not fit {axes} spatial axes")
     before, after = two(values[:axes], axes, 0), two(values[axes:], axes, 0)
     result = tuple(f - b - a for f, b, a in zip(full, before, after, strict=True))
-    if min(result) < 1 or max(result) > 1 << 16 or min(*stride, *dilation) < 1:
+    if min(result) < 1:
         raise Refused(f"gives an image of {list(result)}")
     return before, (result[0], result[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused
+from dfqgen.frontend.limits import LARGEST_AXIS
 from dfqgen.ops.windows import Pads, output_size
 
 
@@ -35,15 +36,23 @@ def read_window(node: OnnxNode, image: tuple[int, int], kernel: tuple[int, int] 
         raise Refused("has no kernel_shape")
     stride = two(node.integers("strides") or (1,) * axes, axes, 1)
     dilation = two(node.integers("dilations") or (1,) * axes, axes, 1)
-    if min(*kernel, *stride, *dilation) < 1:
-        raise Refused("kernel, strides and dilations must be at least 1")
+    check_steps(kernel, stride, dilation)
     pads = _pads(node, axes, image, kernel, stride, dilation)
+    if max(pads) > LARGEST_AXIS:
+        raise Refused(f"pads {tuple(pads)} are larger than {LARGEST_AXIS:,}")
     extra = Pads(0, 0, 0, 0)
-    if node.integer("ceil_mode", 0):
+    if node.flag("ceil_mode", default=False):
         below = _ceil_extra(image[0], kernel[0], stride[0], dilation[0], pads.top, pads.bottom)
         right = _ceil_extra(image[1], kernel[1], stride[1], dilation[1], pads.left, pads.right)
         extra = Pads(0, 0, below, right)
     return Window(kernel, stride, dilation, pads, extra)
+
+
+def check_steps(*pairs: tuple[int, int]) -> None:
+    """Kernel, strides and dilations within bounds."""
+    for pair in pairs:
+        if min(pair) < 1 or max(pair) > LARGEST_AXIS:
+            raise Refused(f"kernel, strides and dilations lie between 1 and {LARGEST_AXIS:,}, not {pair}")
 
 
 def two(values: tuple[int, ...], axes: int, fill: int) -> tuple[int, int]:
