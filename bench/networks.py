@@ -18,7 +18,7 @@ import typer
 
 from dfqgen import BuildOptions, CompileOptions, InputMeaning, build
 from dfqgen.pipeline import run
-from dfqgen.report.html import count_text, decibel_text, size_text
+from dfqgen.report.html import count_text, size_text, sqnr_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def row(network: Network, models: Path, targets: list[str], scratch: Path) -> li
         size_text(sizes["code_bytes"]),
         size_text(sizes["arena_bytes"]),
         *(counts or [""] * len(targets)),
-        decibel_text(output["sqnr_db"]),
+        sqnr_text(output),
     ]
 
 

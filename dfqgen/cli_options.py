@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from inspect import Parameter, Signature, signature
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 import typer
 
 from dfqgen.compilation import CompileOptions
+from dfqgen.files import check_regular
 from dfqgen.inputs import state_meaning
 from dfqgen.plan.budget import parse_size
 from dfqgen.quantization.options import QuantizeOptions
@@ -30,6 +32,8 @@ def numbers(text: str | None, option: str, count: int | None = None) -> tuple[fl
         raise typer.BadParameter(
             f"{text!r} is not a list of numbers like 127.5 or 0.5,0.5,0.5", param_hint=option
         ) from None
+    if not all(map(math.isfinite, values)):
+        raise typer.BadParameter(f"{text!r} is not finite", param_hint=option)
     if count is not None and len(values) != count:
         raise typer.BadParameter(
             f"{text!r} should be {count} numbers with a comma between", param_hint=option
@@ -55,7 +59,7 @@ def layer_bits(texts: list[str] | None) -> dict[str, int]:
     """["conv1=4,conv2=8"] -> {"conv1": 4, "conv2": 8}; a wrong value is a usage error."""
 
     def bits(text: str) -> int | None:
-        return int(text) if text.isdigit() else None
+        return int(text) if text.isdecimal() and len(text) < 3 else None
 
     return _by_layer(texts, bits, "a layer and its bits like conv1=4", "--bits-map")
 
@@ -87,7 +91,16 @@ def flash_budget(text: str | None) -> tuple[int | None, float | None]:
     if not text.endswith("%"):
         return parse_size(text), None
     (percent,) = numbers(text[:-1], "--flash-budget", 1) or (0.0,)
+    if percent <= 0.0:
+        raise typer.BadParameter(f"{text!r} is not above zero", param_hint="--flash-budget")
     return None, percent / 100.0
+
+
+def finite(value: float | None) -> float | None:
+    """The value of an option that is a number; NaN lies in every range that typer checks."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not finite")
+    return value
 
 
 def rounding_data(text: str | None) -> SampleSource | Path | None:
@@ -95,7 +108,10 @@ def rounding_data(text: str | None) -> SampleSource | Path | None:
     for source in SAMPLE_SOURCES:
         if text == source:
             return source
-    return None if text is None else Path(text)
+    if text is None:
+        return None
+    check_regular(Path(text))
+    return Path(text)
 
 
 _INPUT = "The network's input"
@@ -228,6 +244,7 @@ NSigma = Annotated[
         text="Half-width of activation ranges.",
         min=1.0,
         max=100.0,
+        callback=finite,
         show_default="by the network",
     ),
 ]
@@ -303,6 +320,7 @@ TargetSqnr = Annotated[
         "--target-sqnr",
         text="Choose each layer's bits for the least flash with this predicted signal to noise ratio.",
         metavar="DB",
+        callback=finite,
         show_default=False,
     ),
 ]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dfqgen.report.html import count_text, decibel_text, percent_text, shape_text, size_text
+from dfqgen.report.html import count_text, percent_text, shape_text, size_text, sqnr_text
 
 Facts = Mapping[str, Any]
 
@@ -97,7 +97,7 @@ def print_comparison(comparison: Facts, console: Console) -> None:
         cells = [
             output["name"],
             output["samples"],
-            decibel_text(output["sqnr_db"]),
+            sqnr_text(output),
             f"{output['max_error']:.4g}",
             percent_text(output["top1_agreement"]),
         ]
@@ -105,6 +105,10 @@ def print_comparison(comparison: Facts, console: Console) -> None:
             cells += [percent_text(output["float_accuracy"]), percent_text(output["accuracy"])]
         _row(table, *cells)
     console.print(table)
+    for output in outputs:
+        if output["undefined"]:
+            text = f"{output['name']}: {output['undefined']:,} values are infinite in float and left out"
+            console.print(Text(printable(text)), soft_wrap=True)
 
 
 _MEASURES = (
@@ -112,7 +116,6 @@ _MEASURES = (
     ("top5", "top-5", percent_text),
     ("top1_agreement", "top-1 agreement", percent_text),
     ("mean_iou", "mean IoU with float", percent_text),
-    ("sqnr_db", "SQNR", decibel_text),
     ("max_error", "largest error", "{:.4g}".format),
 )
 
@@ -121,6 +124,7 @@ def print_evaluation(facts: Facts, console: Console) -> None:
     """Accuracy, output by output, float beside C."""
     table = _table("output", "measure", "float", "C", right=("float", "C"))
     for output in facts["outputs"]:
+        _row(table, output["name"], "SQNR", "", sqnr_text(output))
         for key, label, show in _MEASURES:
             if key in output:
                 reference = percent_text(output[f"float_{key}"]) if f"float_{key}" in output else ""
@@ -147,7 +151,7 @@ def print_layers(layers: Iterable[Facts], console: Console) -> None:
             shape_text(layer["output"]["shape"]),
             count_text(layer["macs"]),
             f"{layer['weight_bytes']:,}",
-            decibel_text(layer["sqnr_db"]) if measured else "",
+            sqnr_text(layer) if measured else "",
             f"{layer['max_error']:.4g}" if measured else "",
         )
     console.print(table)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from dfqgen.errors import UserError
+from dfqgen.files import read_regular
 from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
 from dfqgen.frontend.read import read_model
@@ -175,7 +176,7 @@ UNSTATED_WARNING = (
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_regular(path)).hexdigest()
 
 
 def provenance(model: Path, options: CompileOptions, compiled: Compiled) -> dict[str, Any]:

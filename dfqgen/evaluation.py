@@ -17,11 +17,12 @@ from joblib import Parallel, delayed
 from dfqgen.compilation import Compiled, CompileOptions, Progress, compile_model, silent
 from dfqgen.emit.package import emit
 from dfqgen.errors import UserError
+from dfqgen.files import check_regular
 from dfqgen.graph.ir import Array
 from dfqgen.inputs import Samples, load_samples
 from dfqgen.measure import float_runner, write_files
 from dfqgen.plan import plan_program
-from dfqgen.report.facts import Facts
+from dfqgen.report.facts import Facts, rounded
 from dfqgen.targets import load_target
 from dfqgen.verify.compare import ErrorMeter
 from dfqgen.verify.host import HostNetwork
@@ -61,6 +62,8 @@ def evaluate(
     `float_outputs` of an earlier evaluation on the same samples to run the float network only once.
     Raises UserError (ToolMissing without a C compiler).
     """
+    if not isinstance(data, Samples):
+        check_regular(Path(data))
     compiled = compile_model(Path(model), options or CompileOptions(), progress)
     samples = data if isinstance(data, Samples) else load_samples(Path(data), compiled.graph)
     samples = samples.take(limit)
@@ -152,7 +155,11 @@ def facts(evaluation: Evaluation, decode: Decoder | None = None) -> Facts:
 def _output_facts(reference: Array, value: Array, labels: Array | None) -> Facts:
     meter = ErrorMeter()
     meter.add(reference, value)
-    entry: Facts = {"sqnr_db": meter.sqnr_db, "max_error": meter.largest}
+    entry: Facts = {
+        "sqnr_db": rounded(meter.sqnr_db, 2),
+        "max_error": rounded(meter.largest, 6),
+        "undefined": meter.undefined,
+    }
     classes = value.shape[-1]
     flat, flat_reference = value.reshape(len(value), -1), reference.reshape(len(value), -1)
     if value.ndim == 4 and min(value.shape[1:3]) > 1 and classes > 1:
@@ -182,6 +189,7 @@ def _box_agreement(evaluation: Evaluation, decode: Decoder) -> BoxAgreement:
 
 def load_decoder(path: Path) -> Decoder:
     """The function `decode` of a Python file (it is run: use only your own). Raises UserError."""
+    check_regular(path)
     try:
         scope: dict[str, Any] = runpy.run_path(str(path))
     except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfqgen.errors import UserError
+from dfqgen.errors import DfqgenError, UserError
+from dfqgen.files import LARGEST_FILE_BYTES, check_regular
 from dfqgen.graph.ir import Graph, Port
 from dfqgen.quantization.options import InputMeaning
 
@@ -32,12 +35,10 @@ def state_meaning(
     if mean is None and std is None and bounds is None:
         return None
     lo, hi = bounds if bounds is not None else PIXELS
-    if not (np.isfinite([lo, hi]).all() and lo < hi):
+    if not lo < hi:
         raise UserError(f"the input range {lo:g},{hi:g} is not a range: the first number must be the smaller")
-    if std is not None and not all(np.isfinite(s) and s > 0 for s in std):
+    if std is not None and not all(s > 0 for s in std):
         raise UserError("the input's standard deviation must be above zero")
-    if mean is not None and not np.isfinite(mean).all():
-        raise UserError("the input's mean must be finite")
     return InputMeaning(mean or (0.0,), std or (1.0,), lo, hi)
 
 
@@ -110,15 +111,48 @@ def load_samples(path: Path, graph: Graph) -> Samples:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
+    check_regular(path)
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path}: is not an .npz file", hint="Save it with numpy.savez(path, x=...).")
     try:
-        if path.is_file() and not zipfile.is_zipfile(path):
-            raise UserError(f"{path}: is not an .npz file", hint="Save it with numpy.savez(path, x=...).")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            if sum(member.file_size for member in members) > LARGEST_FILE_BYTES:
+                raise UserError(
+                    f"{path}: unpacks to more than {LARGEST_FILE_BYTES:,} bytes", "Take fewer samples."
+                )
+            return {m.filename.removesuffix(".npy"): _read_array(archive, m) for m in members}
+    except DfqgenError:
+        raise
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        NotImplementedError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise UserError(f"{path}: cannot be read as an .npz file ({error})") from None
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    """One array, never unpickled; its stated size is compared with the file's before memory is taken."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read_header(stream)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
+            raise ValueError(f"{member.filename} holds objects, or less than its shape says")
+    with archive.open(member) as stream:
+        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
 
 
 def _as_samples(path: Path, name: str, x: Array, port: Port) -> Array:

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ C_MACS = 20_000_000_000
 INTERPRETER_MACS = 2_000_000_000
 RANDOM_SAMPLES = 64
 RANDOM_MACS = 2_000_000_000
+RANDOM_ELEMENTS = 1 << 28  # of the largest tensor, all samples together
 LAYER_SAMPLES = 4
 
 
@@ -90,7 +92,9 @@ def choose_samples(compiled: Compiled, data: Path | None, most_macs: int) -> tup
     macs = max(compiled.program.macs, 1)
     affordable = max(LAYER_SAMPLES, most_macs // macs)
     if data is None:
-        count = max(LAYER_SAMPLES, min(RANDOM_SAMPLES, most_macs // macs, RANDOM_MACS // macs))
+        largest = max(prod(shape) for shape in compiled.graph.shapes.values())
+        affordable = min(most_macs // macs, RANDOM_MACS // macs, RANDOM_ELEMENTS // largest)
+        count = max(LAYER_SAMPLES, min(RANDOM_SAMPLES, affordable))
         samples = random_samples(compiled.graph, compiled.meanings, count)
         return samples, f"{samples.count} random inputs of the stated meaning"
     samples = load_samples(data, compiled.graph)

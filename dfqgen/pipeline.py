@@ -23,6 +23,7 @@ from dfqgen.compilation import (
 from dfqgen.emit.package import MANIFEST, Files, check_folder, emit, write_folder
 from dfqgen.errors import UserError, VerificationFailed
 from dfqgen.estimate import estimate_facts
+from dfqgen.files import check_regular
 from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.text import program_text
 from dfqgen.graph.ir import Graph
@@ -93,6 +94,8 @@ def build(
     """
     model, folder, options = Path(model), Path(folder), options or BuildOptions()
     check_folder(folder, force=options.force)
+    if options.data is not None:
+        check_regular(options.data)
     compiled = compile_model(model, options.compile, progress)
     program, target = compiled.program, compiled.target
     progress("planning memory")

@@ -97,7 +97,7 @@ def milliseconds(cycles: int | None, clock_hz: int) -> float | None:
 
 def parse_frequency(text: str) -> int:
     """Hertz of "80000000", "80M", "80 MHz" or "1.2G"."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:[hH][zZ])?\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([kKmMgG]?)(?:[hH][zZ])?\s*", text)
     hertz = 0 if match is None else round(float(match[1]) * _UNITS[match[2].lower()])
     if hertz < 1:
         raise UserError(f"{text!r} is not a frequency", "Write it like 80M, 64000k or 80000000.")

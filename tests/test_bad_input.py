@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,102 @@ def test_data_that_does_not_fit(tmp_path: Path, arrays: dict[str, np.ndarray], w
 def test_data_that_is_no_npz_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.npz").write_bytes(content)
     assert_refused(build(DIGITS, tmp_path / "o", "--data", tmp_path / "x.npz"), tmp_path / "o", "x.npz")
+
+
+def test_an_npz_file_whose_header_asks_for_more_than_it_holds(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 8, 8, 1), }\n"
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    assert_refused(build(DIGITS, tmp_path / "o", "--data", tmp_path / "x.npz"), tmp_path / "o", "x.npz")
+
+
+@pytest.mark.parametrize("option", ["--data", "--calibration-data", "--rounding-data"])
+@pytest.mark.parametrize("path", ["none.npz", ".", "/dev/zero", "pipe", "huge.npz", "notes.npz"])
+def test_data_that_is_no_readable_file(tmp_path: Path, option: str, path: str) -> None:
+    odd_files(tmp_path)
+    (tmp_path / "notes.npz").write_text("these are my notes\n")
+    adaround = ["--rounding", "adaround"] if option == "--rounding-data" else []
+    result = build(DIGITS, tmp_path / "o", option, tmp_path / path, *adaround)
+    assert_refused(result, tmp_path / "o", str(tmp_path / path).removesuffix("."))
+
+
+@pytest.mark.parametrize("path", [".", "/dev/zero", "pipe", "huge.npz"])
+def test_a_model_that_is_no_readable_file(tmp_path: Path, path: str) -> None:
+    odd_files(tmp_path)
+    assert_refused(build(tmp_path / path, tmp_path / "o"), tmp_path / "o", str(tmp_path / path).rstrip("."))
+
+
+def odd_files(folder: Path) -> None:
+    """A pipe that nobody writes to, and a file of 3 GB without blocks on the disk."""
+    os.mkfifo(folder / "pipe")
+    with (folder / "huge.npz").open("wb") as stream:
+        stream.truncate(3_000_000_000)
+
+
+NUMERIC_OPTIONS = ["--input-mean", "--input-std", "--n-sigma", "--target-sqnr", "--clock", "--flash", "--ram"]
+NUMERIC_OPTIONS += ["--flash-budget", "--limit", "--samples", "--seed", "--bits", "--adaround-iterations"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "\u00b2", "9" * 5000, "", "nan%", "inf%"])
+@pytest.mark.parametrize("option", [*NUMERIC_OPTIONS, "--bits-map", "--input-range", "--input-shape"])
+def test_numbers_out_of_bounds_are_refused(tmp_path: Path, option: str, value: str) -> None:
+    value = {"--bits-map": f"conv={value}", "--input-range": f"0,{value}"}.get(option, value)
+    command = {"--clock": "profile", "--limit": "eval"}.get(option, "build")
+    arguments = [str(tmp_path)] if command == "profile" else [str(tiny(tmp_path / "tiny.onnx"))]
+    arguments += ["-o", str(tmp_path / "o")] if command == "build" else []
+    arguments += ["--data", str(tmp_path)] if command == "eval" else []
+    result = CliRunner().invoke(app, [command, *arguments, option, value])
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("value", ["0%", "-3%", "-1", "1e-330%"])
+def test_a_flash_budget_is_above_zero(tmp_path: Path, value: str) -> None:
+    result = build(tiny(tmp_path / "tiny.onnx"), tmp_path / "o", "--flash-budget", value)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--input-std", "1e-320"],
+        ["--input-std", "1e300"],
+        ["--input-mean", "1e30"],
+        ["--input-range", "0,1e300"],
+        ["--input-range", "0,1e-320"],
+        ["--input-mean", "1,2", "--input-std", "1,0"],
+    ],
+)
+def test_a_meaning_that_is_no_range_of_float32_is_refused(tmp_path: Path, arguments: list[str]) -> None:
+    assert_refused(build(tiny(tmp_path / "tiny.onnx"), tmp_path / "o", *arguments), tmp_path / "o", "input")
+
+
+def test_values_too_large_for_float32_are_refused_at_their_layer(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Mul", ["x", "w"], ["a"], name="first")]
+    nodes.append(helper.make_node("Mul", ["a", "w"], ["y"], name="second"))
+    model = save(tmp_path / "big.onnx", nodes, {"w": np.float32(1e30).reshape(1)}, {"x": (1, 4)}, {"y": None})
+    assert_refused(build(model, tmp_path / "o"), tmp_path / "o", "'second'", "float32")
+
+
+def test_a_float_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Log", ["x"], ["y"])]
+    model = save(tmp_path / "log.onnx", nodes, {}, {"x": (1, 4)}, {"y": None})
+    assert_refused(build(model, tmp_path / "o"), tmp_path / "o", "NaN", "--input-range")
+    assert build(model, tmp_path / "o", "--input-range", "0.1,4").exit_code == 0
+
+
+def test_infinite_values_are_left_out_and_counted(tmp_path: Path) -> None:
+    """log(relu(x)): the C gives the smallest number it has."""
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Log", ["r"], ["y"])]
+    model = save(tmp_path / "log.onnx", nodes, {}, {"x": (1, 32)}, {"y": None})
+    result = build(model, tmp_path / "o", "--json")
+    assert result.exit_code == 0, result.output
+    (output,) = json.loads(result.stdout)["comparison"]["outputs"]
+    assert output["undefined"] > 0
+    assert np.isfinite(output["sqnr_db"])
+    assert "infinite in float" in build(model, tmp_path / "o", "--force").output
 
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def check_budget(
 
 def parse_size(text: str) -> int:
     """Bytes of "300000", "64K" or "2M" (powers of 1024; an optional B or iB is ignored)."""
-    match = re.fullmatch(r"\s*(\d+)\s*([kKmM]?)(?:i?[bB])?\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,15})\s*([kKmM]?)(?:i?[bB])?\s*", text)
     if match is None:
         raise UserError(f"{text!r} is not a size in bytes", "Write it like 300000, 64K or 2M.")
     return int(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[match[2].lower()]

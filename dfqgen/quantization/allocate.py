@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -76,7 +77,7 @@ def width(bits: int) -> IntType:
 def parse_pattern(text: str) -> tuple[IntType, ...]:
     """ "4" -> one width for all, "2/6" -> widths of the two layers of a pair. Raises UserError."""
     parts = text.split("/")
-    if len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
+    if len(parts) > 2 or not all(re.fullmatch(r"\s*[0-9]{1,2}\s*", part) for part in parts):
         raise UserError(f"{text!r} is not a number of bits like 4 or a pair like 4/8")
     return tuple(width(int(part)) for part in parts)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dfqgen.errors import UserError
 from dfqgen.statistics.channel import ChannelStatistics
 
 Array = npt.NDArray[Any]
@@ -116,6 +117,10 @@ class QuantizeOptions:
         return self.weights == "per-tensor" if self.equalize is None else self.equalize
 
 
+def _list(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
 @dataclass(frozen=True, slots=True)
 class InputMeaning:
     """What the float network's input means: it sees (raw - mean) / std, per channel, raw in [lo, hi].
@@ -127,6 +132,20 @@ class InputMeaning:
     std: tuple[float, ...] = (1.0,)
     lo: float = 0.0
     hi: float = 255.0
+
+    def __post_init__(self) -> None:
+        """Raise UserError unless the network sees a range of float32 numbers in every channel."""
+        channels = max(len(self.mean), len(self.std))
+        if {len(self.mean), len(self.std)} - {1, channels}:
+            raise UserError(f"the input has {len(self.mean)} means and {len(self.std)} standard deviations")
+        with np.errstate(all="ignore"):
+            lo, hi = (self.normalize(np.full(channels, end)) for end in (self.lo, self.hi))
+        if not (np.isfinite(lo) & np.isfinite(hi) & (lo < hi)).all():
+            raise UserError(
+                f"the input's range {self.lo:g},{self.hi:g} is no range of float32 numbers "
+                f"after (x - {_list(self.mean)}) / {_list(self.std)}",
+                "Check --input-range, --input-mean and --input-std; deviations lie above zero.",
+            )
 
     def normalize(self, raw: Array) -> Array:
         """Raw values (channels last) as the float network sees them, float32."""

@@ -18,7 +18,7 @@ Facts = dict[str, Any]
 
 
 def rounded(value: float | None, digits: int) -> float | None:
-    """A number for the report; JSON has no infinity, so an error of exactly zero is None."""
+    """A number for the report; JSON has no infinity: that and what has no meaning are None."""
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
@@ -124,6 +124,7 @@ def output_comparison_facts(outputs: Iterable[OutputComparison]) -> list[Facts]:
             "samples": output.samples,
             "sqnr_db": rounded(output.sqnr_db, 2),
             "max_error": rounded(output.max_error, 6),
+            "undefined": output.undefined,
             "top1_agreement": rounded(output.top1_agreement, 4),
             "float_accuracy": rounded(output.float_accuracy, 4),
             "accuracy": rounded(output.accuracy, 4),

@@ -35,8 +35,13 @@ def percent_text(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
 
 
-def decibel_text(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f} dB"
+def sqnr_text(row: Mapping[str, Any]) -> str:
+    """The SQNR of an entry with `sqnr_db`, None where it is infinite, and `max_error`."""
+    if row["sqnr_db"] is not None:
+        return f"{row['sqnr_db']:.1f} dB"
+    if row.get("undefined") and not row["max_error"]:
+        return "undefined"
+    return "no signal" if row["max_error"] else "exact"
 
 
 def shape_text(shape: list[int]) -> str:
@@ -77,6 +82,6 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        size=size_text, count=count_text, percent=percent_text, decibel=decibel_text, shape=shape_text
+        size=size_text, count=count_text, percent=percent_text, sqnr=sqnr_text, shape=shape_text
     )
     return environment.get_template(name)

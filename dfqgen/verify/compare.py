@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program, QOp
 from dfqgen.graph.ir import Array, Graph, Node
 
@@ -15,23 +16,36 @@ Runner = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
 class ErrorMeter:
-    """Signal and error energy of a tensor, batch by batch."""
+    """Signal and error energy of a tensor, batch by batch.
+
+    `undefined` counts the values that are infinite or NaN in the reference: the logarithm of zero has no
+    distance from an integer. They are left out of everything else.
+    """
 
     def __init__(self) -> None:
+        self.values = 0
+        self.undefined = 0
         self.signal = 0.0
         self.error = 0.0
         self.largest = 0.0
 
     def add(self, reference: Array, value: Array) -> None:
         exact = reference.astype(np.float64)
+        self.values += exact.size
         difference = value.astype(np.float64) - exact
+        finite = np.isfinite(difference)
+        if not finite.all():
+            self.undefined += int(np.count_nonzero(~finite))
+            exact, difference = exact[finite], difference[finite]
         self.signal += float(np.sum(exact**2))
         self.error += float(np.sum(difference**2))
         self.largest = max(self.largest, float(np.abs(difference).max(initial=0.0)))
 
     @property
     def sqnr_db(self) -> float:
-        """10 log10(signal / error); infinite where nothing differs."""
+        """10 log10(signal / error); infinite where nothing differs, NaN where nothing can be compared."""
+        if self.undefined == self.values:
+            return float("nan")
         if self.error == 0.0:
             return float("inf")
         if self.signal == 0.0:
@@ -41,12 +55,16 @@ class ErrorMeter:
 
 @dataclass(frozen=True, slots=True)
 class OutputComparison:
-    """One output over all samples. Fractions are None where they have no meaning."""
+    """One output over all samples. Fractions are None where they have no meaning.
+
+    `undefined` values of the float network are infinite, and left out.
+    """
 
     name: str
     samples: int
     sqnr_db: float
     max_error: float
+    undefined: int = 0
     top1_agreement: float | None = None
     float_accuracy: float | None = None
     accuracy: float | None = None
@@ -81,6 +99,7 @@ def compare_outputs(
         chunk = {name: value[start : start + batch] for name, value in inputs.items()}
         quantized = {name: program.tensors[name].qtype.quantize(value) for name, value in chunk.items()}
         expected, found = float_runner(chunk), integer_runner(quantized)
+        _refuse_nan(program, expected)
         for tensor, meter in meters.items():
             real = program.tensors[tensor].qtype.dequantize(found[tensor])
             meter.add(expected[tensor], real)
@@ -92,6 +111,19 @@ def compare_outputs(
         _output_comparison(port.name, count, meters[port.tensor], winners[port.tensor], labels)
         for port in program.outputs
     )
+
+
+def _refuse_nan(program: Program, outputs: Mapping[str, Array]) -> None:
+    """Raise UserError where the float network itself gives no number."""
+    for port in program.outputs:
+        value = outputs[port.tensor]
+        wrong = value.size - int(np.count_nonzero(~np.isnan(value)))
+        if wrong:
+            raise UserError(
+                f"the float network gives NaN in {wrong:,} of {value.size:,} values of its output "
+                f"{port.name!r}: these inputs lie outside what it is made for",
+                "State what its input means with --input-range, or give samples of it with --data.",
+            )
 
 
 def is_class_vector(shape: tuple[int, ...]) -> bool:
@@ -109,7 +141,9 @@ def _output_comparison(
         if labels is not None:
             float_accuracy = float(np.mean(expected == labels))
             accuracy = float(np.mean(found == labels))
-    return OutputComparison(name, count, meter.sqnr_db, meter.largest, agreement, float_accuracy, accuracy)
+    return OutputComparison(
+        name, count, meter.sqnr_db, meter.largest, meter.undefined, agreement, float_accuracy, accuracy
+    )
 
 
 def compare_layers(

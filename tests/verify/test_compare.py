@@ -10,6 +10,7 @@ import pytest
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.quantization.prepare import prepare
 from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.report.html import sqnr_text
 from dfqgen.verify.compare import ErrorMeter, compare_layers, compare_outputs
 from tests.builders import batch_norm, chain, conv, relu6
 
@@ -23,6 +24,23 @@ def test_sqnr_is_that_of_a_known_error() -> None:
     same = ErrorMeter()
     same.add(np.ones(3), np.ones(3))
     assert same.sqnr_db == math.inf
+
+
+def test_infinite_references_are_counted_and_left_out() -> None:
+    meter = ErrorMeter()
+    meter.add(np.array([3.0, 4.0, -math.inf]), np.array([3.0, 4.5, -9.0]))
+    assert (meter.undefined, meter.largest) == (1, 0.5)
+    assert meter.sqnr_db == pytest.approx(10 * math.log10(25 / 0.25))
+    nothing = ErrorMeter()
+    nothing.add(np.array([math.inf]), np.array([1.0]))
+    assert math.isnan(nothing.sqnr_db)
+
+
+def test_what_is_no_distance_is_said_in_words() -> None:
+    assert sqnr_text({"sqnr_db": 12.34, "max_error": 0.1}) == "12.3 dB"
+    assert sqnr_text({"sqnr_db": None, "max_error": 0.0}) == "exact"
+    assert sqnr_text({"sqnr_db": None, "max_error": 0.1}) == "no signal"
+    assert sqnr_text({"sqnr_db": None, "max_error": 0.0, "undefined": 4}) == "undefined"
 
 
 def test_a_good_program_is_close_in_every_layer_and_in_the_end() -> None:
