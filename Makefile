@@ -1,6 +1,7 @@
 # make setup   .venv with everything, and the compilers and the emulator (apt-get, when it may)
 # make demo    build the bundled network for a Cortex-M and measure its accuracy
 # make test    lint, types, tests
+# make mutants small wrongs put into specification, proof and kernels, one by one: do the tests find each?
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +9,7 @@ WORKERS ?= 2
 
 DIGITS := examples/digits
 
-.PHONY: setup demo test lint pytest clean
+.PHONY: setup demo test lint pytest mutants clean
 
 setup:
 	@PYTHON=$(PYTHON) scripts/setup.sh
@@ -26,6 +27,9 @@ test: lint pytest
 
 pytest: setup
 	$(BIN)/pytest -n $(WORKERS)
+
+mutants: setup
+	$(BIN)/python -m tests.mutants
 
 clean:
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

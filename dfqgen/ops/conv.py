@@ -201,7 +201,7 @@ class QConv2D(QOp):
             raise ProgramError(f"{self.name}: {x.shape} -> {output.shape} is not {expected}")
         if self.out_channels % self.groups:
             raise ProgramError(f"{self.name}: {self.groups} groups do not share {self.out_channels} channels")
-        if self.weight_type.bits > 8:
+        if self.weight_type in (IntType.INT16, IntType.INT32):
             raise ProgramError(f"{self.name}: weights have at most 8 bits, not {self.weight_type.bits}")
         lowest, highest = self.weight_type.minimum, self.weight_type.maximum
         check_within(self.name, "a weight", self.weight, lowest, highest)

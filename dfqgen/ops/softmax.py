@@ -78,7 +78,7 @@ def check_exponentials(name: str, table: Array, size: int) -> None:
     check_shape(name, "the table of exponentials", table, (256,))
     check_within(name, "an exponential", table, 0, int(table[0]))
     if int(table[0]) < 1:
-        raise ProgramError(f"{name}: the exponential of 0 is {table[0]}: a sum could be 0")
+        raise ProgramError(f"{name}: the exponential of 0 is 0: a sum could be 0")
     if int(table[0]) * size >= 1 << 32:
         raise ProgramError(f"{name}: the sum of {size} exponentials overflows")
 

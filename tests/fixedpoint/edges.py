@@ -384,6 +384,15 @@ def accumulators() -> Iterator[Edge]:
     yield Edge("pre-shift of a sum", shifted, far, f"the accumulator of channel 0 {reach}")
 
 
+def column_pool(height: int, x: QType, pre_shift: int) -> Case:
+    """The mean of a column, whose sum is as large as it can be."""
+    op = QAveragePool(
+        "op", ("x",), "y", (height, 1), (1, 1), NO_PADS, x.dtype.minimum, full(1 << 24, 1, 1), pre_shift, 3,
+        full(-128, 4), full(127, 4),
+    )  # fmt: skip
+    return case(op, (1, height, 1, 4), (1, 1, 1, 4), x=x)
+
+
 def pools() -> Iterator[Edge]:
     op = QAveragePool(
         "op", ("x",), "y", (1, 1), (1, 1), NO_PADS, 3, full(1, 2, 1), 0, 3, full(-128, 3), full(127, 3)
@@ -404,15 +413,8 @@ def pools() -> Iterator[Edge]:
     other = with_output(base, shape=(1, 1, 2, 3))
     yield Edge("output", base, other, "(1, 2, 1, 3) -> (1, 1, 2, 3) is not (2, 1)")
 
-    def column(height: int, x: QType, pre_shift: int) -> Case:
-        pooled = replace(
-            op, kernel=(height, 1), multiplier=full(1 << 24, 1, 1), pre_shift=pre_shift, lo=full(-128, 4),
-            hi=full(127, 4), input_zero_point=x.dtype.minimum,
-        )  # fmt: skip
-        return case(pooled, (1, height, 1, 4), (1, 1, 1, 4), x=x)
-
-    yield Edge("sum", column(127, INT8, 16), column(128, INT8, 16), message)
-    yield Edge("sum of int16", column(127, INT16, 8), column(128, INT16, 8), message)
+    yield Edge("sum", column_pool(127, INT8, 16), column_pool(128, INT8, 16), message)
+    yield Edge("sum of int16", column_pool(127, INT16, 8), column_pool(128, INT16, 8), message)
 
 
 def max_pools() -> Iterator[Edge]:
@@ -471,6 +473,8 @@ def softmaxes() -> Iterator[Edge]:
 
     message = "a numerator can reach 4294967552, beyond 32 bits"
     yield Edge("numerator", lane(2, 16711935), lane(2, 16711936), message)
+    message = "a numerator can reach 4294967296, beyond 32 bits"
+    yield Edge("numerator of 171", lane(171, 12576770), lane(171, 12576771), message)
     message = "the sum of 1023 exponentials overflows"
     yield Edge("sum", lane(1023, 4198404), lane(1023, 4198405), message)
     for what, outside in (
@@ -535,12 +539,13 @@ def normalizations() -> Iterator[Edge]:
     yield Edge("p", with_op(base, p=1), with_op(base, p=0), "p = 0 is neither 1 nor 2")
     yield Edge("larger p", base, with_op(base, p=3), "p = 3 is neither 1 nor 2")
 
-    def lane(size: int, p: int) -> Case:
-        return case(QLpNormalize("op", ("x",), "y", 1, p, -128), (1, size), (1, size), y=SYMMETRIC)
+    def lane(size: int, p: int, zero_point: int) -> Case:
+        return case(QLpNormalize("op", ("x",), "y", 1, p, zero_point), (1, size), (1, size), y=SYMMETRIC)
 
-    for p, size in ((1, 8224), (2, 16512)):
+    for p, size, zero_point in ((1, 8224, -128), (2, 16512, -128), (1, 16383, 0), (2, 65535, 0)):
         message = f"the length of {size + 1} elements can overflow"
-        yield Edge(f"length, p = {p}", lane(size, p), lane(size + 1, p), message)
+        inside, outside = (lane(n, p, zero_point) for n in (size, size + 1))
+        yield Edge(f"length, p = {p}, zero point {zero_point}", inside, outside, message)
     for what, outside in (
         ("shape", with_output(base, shape=(1, 3, 2))),
         ("output's type", with_output(base, qtype=INT8)),
@@ -583,8 +588,10 @@ def positions() -> Iterator[Edge]:
     def lane(size: int) -> Case:
         return case(QArgMax("op", ("x",), "y", 1, True, True), (1, size), (1, 1), y=CLASS)
 
+    middle = case(QArgMax("op", ("x",), "y", 1, False, False), (1, 2, 3), (1, 1, 3), y=CLASS)
     for what, inside, outside in (
         ("size", lane(256), lane(257)),
+        ("shape, first axis", middle, with_output(middle, shape=(1, 1, 2))),
         ("shape", base, with_output(base, shape=(1, 2, 2))),
         ("type", base, with_output(base, qtype=INT8)),
     ):
@@ -648,6 +655,22 @@ def moves() -> Iterator[Edge]:
             yield Edge(what, base, outside, message)
 
 
+def kernel_limits() -> Iterator[Case]:
+    """Accepted, at or just beyond what one kernel can do: another one, or another form, must take over."""
+    for odd in ((1 << 23) - 1, 1 << 23):  # sums of paired channels, dfq_dsp_matmul.h
+        bias = np.array([0, odd - (4 << 14)])
+        yield with_op(conv(filled(-128, 2, 1, 1, 4), 0, (1, 2, 1, 4), (1, 2, 1, 2)), bias=bias)
+    for odd in ((1 << 19) - 1, 1 << 19, 1 << 20):  # the same of 16 times the sum
+        bias, weight = np.array([0, odd - 4 * 8 * 128]), filled(-8, 2, 1, 1, 4)
+        yield with_op(conv(weight, 0, (1, 2, 1, 4), (1, 2, 1, 2), weight_type=IntType.INT4), bias=bias)
+    for depth in (511, 512):  # the upper 18 bits of a shared sum
+        weight = filled(-2, 2, 1, 1, depth)
+        yield conv(weight, 0, (1, 2, 1, depth), (1, 2, 1, 2), weight_type=IntType.INT2)
+    for height in (256, 257):  # sums of 16 bits
+        yield column_pool(height, INT8, 0)
+
+
+LIMITS = [*kernel_limits()]
 EDGES = [
     *sums(), *broadcast_sums(), *products(), *maxima(), *prelus(), *convolutions(), *pools(), *max_pools(),
     *lookups(), *softmaxes(), *log_softmaxes(), *normalizations(), *resizes(), *positions(),

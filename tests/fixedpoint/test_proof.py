@@ -14,7 +14,7 @@ from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.kernels import REGISTRY
 from dfqgen.ops.movement import QReshape
 from dfqgen.targets import Isa
-from tests.fixedpoint.edges import EDGES, Edge, case, extremes, with_output
+from tests.fixedpoint.edges import EDGES, LIMITS, Edge, case, extremes, with_output
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.tools import needs
 
@@ -36,7 +36,7 @@ def test_just_inside_kernels_stay_in_32_bits_for_extreme_inputs(isa: Isa) -> Non
     # A signed overflow or a shift that C does not define stops the test run.
     library = KernelLibrary(REGISTRY, isa, ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"))
     runs = 0
-    for inside in {id(edge.inside): edge.inside for edge in EDGES}.values():
+    for inside in [*{id(edge.inside): edge.inside for edge in EDGES}.values(), *LIMITS]:
         for extreme in extremes(inside):
             runs += check_exact(library, extreme, isa)
     assert runs > 50
@@ -87,6 +87,9 @@ REFUSED = {
     "x: (1, 0) is no shape of one sample": with_shape(1, 0),
     "x: () is no shape of one sample": with_shape(),
     "x: (1, 2147483648) has more elements than an int32 can count": with_shape(1, 1 << 31),
+    f"op: {RESHAPE.inputs[0]} -> {RESHAPE.output} is not a move to (1, 7)": program(
+        ops=(replace(RESHAPE.op, shape=(1, 7)),)  # type: ignore[call-arg]
+    ),
     "op: has 2 inputs, not 1": program(ops=(replace(RESHAPE.op, inputs=("x", "x")),)),  # type: ignore[type-var]
     "op: 'z' has no type": program(ops=(replace(RESHAPE.op, output="z"),)),  # type: ignore[type-var]
     "op: reads 'z' before it is written": program(ops=(replace(RESHAPE.op, inputs=("z",)),)),  # type: ignore[type-var]
