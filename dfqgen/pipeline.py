@@ -27,7 +27,7 @@ from dfqgen.files import check_regular
 from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.text import program_text
 from dfqgen.graph.ir import Graph
-from dfqgen.graph.printer import format_graph
+from dfqgen.graph.text import graph_text
 from dfqgen.kernels.base import Plan
 from dfqgen.measure import (
     changed_files,
@@ -268,7 +268,7 @@ def inspect(
             "warnings": list(compiled.warnings),
         }
     graph = load_graph(Path(model), options, progress)
-    facts = {"text": format_graph(graph), **graph_facts(graph), "estimate": None, "warnings": []}
+    facts = {"text": graph_text(graph), **graph_facts(graph), "estimate": None, "warnings": []}
     if load_target(options.target).emulator is None:
         return facts
     # Instructions do not depend on what the weights are.

@@ -122,7 +122,7 @@ def test_inspect_prints_graph_and_program(tmp_path: Path) -> None:
     runner = CliRunner()
     graph = runner.invoke(app, ["inspect", str(model)])
     assert graph.exit_code == 0
-    assert "conv2d(%image) 3x3" in graph.stdout
+    assert "Conv2D(%image) weight=float32[4,3,3,2]" in graph.stdout
     program = runner.invoke(app, ["inspect", str(model), "--ir", "--input-std", "255"])
     assert program.exit_code == 0
     assert "QConv2D" in program.stdout

@@ -1,100 +1,115 @@
-"""A program as text to read: one line a tensor, one operator a paragraph, large constants summarised.
+"""A fixed-point program as text, and back, in the dialect of `dialect.py`.
 
-program digits: 1.2 M MAC, 23.4 KB of constants
-input  image  int8[1,28,28,1] scale=0.00392 zp=-128
+    program net  # 1,728 MAC, 156 bytes of constants
+      input %x int8[1,8,8,3] scale=0.0078125 zero_point=0
+      %y = QReshape(%x) shape=(1, 192) -> int8[1,192] scale=0.0078125 zero_point=0 of flatten
+      output %y
 
-0  QConv2D 'conv1'
-   image -> conv1_out  int8[1,28,28,8] scale=0.0235 zp=-128
-   weight int8[8,3,3,1] -127..127, bias int32[8] -1040..2207
-   stride (1, 1), ...
+`is`, `axes` and `of` are as in `graph/text.py`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-import zlib
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from dfqgen.fixedpoint.dialect import (
+    Reader,
+    fields_text,
+    made,
+    name_text,
+    port_text,
+    shape_text,
+    statement_text,
+    tensor_text,
+    value_text,
+)
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
-from dfqgen.fixedpoint.qtype import Array, QType, Requantize
+from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
+from dfqgen.ops import integer_operators
 
-SHORT_ARRAY = 4
+TYPES = {str(dtype): dtype for dtype in IntType}
 
 
-def program_text(program: Program) -> str:
-    """The whole program. Equal programs give equal text; constants appear with a checksum."""
+def program_text(program: Program, *, full: bool = False) -> str:
+    """The program; with `full` it can be parsed, else large constants are summarised, with a checksum.
+
+    Equal programs give equal text.
+    """
     totals = f"{program.macs:,} MAC, {program.weight_bytes:,} bytes of constants"
-    blocks = [f"program {_quoted(program.name)}: {totals}"]
-    ports = [f"input  {_port(program, port)}" for port in program.inputs]
-    ports += [f"output {_port(program, port)}" for port in program.outputs]
-    blocks.append("\n".join(ports))
-    blocks += [operator_text(program, op, index) for index, op in enumerate(program.ops)]
-    return "\n\n".join(blocks) + "\n"
+    lines = [f"program {name_text(program.name)}  # {totals}"]
+    for port in program.inputs:
+        lines.append(f"  input {port_text(port, _type_text(program.tensors[port.tensor], full))}")
+    lines += [_operator_text(program, op, full) for op in program.ops]
+    lines += [f"  output {port_text(port)}" for port in program.outputs]
+    return "\n".join(lines) + "\n"
 
 
-def operator_text(program: Program, op: QOp, index: int) -> str:
-    """One operator: what it reads and writes, then its attributes."""
-    output = program.tensors[op.output]
-    lines = [
-        f"{index:<3} {type(op).__name__} {_quoted(op.name)}",
-        f"    {', '.join(op.inputs)} -> {tensor_text(output)}",
-    ]
-    for item in dataclasses.fields(op):  # type: ignore[arg-type]
-        if item.name not in ("name", "inputs", "output"):
-            lines.append(f"    {item.name:<11} {_value(getattr(op, item.name))}")
-    return "\n".join(lines)
+def _operator_text(program: Program, op: QOp, full: bool) -> str:
+    named = "" if op.name == op.output else f" of {name_text(op.name)}"
+    attributes = fields_text(op, full=full, skip=("name", "inputs", "output"))
+    kind = _type_text(program.tensors[op.output], full)
+    return statement_text(op.output, type(op).__name__, op.inputs, attributes, f"-> {kind}{named}")
 
 
-def tensor_text(tensor: QTensor) -> str:
-    """A tensor with its type, shape and scale."""
-    return f"{tensor.name}  {_type(tensor.qtype, tensor.shape)}"
+def _type_text(tensor: QTensor, full: bool) -> str:
+    qtype = tensor.qtype
+    scale = value_text(qtype.scale, full=full)
+    return f"{qtype.dtype}{shape_text(tensor.shape)} scale={scale} zero_point={qtype.zero_point}"
 
 
-def _type(qtype: QType, shape: tuple[int, ...]) -> str:
-    sizes = ",".join(map(str, shape))
-    return f"{qtype.dtype}[{sizes}] scale={qtype.scale:.6g} zp={qtype.zero_point}"
+def parse_program(text: str) -> Program:
+    """The program of `program_text(..., full=True)`, verified.
+
+    Raises TextError where the text is none, ProgramError where the program could overflow.
+    """
+    reader = Reader(text, lambda word, fields: _record(reader, word, fields))
+    reader.take(text="program")
+    name = reader.name()
+    ports: dict[str, list[QPort]] = {"input": [], "output": []}
+    tensors: dict[str, QTensor] = {}
+    ops: list[QOp] = []
+    while not reader.done:
+        if reader.sees_kind("tensor"):
+            ops.append(_operator(reader, tensors))
+            continue
+        side = "input" if reader.takes("input") else reader.take(text="output")
+        tensor = reader.tensor()
+        if side == "input":
+            tensors[tensor] = _tensor(reader, tensor)
+        name_of_port, permutation = reader.port_end(tensor)
+        ports[side].append(QPort(name_of_port, tensor, permutation))
+    program = Program(name, tuple(ports["input"]), tuple(ports["output"]), tensors, tuple(ops))
+    program.verify()
+    return program
 
 
-def _port(program: Program, port: QPort) -> str:
-    moved = f"  axes {port.permutation}" if port.permutation else ""
-    return f"{_quoted(port.name)} = {tensor_text(program.tensors[port.tensor])}{moved}"
+def _operator(reader: Reader, tensors: dict[str, QTensor]) -> QOp:
+    output, name, inputs = reader.statement()
+    kind = integer_operators().get(name)
+    if kind is None:
+        raise reader.error(f"there is no operator {name}")
+    values = reader.fields()
+    reader.take("arrow")
+    if output in tensors:
+        raise reader.error(f"{tensor_text(output)} is written a second time")
+    tensors[output] = _tensor(reader, output)
+    title = reader.name() if reader.takes("of") else output
+    op = made(reader, kind, {"name": title, "inputs": list(inputs), "output": output, **values}, name)
+    assert isinstance(op, QOp)
+    return op
 
 
-def _quoted(text: str) -> str:
-    return ascii(text)
+def _tensor(reader: Reader, name: str) -> QTensor:
+    dtype = TYPES.get(word := reader.take("word"))
+    if dtype is None:
+        raise reader.error(f"{word} is no integer type")
+    shape = reader.shape()
+    qtype = made(reader, QType, {"dtype": dtype.name, **reader.fields()}, tensor_text(name))
+    return QTensor(name, shape, qtype)
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return array_text(value)
-    if isinstance(value, Requantize):
-        return _requantize(value)
-    if isinstance(value, enum.Enum):
-        return str(value)
-    if isinstance(value, tuple):
-        return "(" + ", ".join(str(item) for item in value) + ")"
-    return str(value)
-
-
-def _requantize(form: Requantize) -> str:
-    factors = form.multiplier * 2.0 ** (form.pre_shift - 32)
-    shifts = form.shifts
-    scale = f">> {_range(shifts)}" if shifts is not None else f"x {_range(factors)}"
-    return f"{scale}, zero point {form.zero_point}, clamp {_range(form.lo)} .. {_range(form.hi)}"
-
-
-def _range(values: Array) -> str:
-    lo, hi = values.min(), values.max()
-    return f"{lo:.6g}" if lo == hi else f"[{lo:.6g} .. {hi:.6g}]"
-
-
-def array_text(values: Array) -> str:
-    """A constant: its elements if few, else type, shape, range and checksum."""
-    if values.size <= SHORT_ARRAY and values.ndim == 1:
-        return "[" + ", ".join(map(str, values.tolist())) + "]"
-    sizes = ",".join(map(str, values.shape))
-    checksum = zlib.crc32(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes())
-    return f"{values.dtype}[{sizes}] {values.min()}..{values.max()} crc32={checksum:08x}"
+def _record(reader: Reader, word: str, values: Mapping[str, Any]) -> Any:
+    if word != Requantize.__name__:
+        raise reader.error(f"there is no record {word}")
+    return made(reader, Requantize, values, word)

@@ -191,8 +191,8 @@ class Graph:
     def verify(self) -> None:
         """Raise GraphError unless the graph is well-formed.
 
-        Every tensor is written once, before it is read; operators accept their inputs' shapes and give as
-        many axes; parameters have their shapes; ports exist and state their tensors' shapes.
+        Every tensor is written once, before it is read; operators accept the shapes of their inputs, and
+        their parameters fit; there is an output; ports exist and state their tensors' shapes.
         """
         shapes: dict[str, Shape] = {}
         for port in self.inputs:
@@ -210,6 +210,8 @@ class Graph:
             if shapes.get(port.tensor) != port.shape:
                 found = shapes.get(port.tensor, "never written")
                 raise GraphError(f"output {port.name!r} is stated to be {port.shape}, and is {found}")
+        if not self.outputs:
+            raise GraphError("the graph has no output")
         for ports in (self.inputs, self.outputs):
             if len({port.name for port in ports}) != len(ports):
                 raise GraphError(f"two ports have one name: {[port.name for port in ports]}")

@@ -207,9 +207,7 @@ class QConv2D(QOp):
         check_within(self.name, "a weight", self.weight, lowest, highest)
         check_shape(self.name, "the bias", self.bias, (self.out_channels,))
         check_within(self.name, "a bias", self.bias, -INT32_MAX, INT32_MAX)
-        check_within(
-            self.name, "the padding", self.pad_value, x.qtype.dtype.minimum, x.qtype.dtype.maximum
-        )
+        check_within(self.name, "the padding", self.pad_value, x.qtype.dtype.minimum, x.qtype.dtype.maximum)
         check_requantize(self.name, self.requantize, self.largest_accumulator(x), output)
 
     def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
