@@ -9,7 +9,7 @@ import numpy as np
 
 from dfqgen.emit.names import comment_text, identifier, unique_identifiers
 from dfqgen.fixedpoint.program import Program, QPort
-from dfqgen.fixedpoint.qtype import Array
+from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step
 from dfqgen.targets import Isa
 
@@ -38,6 +38,16 @@ class PortContext:
     scale: str
     zero_point: int
     offset: int
+    dtype: IntType
+
+    @property
+    def ctype(self) -> str:
+        return f"{self.dtype.carrier.name}_t"
+
+    @property
+    def levels(self) -> int:
+        """How many values there are, less one."""
+        return self.dtype.maximum - self.dtype.minimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,7 @@ def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortCo
                 scale=float_literal(tensor.qtype.scale),
                 zero_point=tensor.qtype.zero_point,
                 offset=plan.offsets[port.tensor],
+                dtype=tensor.qtype.dtype,
             )
         )
     return tuple(contexts)

@@ -44,6 +44,11 @@ class Port:
     shape: tuple[int, ...]
     offset: int
     size: int
+    dtype: np.dtype[Any]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.size * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +143,21 @@ class HostNetwork:
         """Arrays [N, ...] by input tensor -> arrays [N, ...] by output tensor, one sample after the other."""
         arena = self._arena()
         count = len(inputs[self.inputs[0].tensor])
-        results = {port.tensor: np.empty((count, *port.shape[1:]), np.int8) for port in self.outputs}
+        results = {port.tensor: np.empty((count, *port.shape[1:]), port.dtype) for port in self.outputs}
         for sample in range(count):
             self._run_sample({name: value[sample] for name, value in inputs.items()}, arena)
             for port in self.outputs:
-                found = arena[port.offset : port.offset + port.size]
+                found = arena[port.offset : port.offset + port.size_bytes].view(port.dtype)
                 results[port.tensor][sample] = found.reshape(port.shape[1:])
         return results
 
     def _run_sample(self, inputs: Mapping[str, Array], arena: Array) -> None:
         for port in self.inputs:
             value = np.asarray(inputs[port.tensor])
-            if value.dtype != np.int8 or value.size != port.size:
+            if value.dtype != port.dtype or value.size != port.size:
                 found = f"{value.dtype}{value.shape}"
-                raise ValueError(f"input {port.tensor!r} takes {port.size} int8 values, not {found}")
-            arena[port.offset : port.offset + port.size] = value.reshape(-1)
+                raise ValueError(f"input {port.tensor!r} takes {port.size} {port.dtype} values, not {found}")
+            arena[port.offset : port.offset + port.size_bytes].view(port.dtype)[:] = value.reshape(-1)
         # cffi lets other threads run meanwhile.
         getattr(self._library, f"{self.name}_invoke")(self._ffi.cast("void *", arena.ctypes.data))
 
@@ -179,7 +184,9 @@ class HostNetwork:
 
 def _port(entry: Mapping[str, Any]) -> Port:
     shape = tuple(int(size) for size in entry["shape"])
-    return Port(str(entry["tensor"]), shape, int(entry["offset"]), int(np.prod(shape)))
+    return Port(
+        str(entry["tensor"]), shape, int(entry["offset"]), int(np.prod(shape)), np.dtype(entry["type"])
+    )
 
 
 def first_mismatch(program: Program, folder: Path, inputs: Mapping[str, Array]) -> Mismatch | None:

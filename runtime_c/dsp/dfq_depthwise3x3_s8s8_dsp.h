@@ -132,8 +132,9 @@ DFQ_INLINE dfq_dsp_depthwise_args_t dfq_dsp_depthwise_args(const dfq_depthwise3x
     "smlabt " a0 ", r3, " w12 ", " a0 "\n"                                \
     "smlad " a1 ", r3, " w12 ", " a1 "\n"
 
-/* Two rows by two columns of outputs: r4, r5 above, r6, r7 below. `pair` is "r2, r3", or "r3, r2" when swapped. */
-#define DFQ_DSP_DEPTHWISE_ROWS(pair)                                      \
+/* Two rows by two columns of outputs: r4, r5 above, r6, r7 below. `pair` is "r2, r3", or "r3, r2" when swapped.
+ * Outputs are saturated to `bits` and written by `store`. */
+#define DFQ_DSP_DEPTHWISE_ROWS(pair, bits, store)                         \
     DFQ_DSP_CHANNEL_BEGIN                                                 \
     "ldr r4, [sp, #" DFQ_DSP_BIAS "]\n"                                   \
     "ldrd " pair ", [r0], #8\n"                                           \
@@ -155,15 +156,15 @@ DFQ_INLINE dfq_dsp_depthwise_args_t dfq_dsp_depthwise_args(const dfq_depthwise3x
     "smmlar r6, r6, r2, r3\n"                                             \
     "smmlar r7, r7, r2, r3\n"                                             \
     "ldrd r2, r3, [sp, #" DFQ_DSP_ROW "]\n"                               \
-    "ssat r4, #8, r4\n"                                                   \
-    "ssat r5, #8, r5\n"                                                   \
-    "ssat r6, #8, r6\n"                                                   \
-    "ssat r7, #8, r7\n"                                                   \
-    "strb r6, [r1, r2]\n"                                                 \
-    "strb r4, [r1]\n"                                                     \
+    "ssat r4, #" bits ", r4\n"                                            \
+    "ssat r5, #" bits ", r5\n"                                            \
+    "ssat r6, #" bits ", r6\n"                                            \
+    "ssat r7, #" bits ", r7\n"                                            \
+    store " r6, [r1, r2]\n"                                               \
+    store " r4, [r1]\n"                                                   \
     "add r1, r1, r3\n"                                                    \
-    "strb r7, [r1, r2]\n"                                                 \
-    "strb r5, [r1]\n"                                                     \
+    store " r7, [r1, r2]\n"                                               \
+    store " r5, [r1]\n"                                                   \
     "add r1, r1, r3\n"                                                    \
     DFQ_DSP_BLOCK_END                                                     \
     "ldr r4, [sp, #" DFQ_DSP_BIAS "]\n"                                   \
@@ -178,10 +179,10 @@ DFQ_INLINE dfq_dsp_depthwise_args_t dfq_dsp_depthwise_args(const dfq_depthwise3x
     "smmlar r4, r4, r2, r3\n"                                             \
     "smmlar r6, r6, r2, r3\n"                                             \
     "ldrd r2, r3, [sp, #" DFQ_DSP_ROW "]\n"                               \
-    "ssat r4, #8, r4\n"                                                   \
-    "ssat r6, #8, r6\n"                                                   \
-    "strb r6, [r1, r2]\n"                                                 \
-    "strb r4, [r1]\n"                                                     \
+    "ssat r4, #" bits ", r4\n"                                            \
+    "ssat r6, #" bits ", r6\n"                                            \
+    store " r6, [r1, r2]\n"                                               \
+    store " r4, [r1]\n"                                                   \
     "add r1, r1, r3\n"                                                    \
     DFQ_DSP_CHANNEL_END
 
@@ -191,7 +192,7 @@ DFQ_INLINE dfq_dsp_depthwise_args_t dfq_dsp_depthwise_args(const dfq_depthwise3x
     "smlabt " a ", r3, " w12 ", " a "\n"
 
 /* One row by two columns at stride 2: r4, r5. r6 multiplier, r7 bias. */
-#define DFQ_DSP_DEPTHWISE_STRIDE2                                         \
+#define DFQ_DSP_DEPTHWISE_STRIDE2(bits, store)                            \
     DFQ_DSP_CHANNEL_BEGIN                                                 \
     "ldrd r2, r3, [r0], #8\n"                                             \
     DFQ_DSP_TAPS_1("r4", "r7", "r8", "r11")                               \
@@ -208,10 +209,10 @@ DFQ_INLINE dfq_dsp_depthwise_args_t dfq_dsp_depthwise_args(const dfq_depthwise3x
     "ldr r3, [sp, #12]\n"                                                 \
     "smmlar r4, r4, r6, r2\n"                                             \
     "smmlar r5, r5, r6, r2\n"                                             \
-    "ssat r4, #8, r4\n"                                                   \
-    "ssat r5, #8, r5\n"                                                   \
-    "strb r4, [r1]\n"                                                     \
-    "strb r5, [r1, r3]\n"                                                 \
+    "ssat r4, #" bits ", r4\n"                                            \
+    "ssat r5, #" bits ", r5\n"                                            \
+    store " r4, [r1]\n"                                                   \
+    store " r5, [r1, r3]\n"                                               \
     "add r1, r1, r3, lsl #1\n"                                            \
     DFQ_DSP_BLOCK_END                                                     \
     "ldrd r2, r3, [r0], #8\n"                                             \
@@ -223,8 +224,8 @@ DFQ_INLINE dfq_dsp_depthwise_args_t dfq_dsp_depthwise_args(const dfq_depthwise3x
     "ldr r2, [sp, #4]\n"                                                  \
     "ldr r3, [sp, #12]\n"                                                 \
     "smmlar r4, r4, r6, r2\n"                                             \
-    "ssat r4, #8, r4\n"                                                   \
-    "strb r4, [r1]\n"                                                     \
+    "ssat r4, #" bits ", r4\n"                                            \
+    store " r4, [r1]\n"                                                   \
     "add r1, r1, r3\n"                                                    \
     DFQ_DSP_CHANNEL_END
 /* clang-format on */
@@ -233,28 +234,38 @@ DFQ_DSP_NAKED void dfq_dsp_depthwise_rows(const dfq_word_t *columns DFQ_UNUSED,
                                           const dfq_dsp_depthwise_args_t *args DFQ_UNUSED,
                                           int8_t *y DFQ_UNUSED)
 {
-    __asm__ volatile(DFQ_DSP_DEPTHWISE_ROWS("r2, r3"));
+    __asm__ volatile(DFQ_DSP_DEPTHWISE_ROWS("r2, r3", "8", "strb"));
 }
 
 DFQ_DSP_NAKED void dfq_dsp_depthwise_rows_swapped(const dfq_word_t *columns DFQ_UNUSED,
                                                   const dfq_dsp_depthwise_args_t *args DFQ_UNUSED,
                                                   int8_t *y DFQ_UNUSED)
 {
-    __asm__ volatile(DFQ_DSP_DEPTHWISE_ROWS("r3, r2"));
+    __asm__ volatile(DFQ_DSP_DEPTHWISE_ROWS("r3, r2", "8", "strb"));
 }
 
 DFQ_DSP_NAKED void dfq_dsp_depthwise_stride2(const dfq_word_t *columns DFQ_UNUSED,
                                              const dfq_dsp_depthwise_args_t *args DFQ_UNUSED,
                                              int8_t *y DFQ_UNUSED)
 {
-    __asm__ volatile(DFQ_DSP_DEPTHWISE_STRIDE2);
+    __asm__ volatile(DFQ_DSP_DEPTHWISE_STRIDE2("8", "strb"));
 }
 
 #else
 
+DFQ_INLINE void dfq_dsp_store_saturated(int8_t *y, int32_t value, int32_t wide)
+{
+    if (wide) {
+        *(dfq_half_t *)(void *)y = (dfq_half_t)dfq_clamp(value, INT16_MIN, INT16_MAX);
+    } else {
+        *y = (int8_t)dfq_dsp_saturate(value);
+    }
+}
+
 /* The outputs at one column, of two rows (or the first alone); `a` and `b` are where A and B lie in a column. */
 DFQ_INLINE void dfq_dsp_depthwise_column(const dfq_word_t *columns, const dfq_dsp_depthwise_args_t *args,
-                                         const int32_t *stream, int32_t a, int32_t b, bool two_rows, int8_t *y)
+                                         const int32_t *stream, int32_t a, int32_t b, bool two_rows, int32_t wide,
+                                         int8_t *y)
 {
     int32_t above = stream[4];
     int32_t below = stream[4];
@@ -265,18 +276,18 @@ DFQ_INLINE void dfq_dsp_depthwise_column(const dfq_word_t *columns, const dfq_ds
         below = dfq_dsp_mac(columns[2 * kx + b], w12, dfq_dsp_mac_tb(columns[2 * kx + a], w01, below));
     }
     if (two_rows) {
-        y[args->row] = (int8_t)dfq_dsp_saturate(dfq_dsp_scale(below, stream[3], args->zero_point));
+        dfq_dsp_store_saturated(y + args->row, dfq_dsp_scale(below, stream[3], args->zero_point), wide);
     }
-    y[0] = (int8_t)dfq_dsp_saturate(dfq_dsp_scale(above, stream[3], args->zero_point));
+    dfq_dsp_store_saturated(y, dfq_dsp_scale(above, stream[3], args->zero_point), wide);
 }
 
 DFQ_INLINE void dfq_dsp_depthwise_channels(const dfq_word_t *columns, const dfq_dsp_depthwise_args_t *args, int8_t *y,
-                                           int32_t stride, int32_t a, bool two_rows)
+                                           int32_t stride, int32_t a, bool two_rows, int32_t wide)
 {
     const int32_t *stream = args->stream;
     for (; stream != args->stream_end; stream += DFQ_DSP_DEPTHWISE_WORDS) {
         for (int32_t x = args->odd; x < args->blocks_bytes / (8 * stride) + 2 * args->odd; x++) {
-            dfq_dsp_depthwise_column(columns, args, stream, a, 1 - a, two_rows, y);
+            dfq_dsp_depthwise_column(columns, args, stream, a, 1 - a, two_rows, wide, y);
             columns += 2 * stride;
             y += args->pixel;
         }
@@ -287,18 +298,18 @@ DFQ_INLINE void dfq_dsp_depthwise_channels(const dfq_word_t *columns, const dfq_
 
 DFQ_INLINE void dfq_dsp_depthwise_rows(const dfq_word_t *columns, const dfq_dsp_depthwise_args_t *args, int8_t *y)
 {
-    dfq_dsp_depthwise_channels(columns, args, y, 1, 0, true);
+    dfq_dsp_depthwise_channels(columns, args, y, 1, 0, true, 0);
 }
 
 DFQ_INLINE void dfq_dsp_depthwise_rows_swapped(const dfq_word_t *columns, const dfq_dsp_depthwise_args_t *args,
                                                int8_t *y)
 {
-    dfq_dsp_depthwise_channels(columns, args, y, 1, 1, true);
+    dfq_dsp_depthwise_channels(columns, args, y, 1, 1, true, 0);
 }
 
 DFQ_INLINE void dfq_dsp_depthwise_stride2(const dfq_word_t *columns, const dfq_dsp_depthwise_args_t *args, int8_t *y)
 {
-    dfq_dsp_depthwise_channels(columns, args, y, 2, 0, false);
+    dfq_dsp_depthwise_channels(columns, args, y, 2, 0, false, 0);
 }
 
 #endif

@@ -137,6 +137,7 @@ DFQ_PART int8_t dfq_requantize(const dfq_requantize_t *form, int32_t acc, int32_
 }
 
 typedef uint32_t DFQ_MAY_ALIAS dfq_word_t;
+typedef int16_t DFQ_MAY_ALIAS dfq_half_t;
 
 /* Copy `count` bytes upwards; `to` may lie below `from` in the same buffer. */
 DFQ_INLINE void dfq_copy(int8_t *to, const int8_t *from, int32_t count)

@@ -11,8 +11,6 @@
 #include "dfq_common.h"
 #include "dfq_pool_s8.h"
 
-typedef int16_t DFQ_MAY_ALIAS dfq_half_t;
-
 DFQ_INLINE int32_t dfq_load(const int8_t *x, int32_t wide, int32_t i)
 {
     return wide ? ((const dfq_half_t *)(const void *)x)[i] : x[i];
@@ -40,6 +38,17 @@ DFQ_INLINE int32_t dfq_wide_clamp(const dfq_wide_bounds_t *bounds, int32_t value
     const int32_t lo = bounds->los != NULL ? bounds->los[channel] : bounds->lo;
     const int32_t hi = bounds->his != NULL ? bounds->his[channel] : bounds->hi;
     return value < lo ? lo : value > hi ? hi : value;
+}
+
+/* Clamp `pixels` pixels of `channels` values that a kernel just wrote, saturated to their type. */
+DFQ_SHARED void dfq_wide_clamp_pixels(const dfq_wide_bounds_t *bounds, int8_t *y, int32_t wide, int32_t pixels,
+                                      int32_t channels)
+{
+    for (int32_t p = 0, i = 0; p < pixels; p++) {
+        for (int32_t c = 0; c < channels; c++, i++) {
+            dfq_store(y, wide, i, dfq_wide_clamp(bounds, dfq_load(y, wide, i), c));
+        }
+    }
 }
 
 /* x [in_height][in_width][in_channels], weight [out_channels][kernel_height][kernel_width][in_channels / groups] */

@@ -17,6 +17,7 @@ from dfqgen.kernels.base import Kernel
 from dfqgen.targets import Isa, Target
 from dfqgen.verify.firmware import emulate, find_tool, start_files
 from dfqgen.verify.toolchain import WARNINGS, compile_c
+from tests.kernels.library import buffer_alignment
 from tests.kernels.strategies import Case
 
 GUARD = 32
@@ -31,16 +32,22 @@ typedef void call_t(int8_t *const *inputs, int8_t *out, int8_t *scratch);
 
 static void number(uint64_t value) { dfq_print_hex(value); dfq_print(" "); }
 
+static int8_t *aligned(int8_t *at, uintptr_t align)
+{
+    return (int8_t *)(((uintptr_t)at + align - 1u) & ~(align - 1u));
+}
+
 /* Buffers one after the other with guards between them; the output over input `overlap`, if any. */
 static void check(unsigned index, call_t *call, const int8_t *const *values, const int32_t *sizes, int count,
-                  const int8_t *expected, int32_t out_size, int32_t scratch_size, int overlap, int32_t lead)
+                  const int8_t *expected, int32_t out_size, int32_t scratch_size, int overlap, int32_t lead,
+                  uintptr_t align)
 {
     int8_t *inputs[2] = {0, 0};
     int8_t *out = 0;
     int8_t *at = arena;
     memset(arena, CANARY, sizeof arena);
     for (int i = 0; i < count; i++) {
-        at += GUARD;
+        at = aligned(at + GUARD, align);
         if (i == overlap) {
             out = at;
             at += lead;
@@ -51,12 +58,12 @@ static void check(unsigned index, call_t *call, const int8_t *const *values, con
         if (i == overlap && at < out + out_size) { at = out + out_size; }
     }
     if (overlap < 0) {
-        at += GUARD + SHIFT;
+        at = aligned(at + GUARD, align) + SHIFT * align;
         out = at;
         at += out_size;
     }
     at += GUARD;
-    int8_t *const scratch = (int8_t *)(((uintptr_t)at + 15u) & ~(uintptr_t)15u);
+    int8_t *const scratch = aligned(at, 16);
     const uint64_t start = dfq_ticks();
     call(inputs, out, scratch);
     const uint64_t ticks = dfq_ticks() - start;
@@ -96,8 +103,10 @@ typedef void call_t(int8_t *const *inputs, int8_t *out, int8_t *scratch);
 static int8_t *buffer(int32_t size) { return malloc(size > 0 ? (size_t)size : 1u); }
 
 static void check(unsigned index, call_t *call, const int8_t *const *values, const int32_t *sizes, int count,
-                  const int8_t *expected, int32_t out_size, int32_t scratch_size, int overlap, int32_t lead)
+                  const int8_t *expected, int32_t out_size, int32_t scratch_size, int overlap, int32_t lead,
+                  uintptr_t align)
 {
+    (void)align;
     int8_t *inputs[8] = {0};
     int8_t *const scratch = buffer(scratch_size);
     int8_t *out = overlap < 0 ? buffer(out_size) : 0;
@@ -186,7 +195,7 @@ def run_under_sanitizers(runs: Sequence[Run], folder: Path) -> None:
 
 def _program(runs: Sequence[Run], size: bool, shift: int, head: str) -> str:
     headers = sorted({run.kernel.header for run in runs})
-    arena = max(map(_arena_bytes, runs)) + 6 * GUARD + shift + 16
+    arena = max(map(_arena_bytes, runs)) + 6 * GUARD + 4 * shift + 32
     lines = ["#define DFQ_OPTIMIZE_SIZE 1"] if size else []
     lines += [f"#define ARENA {arena}", f"#define GUARD {GUARD}", f"#define CANARY {CANARY}"]
     lines += [f"#define SHIFT {shift}"]
@@ -203,8 +212,8 @@ def _program(runs: Sequence[Run], size: bool, shift: int, head: str) -> str:
         if id(case) not in tables:
             tables[id(case)] = index
             for i, values in enumerate(case.values):
-                lines.append(_table("int8_t", f"c{index}_in{i}", values))
-            lines.append(_table("int8_t", f"c{index}_expected", case.expected))
+                lines.append(_table("int8_t", f"c{index}_in{i}", _bytes(values)))
+            lines.append(_table("int8_t", f"c{index}_expected", _bytes(case.expected)))
         data = tables[id(case)]
         lines.append(f"static const {code.struct} c{index}_layer = {{\n{initializer(code, symbols)}\n}};")
         scratch = kernel.scratch_bytes(case.op, case.inputs, case.output)
@@ -214,18 +223,18 @@ def _program(runs: Sequence[Run], size: bool, shift: int, head: str) -> str:
             f"DFQ_NOINLINE void c{index}(int8_t *const *inputs, int8_t *out, int8_t *scratch)"
             f"\n{{\n    (void)scratch;\n    {kernel.function}(&c{index}_layer, {', '.join(arguments)});\n}}"
         )
-        lead = 0
+        lead, align = 0, buffer_alignment(case.inputs, case.output)
         if run.overlap is not None:
             found = kernel.overlap_lead_bytes(case.op, case.inputs, case.output, run.overlap)
             assert found is not None
-            lead = found
+            lead = found + -found % align
         inputs = ", ".join(f"c{data}_in{i}" for i in range(len(case.values)))
-        sizes = ", ".join(str(values.size) for values in case.values)
+        sizes = ", ".join(str(values.nbytes) for values in case.values)
         overlap = -1 if run.overlap is None else run.overlap
         calls.append(
             f"    {{ const int8_t *const values[] = {{{inputs}}}; const int32_t sizes[] = {{{sizes}}};\n"
             f"      check({index}, c{index}, values, sizes, {len(case.values)}, c{data}_expected, "
-            f"{case.output.elements}, {scratch}, {overlap}, {lead}); }}"
+            f"{case.output.size_bytes}, {scratch}, {overlap}, {lead}, {align}); }}"
         )
     lines += ["int main(void)", "{", *calls, "    return 0;", "}"]
     return "\n".join(lines) + "\n"
@@ -237,7 +246,11 @@ def _arena_bytes(run: Run) -> int:
     lead = 0
     if run.overlap is not None:
         lead = run.kernel.overlap_lead_bytes(case.op, case.inputs, case.output, run.overlap) or 0
-    return sum(values.size for values in case.values) + case.output.elements + scratch + lead
+    return sum(values.nbytes for values in case.values) + case.output.size_bytes + scratch + lead
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).reshape(-1).view(np.int8)
 
 
 def _table(ctype: str, symbol: str, values: np.ndarray) -> str:

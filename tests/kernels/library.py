@@ -71,13 +71,13 @@ class KernelLibrary:
 
         Fails when the kernel writes outside its output and scratch, or changes an input that lives on.
         """
-        inputs = [np.ascontiguousarray(values).view(np.int8).reshape(-1) for values in inputs]
         code = kernel.code(op, types, output)
         keep: list[Any] = []
         layer = self._descriptor(code, keep)
         scratch_bytes = kernel.scratch_bytes(op, types, output)
         scratch = _Buffer(scratch_bytes)
-        others = [_Buffer(values.size, values) for i, values in enumerate(inputs) if i != overlap]
+        raw = [np.ascontiguousarray(values).reshape(-1).view(np.int8) for values in inputs]
+        others = [_Buffer(values.size, values) for i, values in enumerate(raw) if i != overlap]
         if overlap is None:
             places = [buffer.address for buffer in others]
             shared, start = _Buffer(output.size_bytes), 0
@@ -85,7 +85,8 @@ class KernelLibrary:
             lead = kernel.overlap_lead_bytes(op, types, output, overlap)
             assert lead is not None
             assert lead >= 0
-            values = inputs[overlap]
+            values = raw[overlap]
+            lead += -lead % buffer_alignment(types, output)
             shared, start = _Buffer(max(output.size_bytes, lead + values.size)), 0
             shared.content[lead : lead + values.size] = values
             places = [buffer.address for buffer in others]
@@ -97,10 +98,10 @@ class KernelLibrary:
         getattr(self._library, f"call_{code.function}")(layer, *arguments)
         for buffer in (scratch, shared, *others):
             buffer.check_guards()
-        for buffer, values in zip(others, (v for i, v in enumerate(inputs) if i != overlap), strict=True):
+        for buffer, values in zip(others, (v for i, v in enumerate(raw) if i != overlap), strict=True):
             assert np.array_equal(buffer.content, values)
-        result = shared.content[: output.size_bytes].view(output.qtype.dtype.carrier)
-        return result.reshape(output.shape).copy()
+        carrier = output.qtype.dtype.carrier
+        return shared.content[: output.size_bytes].copy().view(carrier).reshape(output.shape)
 
     def _descriptor(self, code: LayerCode, keep: list[Any]) -> Any:
         arrays = {}
@@ -140,6 +141,11 @@ def check_exact(library: KernelLibrary, case: Case, isa: Isa) -> int:
             found = library.run(kernel, case.op, case.inputs, case.output, case.values, overlap)
             np.testing.assert_array_equal(found, case.expected, err_msg=f"{kernel.function}, {overlap=}")
     return len(kernels)
+
+
+def buffer_alignment(inputs: Sequence[QTensor], output: QTensor) -> int:
+    """What kernels may rely on: none for int8, a word where int16 is about."""
+    return 4 if any(t.qtype.dtype.bits > 8 for t in (*inputs, output)) else 1
 
 
 class _Buffer:

@@ -45,11 +45,14 @@ def make_case(op: QOp, inputs: tuple[QTensor, ...], output: QTensor, rng: np.ran
     """With random values, or one of the extremes."""
     op.verify(inputs, output)
     kind = rng.integers(0, 6)
+    return Case(op, inputs, output, tuple(_values(t, kind, rng) for t in inputs))
+
+
+def _values(tensor: QTensor, kind: int, rng: np.random.Generator) -> np.ndarray:
+    dtype = tensor.qtype.dtype
     if kind < 4:
-        values = tuple(rng.integers(-128, 128, t.shape).astype(np.int8) for t in inputs)
-    else:
-        values = tuple(np.full(t.shape, -128 if kind == 4 else 127, np.int8) for t in inputs)
-    return Case(op, inputs, output, values)
+        return rng.integers(dtype.minimum, dtype.maximum + 1, tensor.shape).astype(dtype.carrier)
+    return np.full(tensor.shape, dtype.minimum if kind == 4 else dtype.maximum, dtype.carrier)
 
 
 def channel_bounds(rng: np.random.Generator, channels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -167,6 +170,44 @@ def narrowed(case: Case, dtype: IntType) -> Case:
             requantize=replace(form, multiplier=form.multiplier << min(lost, spare)),
         ),
     )
+
+
+def widened(case: Case, x: IntType, y: IntType) -> Case:
+    """A convolution between these types; its outputs fill theirs as they did int8."""
+    op = case.op
+    assert isinstance(op, QConv2D)
+    rng = np.random.default_rng(int(op.bias[0]) + 5000)
+    form, more = op.requantize, y.bits - 8
+    factors = form.multiplier * 2.0 ** (form.pre_shift - 32 + y.bits - x.bits)
+    lo, hi = (
+        np.where(np.abs(b + 0.5) > 127, b * 256 + (b > 0) * 255, b * 256) >> (8 - more)
+        for b in (form.lo, form.hi)
+    )
+    pad = int(rng.integers(x.minimum, x.maximum + 1))
+    wide = replace(
+        op,
+        pad_value=pad,
+        bias=op.bias << (x.bits - 8),
+        requantize=Requantize.from_scale(factors, int(rng.integers(y.minimum, y.maximum + 1)), lo, hi),
+    )
+    inputs = (replace(case.inputs[0], qtype=replace(TYPE, dtype=x)),)
+    return make_case(wide, inputs, replace(case.output, qtype=replace(TYPE, dtype=y)), rng)
+
+
+WIDE_TYPES = [
+    (IntType.INT16, IntType.INT16),
+    (IntType.INT8, IntType.INT16),
+    (IntType.INT16, IntType.INT8),
+]
+
+
+@st.composite
+def wide(draw: st.DrawFn) -> Case:
+    """Convolutions of any kind with int16 activations, and weights of any width."""
+    case = draw(st.one_of(convolutions(), depthwise(), pointwise()))
+    if draw(st.booleans()):
+        case = narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
+    return widened(case, *draw(st.sampled_from(WIDE_TYPES)))
 
 
 @st.composite

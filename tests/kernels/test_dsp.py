@@ -14,6 +14,7 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Requantize
 from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.dsp.matmul import Rows, can_pair, rows_of
+from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.targets import Isa
@@ -51,6 +52,14 @@ def whole_image(draw: st.DrawFn) -> Case:
     return strategies.conv_case(draw(strategies.rngs), image, image, (1, 1), (1, 1), NO_PADS, 1, *channels)
 
 
+@st.composite
+def wide_whole_image(draw: st.DrawFn) -> Case:
+    case = draw(whole_image())
+    if draw(st.booleans()):
+        case = strategies.narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
+    return strategies.widened(case, *draw(st.sampled_from(strategies.WIDE_TYPES)))
+
+
 FAMILIES = {
     "convolution": strategies.convolutions(),
     "depthwise": strategies.depthwise(),
@@ -61,6 +70,8 @@ FAMILIES = {
     "pool": strategies.pools(),
     "lookup": strategies.lookups(),
     "low bits": strategies.low_bits(),
+    "int16": strategies.wide(),
+    "int16 fully connected": wide_whole_image(),
 }
 
 

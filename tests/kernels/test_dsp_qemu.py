@@ -56,7 +56,11 @@ def geometries(rng: np.random.Generator) -> list[Case]:
         whole = image if rng.integers(0, 2) else (1, 1)
         cases.append(strategies.conv_case(rng, image, whole, (1, 1), (1, 1), NO_PADS, 1, depth, channels))
     low = [strategies.narrowed(case, dtype) for case in cases[::4] for dtype in PACKED_TYPES]
-    return cases + low
+    wide = [
+        strategies.widened(case, *strategies.WIDE_TYPES[i % 3])
+        for i, case in enumerate([*cases[::2], *low[::5]])
+    ]
+    return cases + low + wide
 
 
 @pytest.mark.parametrize(

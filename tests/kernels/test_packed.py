@@ -50,4 +50,4 @@ def test_each_width_has_kernels_of_its_own(case: Case, dtype: IntType) -> None:
     isas = [Isa.PORTABLE]
     names = {k.function for k in REGISTRY.candidates(narrow.op, narrow.inputs, narrow.output, isas)}
     assert names
-    assert all(("packed" in name) == (dtype is not IntType.INT8) for name in names)
+    assert all(("s8sn" in name) == (dtype is not IntType.INT8) for name in names)

@@ -19,6 +19,7 @@ FAMILIES = [
     strategies.depthwise(),
     strategies.pointwise(),
     strategies.low_bits(),
+    strategies.wide(),
     strategies.sums(),
     strategies.pools(),
     strategies.lookups(),

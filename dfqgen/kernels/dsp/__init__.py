@@ -1,5 +1,23 @@
 """Kernels for cores with the DSP extension (Armv7E-M, Armv8-M); importing this registers them."""
 
-from dfqgen.kernels.dsp import conv, depthwise, elementwise, low_bits, low_depthwise, matmul
+from dfqgen.kernels.dsp import (
+    conv,
+    depthwise,
+    elementwise,
+    low_bits,
+    low_depthwise,
+    matmul,
+    wide,
+    wide_depthwise,
+)
 
-__all__ = ["conv", "depthwise", "elementwise", "low_bits", "low_depthwise", "matmul"]
+__all__ = [
+    "conv",
+    "depthwise",
+    "elementwise",
+    "low_bits",
+    "low_depthwise",
+    "matmul",
+    "wide",
+    "wide_depthwise",
+]

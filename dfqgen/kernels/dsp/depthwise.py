@@ -68,19 +68,23 @@ class Depthwise3x3S8S8DspKernel(Kernel[QConv2D]):
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         return 8 * self.columns(output) * round_up(op.out_channels, 4)
 
-    def overlap_lead_bytes(
-        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
-    ) -> int | None:
-        """Before rows r and r + 1 are written, all input rows up to r + 3 - pad_top are in scratch."""
-        image, outputs = inputs[0].shape[1:3], output.shape[1:3]
+    def overlap_blocks(self, op: QConv2D, x: QTensor, output: QTensor) -> tuple[Array, Array, bool]:
+        """Arguments of overlap.block_lead_bytes: first reads, blocks, whether they are read before written.
+
+        Before rows r and r + 1 are written, all input rows up to r + 3 - pad_top are in scratch.
+        """
+        image, outputs = x.shape[1:3], output.shape[1:3]
         rows = np.arange(outputs[0]) // 2 * 2
         # The first rows are read by the block of row 0 alone, the others by the first block that wants them.
         first = np.where(rows == 0, 0, np.clip(rows + 2 - op.pads.top, 0, image[0] - 1))
-        reads = np.repeat(first * image[1], outputs[1])
-        blocks = np.repeat(rows, outputs[1])
-        return overlap.block_lead_bytes(
-            reads, blocks, op.out_channels, op.out_channels, reads_block_first=True
-        )
+        return np.repeat(first * image[1], outputs[1]), np.repeat(rows, outputs[1]), True
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        reads, blocks, block_first = self.overlap_blocks(op, inputs[0], output)
+        channels = op.out_channels
+        return overlap.block_lead_bytes(reads, blocks, channels, channels, reads_block_first=block_first)
 
     def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
         form = op.requantize
@@ -100,15 +104,10 @@ class Depthwise3x3Stride2S8S8DspKernel(Depthwise3x3S8S8DspKernel):
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         return 8 * self.columns(output) * 4
 
-    def overlap_lead_bytes(
-        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
-    ) -> int | None:
+    def overlap_blocks(self, op: QConv2D, x: QTensor, output: QTensor) -> tuple[Array, Array, bool]:
         """Within a row, four channels are written before the next four are read."""
-        image, outputs = inputs[0].shape[1:3], output.shape[1:3]
-        reads = overlap.window_first_reads(image, outputs, op.stride, op.pads)
-        return overlap.block_lead_bytes(
-            reads, overlap.rows(outputs), op.out_channels, op.out_channels, reads_block_first=False
-        )
+        image, outputs = x.shape[1:3], output.shape[1:3]
+        return overlap.window_first_reads(image, outputs, op.stride, op.pads), overlap.rows(outputs), False
 
     def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
         form = op.requantize

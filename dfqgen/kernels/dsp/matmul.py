@@ -45,7 +45,7 @@ class Rows:
         return np.abs(self.bias) + 128 * np.abs(self.weight).sum(axis=1)
 
 
-def rows_of(op: QConv2D) -> Rows:
+def rows_of(op: QConv2D, output: IntType = IntType.INT8) -> Rows:
     """The layer's rows, without a pre-shift where the same outputs can be had without.
 
     One channel with a factor of 1/2 or more makes the whole layer shift; mostly it is a dead one, whose
@@ -58,7 +58,7 @@ def rows_of(op: QConv2D) -> Rows:
     shift = form.pre_shift
     constant = ~weight.any(axis=1)
     product = ((bias << shift) * multiplier + (1 << 31)) >> 32
-    value = np.clip(form.zero_point + product, -128, 127) - form.zero_point
+    value = np.clip(form.zero_point + product, output.minimum, output.maximum) - form.zero_point
     fits = (multiplier << shift) < 1 << 31
     scaled = np.where(fits[:, None], weight, weight << shift)
     if not np.all(constant | (np.abs(scaled).max(axis=1) <= 127) | fits):
