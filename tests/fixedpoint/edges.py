@@ -368,11 +368,13 @@ def accumulators() -> Iterator[Edge]:
             # Powers of two, where the rounding half and the zero point would not fit the bias any more.
             exact = with_op(base, requantize=form(5, 1 << 24, 127))
             yield Edge("sum, power of two", exact, with_op(exact, bias=last), channel)
-            wide = replace(with_input(base, qtype=INT16), output=replace(base.output, qtype=INT16))
-            wide = with_op(wide, bias=full(INT32_MAX - (4 << 22), 5))
-            first = np.array([INT32_MAX - (4 << 22) + 1, 0, 0, 0, 0])
+        if base.op.weight_type is IntType.INT8:  # type: ignore[attr-defined]
+            spare = INT32_MAX - 32768 * int(np.abs(weight[0].astype(int)).sum())
+            wide = with_output(with_input(base, qtype=INT16), qtype=INT16)
+            wide = with_op(wide, bias=full(spare, len(weight)))
+            first = np.array([spare + 1, *[0] * (len(weight) - 1)])
             message = f"the accumulator of channel 0 {reach}"
-            yield Edge("sum of int16", wide, with_op(wide, bias=first), message)
+            yield Edge(f"sum of int16, {name}", wide, with_op(wide, bias=first), message)
     negative = conv(filled(127, 2, 1, 1, 4), -(INT32_MAX - 4 * 128 * 127), (1, 2, 1, 4), (1, 2, 1, 2))
     far = with_op(negative, bias=negative.op.bias - 1)  # type: ignore[attr-defined]
     yield Edge("negative sum", negative, far, f"the accumulator of channel 0 {reach}")
