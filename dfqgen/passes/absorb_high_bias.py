@@ -10,13 +10,11 @@ from dfqgen.graph.ir import Graph
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
 from dfqgen.passes.chains import find_chains
-from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.passes.contract import Passed
 from dfqgen.statistics.propagate import Statistics, propagate
 
 
-def absorb_high_bias(
-    graph: Graph, known: Statistics, *, n_sigma: float = 3.0
-) -> tuple[Graph, dict[str, ChannelStatistics]]:
+def absorb_high_bias(graph: Graph, known: Statistics, *, n_sigma: float = 3.0) -> Passed:
     """Move the part of each bias that a ReLU never clips into the next layer.
 
     c = max(0, beta - n_sigma gamma); b1 <- b1 - c, b2 <- b2 + W2 c. Only through a ReLU without upper
@@ -45,4 +43,4 @@ def absorb_high_bias(
         )
         if chain.first in statistics:
             statistics[chain.first] = statistics[chain.first].scale_shift(1.0, -absorbed)
-    return graph, statistics
+    return Passed(graph, statistics, "done")

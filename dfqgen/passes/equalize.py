@@ -10,6 +10,7 @@ import numpy as np
 from dfqgen.graph.ir import Array, Graph, Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.chains import Chain, find_chains, scale_input_channels
+from dfqgen.passes.contract import Passed
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.propagate import Statistics
 
@@ -17,9 +18,7 @@ MAX_SWEEPS = 60
 CONVERGED = 1e-3
 
 
-def equalize(
-    graph: Graph, known: Statistics, *, max_sweeps: int = MAX_SWEEPS
-) -> tuple[Graph, dict[str, ChannelStatistics]]:
+def equalize(graph: Graph, known: Statistics, *, max_sweeps: int = MAX_SWEEPS) -> Passed:
     """Make the weight ranges of neighbouring layers' channels equal: s_i = sqrt(r1_i / r2_i).
 
     W1 <- W1 / s, b1 <- b1 / s, W2 <- W2 s (input channels), with r the largest |weight| of a channel,
@@ -45,7 +44,20 @@ def equalize(
             scaled = node.op.scaled(1.0 / scale, graph.shapes[node.inputs[0]])
             assert scaled is not None, "a chain goes through what can be scaled"
             ops[tensor] = scaled
-    return graph.replace_ops(ops), dict(known)
+    spread, graph = weight_spread(graph), graph.replace_ops(ops)
+    return Passed(graph, known, f"channel range spread {spread:.1f}x -> {weight_spread(graph):.1f}x")
+
+
+def weight_spread(graph: Graph) -> float:
+    """Geometric mean over convolutions of (largest / median range of an output channel)."""
+    spreads = []
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2D):
+            ranges = np.abs(node.op.weight).max(axis=(1, 2, 3))
+            alive = ranges[ranges > 0]
+            if alive.size:
+                spreads.append(np.log(alive.max() / np.median(alive)))
+    return float(np.exp(np.mean(spreads))) if spreads else 1.0
 
 
 def equalizing_scales(graph: Graph, chains: Sequence[Chain], max_sweeps: int) -> list[Array]:

@@ -10,7 +10,9 @@ from dfqgen.graph.ir import Graph, Node
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.movement import Reshape
 from dfqgen.ops.norm import BatchNorm
+from dfqgen.passes.contract import Passed
 from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.propagate import Statistics
 
 
 def batch_norm_statistics(norm: BatchNorm) -> ChannelStatistics:
@@ -18,13 +20,13 @@ def batch_norm_statistics(norm: BatchNorm) -> ChannelStatistics:
     return ChannelStatistics.normal(norm.beta, norm.output_std)
 
 
-def fold_batch_norm(graph: Graph) -> tuple[Graph, dict[str, ChannelStatistics]]:
+def fold_batch_norm(graph: Graph, known: Statistics) -> Passed:
     """W <- W gamma / sqrt(v + eps), b <- (b - mu) gamma / sqrt(v + eps) + beta (Jacob et al. 2018, 3.2).
 
-    Returns the graph and the statistics of every folded normalization's output tensor. Normalizations
-    that do not follow a convolution stay: see `batch_norm_to_conv`. Same function.
+    Adds the statistics of every folded normalization's output tensor. Normalizations that do not follow a
+    convolution stay: see `batch_norm_to_conv`. Same function.
     """
-    statistics: dict[str, ChannelStatistics] = {}
+    statistics = dict(known)
     folded: dict[str, Node] = {}  # convolution output -> the node that replaces the pair
     dropped: set[str] = set()
     for node in graph.nodes:
@@ -45,12 +47,12 @@ def fold_batch_norm(graph: Graph) -> tuple[Graph, dict[str, ChannelStatistics]]:
         folded[node.output] = replace(producer, op=op, output=node.output)
         dropped.add(producer.output)
     nodes = (folded.get(node.output, node) for node in graph.nodes if node.output not in dropped)
-    return graph.with_nodes(nodes), statistics
+    return Passed(graph.with_nodes(nodes), statistics, f"{len(folded)} folded")
 
 
-def batch_norm_to_conv(graph: Graph) -> tuple[Graph, dict[str, ChannelStatistics]]:
-    """Normalizations standing alone become depthwise 1x1 convolutions; statistics are kept. Same function."""
-    statistics: dict[str, ChannelStatistics] = {}
+def batch_norm_to_conv(graph: Graph, known: Statistics) -> Passed:
+    """Normalizations standing alone become depthwise 1x1 convolutions. Same function; adds statistics."""
+    statistics = dict(known)
     nodes: list[Node] = []
     for node in graph.nodes:
         if not isinstance(node.op, BatchNorm):
@@ -68,4 +70,4 @@ def batch_norm_to_conv(graph: Graph) -> tuple[Graph, dict[str, ChannelStatistics
         nodes.append(Node(node.name, Reshape(image), node.inputs, before))
         nodes.append(Node(node.name, conv, (before,), after))
         nodes.append(Node(node.name, Reshape(shape), (after,), node.output))
-    return graph.with_nodes(nodes), statistics
+    return Passed(graph.with_nodes(nodes), statistics)

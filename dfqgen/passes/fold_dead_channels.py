@@ -9,19 +9,20 @@ import numpy as np
 from dfqgen.graph.ir import Array, Graph, Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.chains import find_chains, scale_input_channels
+from dfqgen.passes.contract import Passed
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.propagate import Statistics, propagate
 
 DEAD_RATIO = 1e-5
 
 
-def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str, ChannelStatistics], int]:
+def fold_dead_channels(graph: Graph, known: Statistics) -> Passed:
     """Fold constant channels into the next convolution's bias.
 
     MobileNets trained with weight decay have them: running variance ~0, folded weights ~1e-12, and next
     layers' weights for them that nothing ever trained down, which ruin ranges and equalization. The
     constant goes through the activation into the bias and both layers' weights of the channel become 0.
-    Same function but at zero-padded borders. Returns the graph, the statistics and how many were folded.
+    Same function but at zero-padded borders.
     """
     statistics = dict(known)
     folded = 0
@@ -59,7 +60,7 @@ def fold_dead_channels(graph: Graph, known: Statistics) -> tuple[Graph, dict[str
                 before.mean * alive, before.std * alive, before.lo, before.hi
             )
         folded += int(dead.sum())
-    return graph, statistics, folded
+    return Passed(graph, statistics, f"{folded} constant channels moved into biases")
 
 
 def _is_constant(conv: Conv2D, known: ChannelStatistics | None) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from dfqgen.graph.ir import Array, Graph, Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.chains import Chain, find_chains
+from dfqgen.passes.contract import Passed
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.propagate import Statistics
 
@@ -17,14 +18,11 @@ from dfqgen.statistics.propagate import Statistics
 CHANNEL_BLOCK = 8
 
 
-def remove_dead_channels(
-    graph: Graph, known: Statistics, *, block: int = CHANNEL_BLOCK
-) -> tuple[Graph, dict[str, ChannelStatistics], int]:
+def remove_dead_channels(graph: Graph, known: Statistics, *, block: int = CHANNEL_BLOCK) -> Passed:
     """Take out channels whose weights are zero on both sides, as `fold_dead_channels` leaves them.
 
     A depthwise convolution passes channels on one to one, so the chains before and after it lose the same
-    channels. The number that stays is a multiple of `block`, or all. Same function. Returns the graph, the
-    statistics and how many channels went.
+    channels. The number that stays is a multiple of `block`, or all. Same function.
     """
     statistics = dict(known)
     ops: dict[str, Op] = {}
@@ -56,7 +54,7 @@ def remove_dead_channels(
             for tensor in chain.tensors:
                 if tensor in statistics:
                     statistics[tensor] = _selected(statistics[tensor], keep)
-    return graph.replace_ops(ops), statistics, removed
+    return Passed(graph.replace_ops(ops), statistics, f"{removed} taken out")
 
 
 def _runs(graph: Graph) -> Iterator[list[Chain]]:

@@ -12,11 +12,12 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array
 from dfqgen.graph.site import QuantizedWeight
+from dfqgen.passes.contract import Note
 from dfqgen.quantization.bias_from_samples import correct_bias_on_samples
 from dfqgen.quantization.mixed import LowBitQuantizer
 from dfqgen.quantization.mixed_program import allocate
 from dfqgen.quantization.options import QuantizeOptions
-from dfqgen.quantization.prepare import Note, Prepared
+from dfqgen.quantization.prepare import Prepared
 from dfqgen.quantization.quantize import quantize_graph
 
 Progress = Callable[[str], None]

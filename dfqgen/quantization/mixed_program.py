@@ -12,6 +12,7 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.conv import Conv2D
+from dfqgen.passes.contract import Note
 from dfqgen.quantization.allocate import (
     Allocation,
     Knapsack,
@@ -24,7 +25,7 @@ from dfqgen.quantization.allocate import (
 )
 from dfqgen.quantization.mixed import LowBitQuantizer, Mixed
 from dfqgen.quantization.options import QuantizeOptions
-from dfqgen.quantization.prepare import Note, Prepared
+from dfqgen.quantization.prepare import Prepared
 from dfqgen.quantization.quantize import quantize_graph
 
 Progress = Callable[[str], None]

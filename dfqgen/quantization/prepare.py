@@ -11,12 +11,8 @@ import numpy as np
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.conv import Conv2D
-from dfqgen.ops.lookup import Clip
-from dfqgen.passes.absorb_high_bias import absorb_high_bias
-from dfqgen.passes.equalize import equalize
-from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
-from dfqgen.passes.fold_dead_channels import fold_dead_channels
-from dfqgen.passes.remove_dead_channels import remove_dead_channels
+from dfqgen.passes.contract import Note, apply_passes
+from dfqgen.passes.data_free import data_free_passes
 from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.quantization.widths import trusted_tensors
 from dfqgen.statistics.channel import ChannelStatistics
@@ -28,14 +24,6 @@ PROCEDURAL_SAMPLES = 8
 PROCEDURAL_ELEMENTS = 1 << 30
 """Of all tensors and samples together: half a minute. A segmentation network of 513x513 stays below."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One line of the report: a step and what it did."""
-
-    step: str
-    effect: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,37 +58,18 @@ def prepare(
     samples only: no class is certain on them, so extremes, above all of scores, fall short of real ones.
     `source` says in the notes what they are.
     """
-    notes: list[Note] = []
-    known: dict[str, ChannelStatistics] = {
+    stated = {
         port.tensor: meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
         for port in graph.inputs
     }
-    before = len(graph.nodes)
-    graph, folded = fold_batch_norm(graph)
-    known |= folded
-    notes.append(Note("fold batch normalization", f"{before - len(graph.nodes)} folded"))
-    graph, alone = batch_norm_to_conv(graph)
-    known |= alone
-    if options.fold_dead:
-        graph, known, dead = fold_dead_channels(graph, known)
-        graph, known, removed = remove_dead_channels(graph, known)
-        effect = f"{dead} constant channels moved into biases, {removed} taken out"
-        notes.append(Note("fold dead channels", effect))
-    if options.equalizes:
-        if options.relu6 == "replace":
-            graph = replace_relu6(graph)
-            notes.append(Note("ReLU6 to ReLU", "the network's function changes"))
-        spread = weight_spread(graph)
-        graph, known = equalize(graph, known)
-        notes.append(
-            Note(
-                "cross-layer equalization",
-                f"channel range spread {spread:.1f}x -> {weight_spread(graph):.1f}x",
-            )
-        )
-    if options.absorb_bias:
-        graph, known = absorb_high_bias(graph, known)
-        notes.append(Note("high-bias absorption", "done"))
+    steps = data_free_passes(
+        fold_dead=options.fold_dead,
+        equalization=options.equalizes,
+        relu6_replaced=options.relu6 == "replace",
+        bias_absorbed=options.absorb_bias,
+    )
+    graph, known, done = apply_passes(steps, graph, stated)
+    notes = list(done)
     if samples is not None and not synthetic:
         statistics = measure(graph, samples)
         notes.append(Note("statistics", f"measured on {len(next(iter(samples.values())))} {source}"))
@@ -167,24 +136,3 @@ def sampled_statistics(
         )
         for name, statistics in propagate(graph, filled).items()
     }
-
-
-def replace_relu6(graph: Graph) -> Graph:
-    """Every clip at [0, b] becomes a ReLU (Nagel et al. 2019, 5.1.1). Changes the function."""
-    relu = Clip.of(0.0, np.inf)
-    return graph.with_nodes(
-        replace(node, op=relu) if isinstance(node.op, Clip) and np.all(node.op.lo == 0.0) else node
-        for node in graph.nodes
-    )
-
-
-def weight_spread(graph: Graph) -> float:
-    """Geometric mean over convolutions of (largest / median range of an output channel)."""
-    spreads = []
-    for node in graph.nodes:
-        if isinstance(node.op, Conv2D):
-            ranges = np.abs(node.op.weight).max(axis=(1, 2, 3))
-            alive = ranges[ranges > 0]
-            if alive.size:
-                spreads.append(np.log(alive.max() / np.median(alive)))
-    return float(np.exp(np.mean(spreads))) if spreads else 1.0

@@ -8,9 +8,9 @@ from typing import Any
 
 from dfqgen.fixedpoint.program import Program, QTensor
 from dfqgen.kernels.base import Plan
+from dfqgen.passes.contract import Note
 from dfqgen.plan.lifetimes import lifetimes, scratch_name
 from dfqgen.plan.workload import Workload
-from dfqgen.quantization.prepare import Note
 from dfqgen.targets import Target
 from dfqgen.verify.compare import LayerComparison, OutputComparison
 

@@ -36,10 +36,11 @@ def images(rng: np.random.Generator, graph: Graph, count: int = 4) -> np.ndarray
 def test_folding_batch_norm_keeps_the_function_and_its_statistics(rng: np.random.Generator) -> None:
     norm = batch_norm(rng, 5)
     graph = chain([conv(rng, 5, 3), norm, relu()])
-    folded, statistics = fold_batch_norm(graph)
+    folded = fold_batch_norm(graph, {})
+    after, statistics = folded.graph, folded.known
     x = images(rng, graph)
-    np.testing.assert_allclose(run(folded, x), run(graph, x), atol=1e-9)
-    assert len(folded.nodes) == 2
+    np.testing.assert_allclose(run(after, x), run(graph, x), atol=1e-9)
+    assert len(after.nodes) == 2
     np.testing.assert_allclose(statistics["t1"].mean, norm.beta)
     np.testing.assert_allclose(
         statistics["t1"].std, np.abs(norm.gamma) * np.sqrt(norm.variance / (norm.variance + norm.epsilon))
@@ -55,10 +56,10 @@ def test_a_batch_norm_whose_input_is_seen_elsewhere_is_not_folded(rng: np.random
         (*graph.nodes, Node("sum", Add(), ("t0", "t1"), "t2")),
     )
     both = replace(both, outputs=(Port("y", "t2", both.shapes["t2"]),))
-    folded, statistics = fold_batch_norm(both)
-    assert len(folded.nodes) == 3
-    assert not statistics
-    alone, _ = batch_norm_to_conv(folded)
+    folded = fold_batch_norm(both, {})
+    assert len(folded.graph.nodes) == 3
+    assert not folded.known
+    alone = batch_norm_to_conv(folded.graph, {}).graph
     x = images(rng, graph)
     np.testing.assert_allclose(run(alone, x), run(both, x), atol=1e-9)
 
@@ -77,7 +78,7 @@ def test_equalize_keeps_the_function_through_activation_and_depthwise(
             conv(rng, 6, 8, 1, pad=0),
         ]
     )
-    equal, _ = equalize(graph, {})
+    equal = equalize(graph, {}).graph
     x = images(rng, graph)
     np.testing.assert_allclose(run(equal, x), run(graph, x), atol=1e-8)
     for first, second in ((0, 2), (2, 5)):
@@ -90,7 +91,8 @@ def test_equalize_keeps_the_function_through_activation_and_depthwise(
 def test_equalize_scales_known_statistics_with_the_channels(rng: np.random.Generator) -> None:
     graph = chain([conv(rng, 8, 3, spread=2.0), relu(), conv(rng, 6, 8)])
     known = {"t0": ChannelStatistics.normal(np.arange(8.0), np.ones(8))}
-    equal, after = equalize(graph, known)
+    passed = equalize(graph, known)
+    equal, after = passed.graph, passed.known
     factor = equal.nodes[0].op.bias / graph.nodes[0].op.bias
     np.testing.assert_allclose(after["t0"].mean, np.arange(8.0) * factor)
     np.testing.assert_allclose(after["t0"].std, factor)
@@ -116,7 +118,8 @@ def test_absorbing_a_high_bias_keeps_the_function_where_the_relu_never_clips(
         "t0": ChannelStatistics.normal(first.bias, np.ones(4)),
         "x": ChannelStatistics.normal(np.zeros(3), 1.0),
     }
-    absorbed, after = absorb_high_bias(graph, known)
+    passed = absorb_high_bias(graph, known)
+    absorbed, after = passed.graph, passed.known
     x = images(rng, graph)
     np.testing.assert_allclose(run(absorbed, x), run(graph, x), atol=1e-9)
     np.testing.assert_allclose(after["t0"].mean, 3.0)
@@ -135,9 +138,10 @@ def test_dead_channels_go_into_the_next_bias(rng: np.random.Generator) -> None:
         "x": ChannelStatistics.normal(np.zeros(3), 1.0),
         "t0": ChannelStatistics.normal(first.bias, np.array([1.0, 0.0, 1.0, 1.0])),
     }
-    folded, _, count = fold_dead_channels(graph, known)
+    passed = fold_dead_channels(graph, known)
+    folded = passed.graph
     x = images(rng, graph)
-    assert count == 1
+    assert passed.effect == "1 constant channels moved into biases"
     np.testing.assert_allclose(run(folded, x), run(graph, x), atol=1e-6)
     assert not folded.nodes[0].op.weight[1].any()
     assert not folded.nodes[2].op.weight[1].any()
@@ -151,12 +155,13 @@ def test_dead_channels_are_taken_out_through_depthwise_layers(rng: np.random.Gen
     first = replace(first, weight=weight, bias=bias)
     layers = [first, relu6(), conv(rng, 12, 12, groups=12, pad=0), relu(), conv(rng, 5, 12, 1, pad=0)]
     graph = chain(layers)
-    folded, _, _ = fold_dead_channels(graph, {"x": ChannelStatistics.normal(np.zeros(3), 1.0)})
-    smaller, _, removed = remove_dead_channels(folded, {}, block=4)
+    folded = fold_dead_channels(graph, {"x": ChannelStatistics.normal(np.zeros(3), 1.0)}).graph
+    passed = remove_dead_channels(folded, {}, block=4)
+    smaller = passed.graph
     x = images(rng, graph)
     np.testing.assert_allclose(run(smaller, x), run(graph, x), atol=1e-6)
     assert [smaller.shapes[t][-1] for t in ("t0", "t1", "t2", "t3", "t4")] == [8, 8, 8, 8, 5]
-    assert removed == 2 * 4
+    assert passed.effect == "8 taken out"
 
 
 def test_bias_correction_restores_the_output_means(rng: np.random.Generator) -> None:

@@ -87,7 +87,7 @@ def test_progress_ends_at_the_total() -> None:
 
 
 def test_without_batch_normalization_the_targets_are_propagated_and_the_result_says_so() -> None:
-    folded, _ = fold_batch_norm(GRAPH)
+    folded = fold_batch_norm(GRAPH, {}).graph
     result = synthesize(folded, MEANINGS, QUICK)
     assert "propagated" in result.source
     assert result.losses[-1] < result.losses[0]
