@@ -60,7 +60,9 @@ def import_model(model: FoldedModel) -> Graph:
     if problems:
         count = "1 node" if len(problems) == 1 else f"{len(problems)} nodes"
         raise UnsupportedModel(f"{count} of this model cannot be compiled", tuple(problems))
-    if sum(math.prod(shape) for shape in builder.shapes.values()) > LARGEST_NETWORK_ELEMENTS:
+    # The model's own tensors: importers put transposes around them, of which few will be left.
+    tensors = set(builder.tensors.values())
+    if sum(math.prod(builder.shapes[tensor]) for tensor in tensors) > LARGEST_NETWORK_ELEMENTS:
         raise UnsupportedModel(
             f"the activations of this network have more than {LARGEST_NETWORK_ELEMENTS:,} elements together",
             hint="Give it smaller inputs: --input-shape, or export it so.",
