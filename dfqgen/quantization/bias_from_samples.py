@@ -33,7 +33,7 @@ def correct_bias_on_samples(
     biases, and the weights they belong to: `quantize_graph(prepared, options, weights=weights)`.
     """
     typed = assign_types(prepared, options)
-    weights = quantize_weights(typed.graph, typed.types, options, bits or {})
+    weights = quantize_weights(typed.graph, typed.types, typed.clips, options, bits or {})
     means = {name: channels.mean for name, channels in measure(typed.graph, samples).items()}
     rounded: dict[str, Op] = {
         node.output: replace(node.op, weight=weights[node.output].dequantize())

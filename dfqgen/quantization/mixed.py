@@ -26,7 +26,7 @@ from dfqgen.quantization.feedback import FEWEST_BITS, feedback_round
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.prepare import Prepared
 from dfqgen.quantization.quantize import assign_types
-from dfqgen.quantization.weights import LARGEST_BIAS, LOW_BITS, quantize_weight, ternary_weight
+from dfqgen.quantization.weights import LOW_BITS, Place, quantize_weight, ternary_weight
 from dfqgen.statistics.procedural import procedural_samples
 from dfqgen.statistics.second_moments import InputMoments, input_moments
 
@@ -122,11 +122,11 @@ class LowBitQuantizer:
         return None if self.options.compensate == "none" else Compensation(self.options.compensate)
 
     @cached_property
-    def input_scales(self) -> dict[str, float]:
-        """The scale of each layer's input."""
+    def places(self) -> dict[str, Place]:
+        """Each layer between its input's and its output's type."""
         typed = assign_types(self.prepared, self.options)
         return {
-            node.output: typed.types[node.inputs[0]].scale
+            node.output: Place.of(node, typed.types, typed.clips)
             for node in typed.graph.nodes
             if isinstance(node.op, Conv2D)
         }
@@ -160,11 +160,13 @@ class LowBitQuantizer:
         """The real weight as integers, by the rounding chosen."""
         options, conv = self.options, node.op
         assert isinstance(conv, Conv2D)
-        smallest = np.abs(conv.bias.astype(np.float64)) / (self.input_scales[node.output] * LARGEST_BIAS)
+        place = replace(self.places[node.output], conv=replace(conv, weight=wanted))
         low = dtype.bits <= LOW_BITS
         if dtype is IntType.INT2 and options.ternary == "threshold":
-            return ternary_weight(wanted, smallest)
-        weight = quantize_weight(wanted, options, smallest, dtype)
+            return place.fit(lambda smallest: ternary_weight(wanted, smallest))
+        weight = place.fit(
+            lambda smallest: quantize_weight(wanted, options, smallest, dtype, idle_scale=place.idle_scale)
+        )
         if not low or options.rounding not in ("auto", "feedback"):
             return weight
         moments = self.moments[node.output]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dfqgen.errors import ProgramError, UserError
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.graph.ir import Graph, Node
@@ -16,7 +17,7 @@ from dfqgen.passes.correct_bias import correct_bias
 from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.prepare import Prepared
 from dfqgen.quantization.unify import insert_rescales, unified_types
-from dfqgen.quantization.weights import quantize_weights
+from dfqgen.quantization.weights import bound_biases, quantize_weights
 from dfqgen.quantization.widths import range_widths
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -53,18 +54,46 @@ def quantize_graph(
 ) -> Program:
     """Lower every node to integers. The program is verified (no accumulator can overflow).
 
+    Raises UserError where a layer's numbers are so far out of proportion that its arithmetic has no room.
     By output tensor of the layer, `bits` gives weights another width than 8, and `weights` ready integers
     (AdaRound's, for instance). Who rounded these saw to the layer's bias too: it is not corrected again.
     """
     typed = assign_types(prepared, options)
     graph, clips, types = typed.graph, typed.clips, typed.types
-    rounded = quantize_weights(graph, types, options, bits or {}, skip=(weights or {}).keys())
+    graph = bound_biases(graph, types, clips)
+    rounded = quantize_weights(graph, types, clips, options, bits or {}, skip=(weights or {}).keys())
     if options.correct_bias:
         means = {name: channels.moments()[0] for name, channels in typed.statistics.items()}
         graph = correct_bias(graph, means, {name: weight.dequantize() for name, weight in rounded.items()})
     rounded.update(weights or {})
     tensors = {name: QTensor(name, graph.shapes[name], qtype) for name, qtype in types.items()}
 
+    try:
+        ops = _lowered(graph, clips, tensors, rounded)
+        program = Program(
+            name=graph.name,
+            inputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.inputs),
+            outputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.outputs),
+            tensors={name: tensors[name] for name in _written(graph, ops)},
+            ops=tuple(ops),
+        )
+        program.verify()
+    except ProgramError as error:
+        raise UserError(
+            f"this network leaves 32-bit arithmetic: {error}",
+            "Its numbers are out of proportion there: look at that layer's parameters in a viewer, and at "
+            "--input-mean, --input-std and --input-range.",
+        ) from error
+    return program
+
+
+def _lowered(
+    graph: Graph,
+    clips: Mapping[str, Node],
+    tensors: Mapping[str, QTensor],
+    weights: Mapping[str, QuantizedWeight],
+) -> list[QOp]:
+    """The integer operators of every node, in order."""
     ops: list[QOp] = []
     absorbed = {clip.output for clip in clips.values()}
     for node in graph.nodes:
@@ -76,18 +105,10 @@ def quantize_graph(
             inputs=tuple(tensors[name] for name in node.inputs),
             output=tensors[clip.output if clip else node.output],
             clip=_bounds(clip),
-            weight=rounded.get(node.output),
+            weight=weights.get(node.output),
         )
         ops.extend(node.op.lower(site))
-    program = Program(
-        name=graph.name,
-        inputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.inputs),
-        outputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.outputs),
-        tensors={name: tensors[name] for name in _written(graph, ops)},
-        ops=tuple(ops),
-    )
-    program.verify()
-    return program
+    return ops
 
 
 def _bounds(clip: Node | None) -> tuple[Array, Array]:

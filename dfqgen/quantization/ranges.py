@@ -117,8 +117,8 @@ def choose_range(
     return extremes(statistics) if method == "min-max" else percentile_range(statistics, PERCENTILE)
 
 
-def weight_scale(largest: Array, dtype: IntType, *, power_of_two: bool) -> Array:
-    """Symmetric scale for weights up to `largest`; zero channels get scale 1."""
+def weight_scale(largest: Array, dtype: IntType, idle_scale: float, *, power_of_two: bool) -> Array:
+    """Symmetric scale for weights up to `largest`; channels of zeros get `idle_scale`."""
     largest = np.asarray(largest, np.float64)
-    scale = np.where(largest > 0, largest, float(dtype.maximum)) / dtype.maximum
+    scale = np.where(largest > 0, largest / dtype.maximum, idle_scale)
     return np.exp2(np.ceil(np.log2(scale))) if power_of_two else scale

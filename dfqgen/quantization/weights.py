@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dfqgen.fixedpoint.qtype import Array, IntType, QType
-from dfqgen.graph.ir import Graph
+from dfqgen.errors import UserError
+from dfqgen.fixedpoint.qtype import Array, IntType, QType, Requantize
+from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
 from dfqgen.quantization.options import QuantizeOptions
@@ -16,6 +18,11 @@ from dfqgen.quantization.ranges import weight_scale
 # A bias of at most 29 bits leaves the accumulator room for the products.
 LARGEST_BIAS = 1 << 29
 LARGEST_PRODUCTS = 1 << 30
+# Of what 32 bits hold; the rest is for biases that are corrected when the weights are rounded.
+LARGEST_ACCUMULATOR = 0.9375 * 2.0**31
+MOST_DOUBLINGS = 40
+# An accumulator step in output steps, in channels without weights: finer than any bias can show.
+IDLE_FACTOR = 2.0**-16
 
 
 # Up to this many bits, clipping the largest weights for a finer step pays.
@@ -35,21 +42,101 @@ def low_bits(graph: Graph, dtype: IntType) -> dict[str, IntType]:
 def quantize_weights(
     graph: Graph,
     types: Mapping[str, QType],
+    clips: Mapping[str, Node],
     options: QuantizeOptions,
     bits: Mapping[str, IntType],
     skip: Collection[str] = (),
 ) -> dict[str, QuantizedWeight]:
     """The integer weight of every convolution, by output tensor; `types` are the activations'.
 
-    `bits` has the layers with another width than 8; those in `skip` are left out.
+    `clips` are the fused activations by the tensor they take over. `bits` has the layers with another width
+    than 8; those in `skip` are left out. Raises UserError for a layer whose sums no scale can hold.
     """
     weights: dict[str, QuantizedWeight] = {}
     for node in graph.nodes:
         if isinstance(node.op, Conv2D) and node.output not in skip:
-            smallest_scale = smallest_scales(node.op, types[node.inputs[0]])
+            place = Place.of(node, types, clips)
             dtype = bits.get(node.output, IntType.INT8)
-            weights[node.output] = quantize_weight(node.op.weight, options, smallest_scale, dtype)
+
+            def quantize(
+                smallest: Array, conv: Conv2D = node.op, dtype: IntType = dtype, place: Place = place
+            ) -> QuantizedWeight:
+                return quantize_weight(conv.weight, options, smallest, dtype, idle_scale=place.idle_scale)
+
+            weights[node.output] = place.fit(quantize)
     return weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A convolution between the types of its input and its output: which scales its weights may have."""
+
+    name: str
+    conv: Conv2D
+    x: QType
+    y: QType
+
+    @classmethod
+    def of(cls, node: Node, types: Mapping[str, QType], clips: Mapping[str, Node]) -> Place:
+        """Where the node stands in a graph whose tensors have these types."""
+        assert isinstance(node.op, Conv2D)
+        output = clips[node.output].output if node.output in clips else node.output
+        return cls(node.name, node.op, types[node.inputs[0]], types[output])
+
+    @property
+    def idle_scale(self) -> float:
+        """For channels without weights: fine for their bias, and far below any factor that needs a shift."""
+        return self.y.scale / self.x.scale * IDLE_FACTOR
+
+    @property
+    def bias(self) -> Array:
+        """The bias [Cout], no larger than what is clipped by the output's type whatever the input is."""
+        largest_input = max(abs(end) for end in self.x.real_range)
+        sums = np.abs(self.conv.weight.astype(np.float64)).sum(axis=(1, 2, 3)) * largest_input
+        beyond = 2.0 * (sums + max(abs(end) for end in self.y.real_range))
+        return np.clip(self.conv.bias.astype(np.float64), -beyond, beyond)
+
+    def fit(self, quantize: Callable[[Array], QuantizedWeight]) -> QuantizedWeight:
+        """`quantize` with the smallest scales [Cout] at which no accumulator can leave 32 bits.
+
+        Where a bias is out of proportion to its weights, or one channel's factor shifts all others, scales
+        give way. Raises UserError where that does not end: the sums are too large for the output's type.
+        """
+        conv = replace(self.conv, bias=self.bias)
+        smallest = smallest_scales(conv, self.x)
+        for _ in range(MOST_DOUBLINGS):
+            weight = quantize(smallest)
+            reach = self._largest_accumulators(conv, weight)
+            if np.all(reach <= LARGEST_ACCUMULATOR):
+                return weight
+            smallest = np.where(reach > LARGEST_ACCUMULATOR, 2.0 * weight.scale, smallest)
+        lo, hi = self.y.real_range
+        weights = float(np.abs(conv.weight.astype(np.float64)).sum(axis=(1, 2, 3)).max())
+        sums = weights * max(abs(end) for end in self.x.real_range)
+        raise UserError(
+            f"layer {self.name!r}: its sums reach {sums:.3g}, its output spans {lo:.3g} to {hi:.3g} only",
+            "Its weights are damaged, or its batch normalization's statistics are.",
+        )
+
+    def _largest_accumulators(self, conv: Conv2D, weight: QuantizedWeight) -> Array:
+        """Upper bound [Cout] of |accumulator| after the layer's shift, float64."""
+        scale = np.broadcast_to(weight.scale * self.x.scale, conv.bias.shape)
+        values = weight.values.astype(np.int64)
+        offset = np.abs(self.x.zero_point * values.sum(axis=(1, 2, 3)))
+        sums = np.abs(values).sum(axis=(1, 2, 3)) * -self.x.dtype.minimum
+        shift = Requantize.from_scale(scale / self.y.scale, 0, 0, 0).pre_shift
+        return (np.abs(conv.bias) / scale + 1.0 + offset + sums) * 2.0**shift
+
+
+def bound_biases(graph: Graph, types: Mapping[str, QType], clips: Mapping[str, Node]) -> Graph:
+    """The graph with `Place.bias` in every convolution: the same function behind the output's type."""
+    ops: dict[str, Op] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2D):
+            bias = Place.of(node, types, clips).bias
+            if np.any(bias != node.op.bias):
+                ops[node.output] = replace(node.op, bias=bias)
+    return graph.replace_ops(ops)
 
 
 def smallest_scales(conv: Conv2D, x: QType) -> Array:
@@ -65,19 +152,26 @@ def smallest_scales(conv: Conv2D, x: QType) -> Array:
 
 
 def quantize_weight(
-    weight: Array, options: QuantizeOptions, smallest_scale: Array, dtype: IntType = IntType.INT8
+    weight: Array,
+    options: QuantizeOptions,
+    smallest_scale: Array,
+    dtype: IntType = IntType.INT8,
+    *,
+    idle_scale: float = 1.0,
 ) -> QuantizedWeight:
     """weight [Cout, ...] as symmetric integers, one scale per output channel or one for all.
 
     `smallest_scale` [Cout] bounds the scales from below (the layer's bias must fit its accumulator).
-    The scale covers the largest weight, or at low bits (and powers of two) makes the squared error smallest.
+    The scale covers the largest weight, or at low bits (and powers of two) makes the squared error
+    smallest; channels without weights get `idle_scale`.
     """
     channels = weight.shape[0]
     largest = np.abs(weight.reshape(channels, -1)).max(axis=1).astype(np.float64)
     if options.weights == "per-tensor":
         largest = np.full(channels, largest.max())
         smallest_scale = np.full(channels, smallest_scale.max())
-    scale = np.maximum(weight_scale(largest, dtype, power_of_two=options.power_of_two), smallest_scale)
+    covering = weight_scale(largest, dtype, idle_scale, power_of_two=options.power_of_two)
+    scale = np.maximum(covering, smallest_scale)
     if options.power_of_two:
         scale = np.exp2(np.ceil(np.log2(scale)))
     factors = _scale_factors(dtype, options)

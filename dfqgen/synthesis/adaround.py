@@ -93,7 +93,7 @@ def adaround(
     with its rounding. Deterministic from the seed. `progress` gets (layers done, of how many, name).
     """
     typed = assign_types(prepared, options)
-    initial = quantize_weights(typed.graph, typed.types, options, bits or {})
+    initial = quantize_weights(typed.graph, typed.types, typed.clips, options, bits or {})
     walk = _Walk(typed, samples)
     weights: dict[str, QuantizedWeight] = {}
     layers: list[LayerResult] = []
