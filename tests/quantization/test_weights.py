@@ -77,3 +77,9 @@ def test_a_layer_of_zeros_gives_its_bias(way: dict[str, Any]) -> None:
 def test_sums_that_no_scale_can_hold_are_refused_with_their_size() -> None:
     with pytest.raises(UserError, match=r"'layer0'.* its sums reach .*e\+\d\d, its output spans"):
         sqnr_db([layer([1e20, 1e20], [0.0, 0.0]), Clip.of(0.0, 1.0)])
+
+
+@pytest.mark.parametrize("way", [WAYS[0], WAYS[2]])
+def test_a_channel_with_a_large_factor_shifts_a_bias_of_another_out_of_its_room(way: dict[str, Any]) -> None:
+    """All channels of a layer share one shift; the second's bias takes 29 bits before it."""
+    assert sqnr_db([layer([1e3, 1e-9], [0.0, 0.5]), Clip.of(0.0, 1.0)], **way) > 20.0
