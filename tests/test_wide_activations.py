@@ -15,7 +15,7 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.ops.add import Add
-from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.conv import Conv2D, QConv2D
 from dfqgen.ops.movement import Pad, Reshape
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.softmax import Softmax
@@ -98,7 +98,11 @@ def test_a_wrong_value_is_found_in_an_int16_layer(tmp_path: Path) -> None:
     program = program_of(everything(), activations="int16")
     write(program, tmp_path / "out")
     header = tmp_path / "out" / "runtime_c" / "portable" / "dfq_wide_s16.h"
-    header.write_text(header.read_text().replace("layer->bias[o] +", "1 + layer->bias[o] +"))
+    header.write_text(
+        header.read_text().replace(
+            "    int32_t value;\n    if", "    int32_t value;\n    acc += 50000;\n    if"
+        )
+    )
     from dfqgen.fixedpoint.vectors import make_inputs
 
     mismatch = first_mismatch(program, tmp_path / "out", make_inputs(program, "random"))
@@ -149,10 +153,17 @@ def test_what_cannot_be_int16_is_refused(options: dict[str, Any], message: str) 
         program_of(everything(), **options)
 
 
-def test_few_bits_and_int16_are_refused_together(tmp_path: Path) -> None:
-    options = CompileOptions(quantize=QuantizeOptions(activations="int16", bits="4"))
-    with pytest.raises(UserError, match="weights of 8 bits"):
-        build(DIGITS, tmp_path / "out", BuildOptions(options))
+@pytest.mark.parametrize("bits", ["2", "3", "4", "6", "2/6"])
+def test_weights_of_few_bits_go_with_int16(tmp_path: Path, bits: str) -> None:
+    options = CompileOptions(
+        meaning=InputMeaning(std=(16.0,), lo=0.0, hi=16.0),
+        quantize=QuantizeOptions(activations="int16", bits=bits),
+    )
+    result = build(DIGITS, tmp_path / "out", BuildOptions(options))
+    assert result.facts["verification"]["bit_exact"] is True
+    assert wide(result.program)
+    types = {op.weight_type.bits for op in result.program.ops if isinstance(op, QConv2D)}
+    assert min(types) == int(bits[0])
 
 
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus"])

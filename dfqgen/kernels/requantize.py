@@ -20,8 +20,10 @@ class RequantizeCode:
     bias: Array
 
 
-def requantize_code(form: Requantize, bias: Array, largest: Array) -> RequantizeCode:
+def requantize_code(form: Requantize, bias: Array, largest: Array, *, bounds: str = "int8") -> RequantizeCode:
     """The cheapest exact form; `largest` [channels] bounds |accumulator|, bias included.
+
+    `bounds` is the C type of tables of bounds: dfq_requantize_t has int8, dfq_requantize_s16_t int16.
 
     Power-of-two scales become shifts, with the rounding half and the zero point in the bias, where
     that sum provably stays in 32 bits.
@@ -46,8 +48,8 @@ def requantize_code(form: Requantize, bias: Array, largest: Array) -> Requantize
         if form.pre_shift:
             fields.append(Field("pre_shift", form.pre_shift))
         fields.append(Field("zero_point", form.zero_point))
-    add("lo", "los", form.lo, "int8")
-    add("hi", "his", form.hi, "int8")
+    add("lo", "los", form.lo, bounds)
+    add("hi", "his", form.hi, bounds)
     return RequantizeCode(tuple(fields), tuple(arrays), bias)
 
 

@@ -28,11 +28,6 @@ def wide_families(
     """
     if not options.wide:
         return frozenset()
-    if options.mixes:
-        raise UserError(
-            "int16 activations go with weights of 8 bits",
-            "Choose either --activations or weights of few bits.",
-        )
     absorbed = {clip.output for clip in clips.values()}
     blocked: dict[str, str] = {}
     writers: dict[str, list[Node]] = {}

@@ -1,9 +1,9 @@
-/* Layers with int16 activations: convolution, sum, pooling and padding.
+/* Layers with int16 activations: sum, pooling and padding; and what all of them share.
  *
  * Inputs and outputs are int8 or int16 each, as the descriptor's `..._wide` members say; all else is as in the
- * kernels for int8. Buffers are `int8_t *` whatever they hold, 2-byte aligned where that is int16. Weights are int8.
+ * kernels for int8. Buffers are `int8_t *` whatever they hold, 2-byte aligned where that is int16.
  * Accumulators are int32: the compiler has proved from the real weights that no sum over int16 inputs leaves it.
- * `out` overlaps no input. Equal QConv2D, QAdd, QAveragePool, QMaxPool and QPad bit for bit.
+ * `out` overlaps no input. Equal QAdd, QAveragePool, QMaxPool and QPad bit for bit.
  */
 #ifndef DFQ_WIDE_S16_H
 #define DFQ_WIDE_S16_H
@@ -51,67 +51,35 @@ DFQ_SHARED void dfq_wide_clamp_pixels(const dfq_wide_bounds_t *bounds, int8_t *y
     }
 }
 
-/* x [in_height][in_width][in_channels], weight [out_channels][kernel_height][kernel_width][in_channels / groups] */
+/* As dfq_requantize_t, with the bounds of int16. */
 typedef struct {
-    const int8_t *weight;
-    const int32_t *bias;
-    const int32_t *multipliers; /* [out_channels], or NULL: multiplier for all */
-    int32_t multiplier, pre_shift, zero_point;
-    dfq_wide_bounds_t bounds;
-    int32_t in_height, in_width, in_channels;
-    int32_t out_height, out_width, out_channels;
-    int32_t kernel_height, kernel_width;
-    int32_t stride_y, stride_x;
-    int32_t dilation_y, dilation_x;
-    int32_t pad_top, pad_left, pad_value;
-    int32_t groups;
-    int32_t in_wide, out_wide;
-} dfq_conv2d_s16s8_t;
+    const int32_t *multipliers;
+    const int8_t *shifts;
+    const int16_t *los;
+    const int16_t *his;
+    int32_t multiplier;
+    int32_t pre_shift;
+    int32_t shift;
+    int32_t zero_point;
+    int32_t lo;
+    int32_t hi;
+} dfq_requantize_s16_t;
 
-/* The sum of one window of `depth` channels from `channel` on. */
-DFQ_INLINE int32_t dfq_wide_window(const dfq_conv2d_s16s8_t *layer, const int8_t *x, const int8_t *weight, int32_t oy,
-                                   int32_t ox, int32_t channel, int32_t depth)
+DFQ_PART int32_t dfq_requantize_s16(const dfq_requantize_s16_t *form, int32_t acc, int32_t channel)
 {
-    int32_t acc = 0;
-    for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
-        const int32_t iy = oy * layer->stride_y - layer->pad_top + ky * layer->dilation_y;
-        for (int32_t kx = 0; kx < layer->kernel_width; kx++, weight += depth) {
-            const int32_t ix = ox * layer->stride_x - layer->pad_left + kx * layer->dilation_x;
-            if (iy < 0 || iy >= layer->in_height || ix < 0 || ix >= layer->in_width) {
-                for (int32_t d = 0; d < depth; d++) {
-                    acc += layer->pad_value * weight[d];
-                }
-                continue;
-            }
-            const int32_t first = (iy * layer->in_width + ix) * layer->in_channels + channel;
-            for (int32_t d = 0; d < depth; d++) {
-                acc += dfq_load(x, layer->in_wide, first + d) * weight[d];
-            }
-        }
+    const int32_t lo = form->los != NULL ? form->los[channel] : form->lo;
+    const int32_t hi = form->his != NULL ? form->his[channel] : form->hi;
+    int32_t value;
+    if (form->shifts != NULL) {
+        value = dfq_shift_right(acc, form->shifts[channel]);
+    } else if (form->shift != 0) {
+        value = dfq_shift_right(acc, form->shift);
+    } else {
+        const int32_t multiplier = form->multipliers != NULL ? form->multipliers[channel] : form->multiplier;
+        const int32_t shifted = acc * (int32_t)((uint32_t)1 << form->pre_shift);
+        value = form->zero_point + dfq_multiply_round(shifted, multiplier);
     }
-    return acc;
-}
-
-/* clamp(zero_point + (((acc << pre_shift) * multiplier + 2^31) >> 32)) */
-DFQ_KERNEL void dfq_conv2d_s16s8(const dfq_conv2d_s16s8_t *layer, const int8_t *x, int8_t *out)
-{
-    const int32_t depth = layer->in_channels / layer->groups;
-    const int32_t group_out = layer->out_channels / layer->groups;
-    const int32_t window = layer->kernel_height * layer->kernel_width * depth;
-    int32_t place = 0;
-    for (int32_t oy = 0; oy < layer->out_height; oy++) {
-        for (int32_t ox = 0; ox < layer->out_width; ox++) {
-            for (int32_t o = 0; o < layer->out_channels; o++, place++) {
-                const int8_t *weight = layer->weight + o * window;
-                const int32_t channel = o / group_out * depth;
-                const int32_t acc = layer->bias[o] + dfq_wide_window(layer, x, weight, oy, ox, channel, depth);
-                const int32_t shifted = acc * (int32_t)((uint32_t)1 << layer->pre_shift);
-                const int32_t multiplier = layer->multipliers != NULL ? layer->multipliers[o] : layer->multiplier;
-                const int32_t value = layer->zero_point + dfq_multiply_round(shifted, multiplier);
-                dfq_store(out, layer->out_wide, place, dfq_wide_clamp(&layer->bounds, value, o));
-            }
-        }
-    }
+    return value < lo ? lo : value > hi ? hi : value;
 }
 
 typedef struct {

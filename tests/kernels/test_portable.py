@@ -51,6 +51,7 @@ FAMILIES = {
     "lookup": strategies.lookups(),
     "move": strategies.moves(),
     "softmax": strategies.softmaxes(),
+    "int16": strategies.wide(),
 }
 
 

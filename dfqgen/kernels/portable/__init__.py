@@ -12,6 +12,7 @@ from dfqgen.kernels.portable import (
     softmax,
     take,
     wide,
+    wide_conv,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "softmax",
     "take",
     "wide",
+    "wide_conv",
 ]

@@ -9,11 +9,9 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, channel_array
-from dfqgen.kernels.portable.conv import conv_title, window_fields
 from dfqgen.kernels.portable.movement import merge_padded_axes
 from dfqgen.kernels.portable.pool import windows_field
 from dfqgen.ops.add import QAdd
-from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.movement import QPad
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 
@@ -56,50 +54,6 @@ def multiplier_field(values: Array) -> tuple[Field, tuple[ConstArray, ...]]:
     if np.all(values == values[0]):
         return Field("multiplier", int(values[0])), ()
     return Field("multipliers", "multipliers"), (channel_array("multipliers", values, "int32"),)
-
-
-class Conv2DS16S8Kernel(Kernel[QConv2D]):
-    """Any convolution with 8-bit weights."""
-
-    op = QConv2D
-    function = "dfq_conv2d_s16s8"
-    header = HEADER
-
-    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return op.weight_type is IntType.INT8 and any_wide(inputs[0], output)
-
-    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        form = op.requantize
-        multiplier, multipliers = multiplier_field(form.multiplier)
-        bounds, tables = wide_bounds(form.lo, form.hi)
-        weight = np.ascontiguousarray(op.weight).reshape(-1)
-        return LayerCode(
-            function=self.function,
-            struct="dfq_conv2d_s16s8_t",
-            title=f"{conv_title(op)}, {types_title(inputs[0], output)}",
-            fields=(
-                Field("weight", "weight"),
-                Field("bias", "bias"),
-                multiplier,
-                Field("pre_shift", form.pre_shift),
-                Field("zero_point", form.zero_point),
-                bounds,
-                *window_fields(op, inputs[0], output),
-                Field("out_channels", op.out_channels),
-                Field("groups", op.groups),
-                Field("in_wide", int(is_wide(inputs[0]))),
-                Field("out_wide", int(is_wide(output))),
-            ),
-            arrays=(
-                ConstArray("weight", weight, "[out][height][width][in]"),
-                channel_array("bias", op.bias, "int32"),
-                *multipliers,
-                *tables,
-            ),
-        )
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 5.0 * op.macs(output) + 25.0 * output.elements
 
 
 class AddS16Kernel(Kernel[QAdd]):
@@ -225,7 +179,6 @@ class PadX16Kernel(Kernel[QPad]):
 
 
 for _kernel in (
-    Conv2DS16S8Kernel(),
     AddS16Kernel(),
     AveragePoolS16Kernel(),
     MaxPoolS16Kernel(),
