@@ -35,7 +35,7 @@
 #if defined(__clang__)
 #define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noinline, cold))
 #elif defined(__GNUC__)
-#define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noinline, noclone, cold))
+#define DFQ_DSP_RARE static DFQ_UNUSED __attribute__((noipa, cold))
 #else
 #define DFQ_DSP_RARE static
 #endif

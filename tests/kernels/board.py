@@ -91,6 +91,12 @@ static void check(unsigned index, call_t *call, const int8_t *const *values, con
 }
 """
 
+_NO_CHECKS = """
+typedef void call_t(int8_t *const *inputs, int8_t *out, int8_t *scratch);
+void check(unsigned index, call_t *call, const int8_t *const *values, const int32_t *sizes, int count,
+           const int8_t *expected, int32_t out_size, int32_t scratch_size, int overlap, int32_t lead);
+"""
+
 # Every buffer is its own allocation of exactly its size, so that the sanitizer sees each byte beyond it.
 _HOST_HEAD = """
 #include <stdint.h>
@@ -180,6 +186,12 @@ def run_on_board(
     per_tick = 1e9 / target.emulator.tick_hz
     numbers = [[int(word, 16) for word in line] for line in lines]
     return [Result(round(ticks * per_tick), wrong, harm) for _, ticks, wrong, harm in numbers]
+
+
+def board_source(runs: Sequence[Run], size: bool, *, checks: bool = True) -> str:
+    """The C of a firmware that makes these runs; without `checks`, the kernels and their calls alone."""
+    head = _BOARD_HEAD.replace('"dfq_board.h"', f'"{resources.runtime_dir() / "firmware" / "dfq_board.h"}"')
+    return _program(runs, size, 1, head if checks else _NO_CHECKS)
 
 
 def run_under_sanitizers(runs: Sequence[Run], folder: Path) -> None:
