@@ -17,15 +17,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack, cast
 
 from subjects import NORMAL_SAMPLES, SUBJECTS, replace_table
 
-from dfqgen.compilation import CompileOptions, compile_model
-from dfqgen.evaluation import Evaluation, evaluate, facts
-from dfqgen.inputs import Samples
-from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.commands.evaluate import Evaluation, evaluate, evaluation_facts
+from dfqgen.compile import compile_model
+from dfqgen.recipe import Choices, make_recipe
+from dfqgen.samples.files import Samples
 
-PLAIN = QuantizeOptions(
+PLAIN = Choices(
     statistics="analytic",
     fold_dead=False,
     equalize=False,
@@ -35,9 +36,9 @@ PLAIN = QuantizeOptions(
 )
 
 
-def plain(**changes: object) -> QuantizeOptions:
+def plain(**changes: Unpack[Choices]) -> Choices:
     """Nothing but batch normalization's ranges at 6 sigma and rounding to nearest, with some changes."""
-    return QuantizeOptions(**{name: getattr(PLAIN, name) for name in PLAIN.__dataclass_fields__} | changes)
+    return cast(Choices, PLAIN | changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Method:
     """A row of the table."""
 
     name: str
-    options: QuantizeOptions
+    choices: Choices
     calibrate: bool = False
     steps: bool = False  # one of the steps between naive and complete
 
@@ -71,20 +72,18 @@ METHODS = (
         ),
         steps=True,
     ),
-    Method("**per-tensor (default steps)**", QuantizeOptions(weights="per-tensor")),
+    Method("**per-tensor (default steps)**", Choices(weights="per-tensor")),
     Method("naive per-channel", plain(), steps=True),
-    Method("per-channel, analytic statistics", QuantizeOptions(statistics="analytic"), steps=True),
-    Method("per-channel, 6 sigma", QuantizeOptions(n_sigma=6.0), steps=True),
-    Method("per-channel, least-squares ranges", QuantizeOptions(range_method="mse"), steps=True),
-    Method("per-channel, no bias correction", QuantizeOptions(correct_bias=False), steps=True),
-    Method("per-channel, equalized", QuantizeOptions(equalize=True), steps=True),
-    Method("per-channel, SQuant rounding", QuantizeOptions(rounding="squant"), steps=True),
-    Method("**per-channel (default)**", QuantizeOptions()),
-    Method("per-channel, real images for calibration", QuantizeOptions(), calibrate=True),
-    Method("**power-of-two, per-channel**", QuantizeOptions(scales="power-of-two")),
-    Method(
-        "power-of-two, per-tensor", QuantizeOptions(scales="power-of-two", weights="per-tensor"), steps=True
-    ),
+    Method("per-channel, analytic statistics", Choices(statistics="analytic"), steps=True),
+    Method("per-channel, 6 sigma", Choices(n_sigma=6.0), steps=True),
+    Method("per-channel, least-squares ranges", Choices(ranges="mse"), steps=True),
+    Method("per-channel, no bias correction", Choices(correct_bias=False), steps=True),
+    Method("per-channel, equalized", Choices(equalize=True), steps=True),
+    Method("per-channel, SQuant rounding", Choices(rounding="squant"), steps=True),
+    Method("**per-channel (default)**", Choices()),
+    Method("per-channel, real images for calibration", Choices(), calibrate=True),
+    Method("**power-of-two, per-channel**", Choices(scales="power-of-two")),
+    Method("power-of-two, per-tensor", Choices(scales="power-of-two", weights="per-tensor"), steps=True),
 )
 
 
@@ -100,7 +99,7 @@ class Column:
 
 def cell(evaluation: Evaluation) -> str:
     """One figure of merit: top-1, else agreement, else SQNR."""
-    output = facts(evaluation)["outputs"][0]
+    output = evaluation_facts(evaluation)["outputs"][0]
     if "top1" in output:
         return f"{100 * output['top1']:.1f} ({100 * output['top1_agreement']:.1f})"
     if evaluation.samples.raw and "top1_agreement" in output and evaluation.samples.count != NORMAL_SAMPLES:
@@ -120,23 +119,20 @@ def measure(name: str, shared: Path, methods: Sequence[Method]) -> Iterator[Colu
         if method.calibrate and subject.data is None:
             column.cells[method.name] = "-"
             continue
-        options = CompileOptions(
-            target="cortex-m4",
-            meaning=subject.meaning,
-            quantize=method.options,
-            scales=method.options.scales,
-            calibration_data=Samples({tensor: raw[1::2][:64]}) if method.calibrate else None,
-        )
-        evaluation = evaluate(shared / "models" / subject.file, samples, options, float_outputs=reference)
+        choices = method.choices
+        if method.calibrate:
+            choices = {**choices, "calibration_data": Samples({tensor: raw[1::2][:64]})}
+        recipe = make_recipe(target="cortex-m4", meaning=subject.meaning, **choices)
+        evaluation = evaluate(shared / "models" / subject.file, samples, recipe, float_outputs=reference)
         if reference is None:
             reference = evaluation.float_outputs
-            first = facts(evaluation)["outputs"][0]
+            first = evaluation_facts(evaluation)["outputs"][0]
             column.float_cell = f"{100 * first['float_top1']:.1f}" if "float_top1" in first else ""
         column.cells[method.name] = cell(evaluation)
         print(f"{name:18s} {method.name:45s} {column.cells[method.name]}", file=sys.stderr, flush=True)
         yield column
     started = time.process_time()
-    compile_model(shared / "models" / subject.file, CompileOptions(meaning=subject.meaning))
+    compile_model(shared / "models" / subject.file, make_recipe(meaning=subject.meaning))
     column.prepare_seconds = time.process_time() - started
     yield column
 

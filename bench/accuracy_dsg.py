@@ -17,29 +17,28 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from subjects import SUBJECTS, replace_table
 
-from dfqgen.compilation import CompileOptions
-from dfqgen.evaluation import Evaluation, evaluate
+from dfqgen.commands.evaluate import Evaluation, evaluate
 from dfqgen.frontend import load
 from dfqgen.graph.ir import Array, Graph
-from dfqgen.inputs import Samples
+from dfqgen.methods import make_samples
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.options import QuantizeOptions
-from dfqgen.sample_count import default_count
-from dfqgen.sample_sources import make_samples
+from dfqgen.recipe import Choices, make_recipe
+from dfqgen.samples.files import Samples
+from dfqgen.samples.made import default_count
 from dfqgen.synthesis import (
     SynthesisOptions,
     diversity,
+    generate_samples,
     load_samples,
     plot_diversity,
     save_samples,
-    synthesize,
 )
 
 NETWORKS = ("mobilenet", "ic01")
@@ -52,15 +51,15 @@ class Row:
 
     key: str
     title: str
-    options: QuantizeOptions
+    choices: Choices
     bits: int = 8
     statistics: Source | None = None
     rounding: Source | None = None
 
 
-PER_TENSOR = QuantizeOptions(weights="per-tensor")
-NEAREST = QuantizeOptions(rounding="nearest", compensate="none")
-ADAROUND = QuantizeOptions(rounding="adaround")
+PER_TENSOR = Choices(weights="per-tensor")
+NEAREST = Choices(rounding="nearest", compensate="none")
+ADAROUND = Choices(rounding="adaround")
 
 GOALS = ("w8-dfq", "w8-dsg", "w4-nearest", "w4-dsg", "w4-real")
 """The rows that the goals are about; the others take as long again."""
@@ -70,7 +69,7 @@ ROWS = (
     Row(
         "w8-dsg",
         "**W8A8 per-tensor, ranges and biases by DSG**",
-        replace(PER_TENSOR, empirical_bias=True),
+        {**PER_TENSOR, **Choices(empirical_bias=True)},
         statistics="dsg",
         rounding="dsg",
     ),
@@ -84,11 +83,11 @@ ROWS = (
     Row(
         "w4-plain", "W4A8 per-channel, samples without SDA and LSE + AdaRound", ADAROUND, 4, rounding="plain"
     ),
-    Row("w4-closed", "W4A8 per-channel, closed forms (no samples)", QuantizeOptions(), 4),
+    Row("w4-closed", "W4A8 per-channel, closed forms (no samples)", Choices(), 4),
     Row(
         "w8-adaround",
         "W8A8 per-tensor, DSG + AdaRound",
-        replace(PER_TENSOR, rounding="adaround"),
+        {**PER_TENSOR, **Choices(rounding="adaround")},
         rounding="dsg",
     ),
     Row("w3-nearest", "W3A8 per-channel, nearest", NEAREST, 3),
@@ -142,11 +141,11 @@ class Experiment:
             if file is not None and file.exists():
                 made = load_samples(file, self.graph, meanings)
             elif source in ("noise", "procedural"):
-                made = dict(make_samples(self.graph, meanings, source, count=self.count).samples)
+                made = dict(make_samples(self.graph, meanings, source, count=self.count).values)
             else:
                 options = SynthesisOptions.for_graph(self.graph, count=self.count)
                 options = options.plain() if source == "plain" else options
-                made = dict(synthesize(self.graph, meanings, options).samples)
+                made = dict(generate_samples(self.graph, meanings, options).samples)
             if file is not None and not file.exists():
                 save_samples(file, self.graph, meanings, made)
             self._samples[source] = Samples(
@@ -158,25 +157,24 @@ class Experiment:
 
     def measure(self, row: Row) -> str:
         """Top-1, and in brackets without the calibration images."""
-        options = CompileOptions(
-            target="cortex-m4",
-            meaning=self.meaning,
-            quantize=replace(
-                row.options, bits_map={} if row.bits == 8 else dict.fromkeys(self.inner, row.bits)
-            ),
-            calibration_data=None if row.statistics is None else self.samples(row.statistics),
-            rounding_data=None if row.rounding is None else self.samples(row.rounding),
-        )
+        choices = dict(row.choices)
+        if row.bits != 8:
+            choices["bits_map"] = dict.fromkeys(self.inner, row.bits)
+        if row.statistics is not None:
+            choices["calibration_data"] = self.samples(row.statistics)
+        if row.rounding is not None:
+            choices["rounding_data"] = self.samples(row.rounding)
+        recipe = make_recipe(target="cortex-m4", meaning=self.meaning, **cast(Choices, choices))
         started, compiled = Times.now(), []
 
         def progress(stage: str) -> None:
             if stage.startswith("compiling the C"):
                 compiled.append(Times.now())
 
-        result = evaluate(self.model, self.test, options, float_outputs=self.float_outputs, progress=progress)
+        result = evaluate(self.model, self.test, recipe, float_outputs=self.float_outputs, progress=progress)
         self.float_outputs = result.float_outputs
         figures = self.top1(result, result.outputs)
-        note = result.compiled.prepared.notes[-1]
+        note = result.compiled.quantized.notes[-1]
         print(
             f"{self.name} {row.key}: {figures}; {compiled[0].since(started)}; {note.step}: {note.effect}",
             file=sys.stderr,

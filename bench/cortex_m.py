@@ -33,16 +33,16 @@ from rich.table import Table
 from single_layers import LAYERS, layers_program, work_units
 from speed_docs import render_docs
 
-from dfqgen.compilation import CompileOptions, compile_model
+from dfqgen.compile import compile_model
 from dfqgen.emit.package import emit, write_folder
 from dfqgen.errors import DfqgenError
-from dfqgen.estimate import estimate_facts
 from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.vectors import golden_vectors, make_inputs
-from dfqgen.inputs import state_meaning
 from dfqgen.ops.conv import QConv2D
 from dfqgen.plan import plan_program
-from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.plan.estimate import estimate
+from dfqgen.recipe import make_recipe
+from dfqgen.samples.meaning import UNSTATED, state_meaning
 from dfqgen.targets import Target, load_target
 from dfqgen.verify.firmware import build_firmware, section_sizes_bytes
 from dfqgen.verify.host import HostNetwork
@@ -197,7 +197,7 @@ class Bench:
             instructions=sum(counted.instructions),
             quoted=round(CMSIS_NN_MILLIONS[shape_of(network)][target_name] * 1e6),
             goal=goal_ratio(network, target_name),
-            estimate=estimate_facts(program, target, mode)["instructions"],
+            estimate=instructions_of(program, target, mode),
             cycles=_sum(counted.cycles),
             cmsis_instructions=_sum([layer[0] for layer in cmsis]),
             cmsis_cycles=_sum([layer[1] for layer in cmsis]),
@@ -213,22 +213,22 @@ class Bench:
     def program(self, network: str, target_name: str, mode: Mode, *, fold_dead: bool = True) -> Program:
         source = (NETWORKS | LARGE)[network]
         mean, std = ((value,) if value else None for value in (source.input_mean, source.input_std))
-        meaning = state_meaning(mean, std, source.input_range)
-        options = CompileOptions(
+        meaning = state_meaning(mean, std, source.input_range) or UNSTATED
+        recipe = make_recipe(
             target=target_name,
             name=shape_of(network),
             meaning=meaning,
             optimize=mode,
-            quantize=QuantizeOptions(fold_dead=source.fold_dead and fold_dead),
+            fold_dead=source.fold_dead and fold_dead,
         )
-        return compile_model(self.models / source.file, options).program
+        return compile_model(self.models / source.file, recipe).program
 
     def estimate(self, network: str, target_name: str, mode: Mode) -> EstimateRow:
         """Build, run, and compare with the estimate."""
         target = load_target(target_name)
         program = self.program(network, target_name, mode)
         counted, _, _ = self.count(program, target, mode)
-        estimate = estimate_facts(program, target, mode)["instructions"]
+        estimate = instructions_of(program, target, mode)
         return EstimateRow(network, target_name, mode, sum(counted.instructions), estimate)
 
     def count(self, program: Program, target: Target, mode: Mode) -> tuple[Counted, dict[str, int], int]:
@@ -277,10 +277,8 @@ class Bench:
     def host_ms(self) -> float:
         """Milliseconds of one image of MobileNetV1 0.75 in C on one core, the best of several."""
         target = load_target("host")
-        options = CompileOptions(
-            target="host", name="mobilenet", meaning=state_meaning((127.5,), (127.5,), None)
-        )
-        program = compile_model(self.models / "mobilenetv1_075_224.onnx", options).program
+        recipe = make_recipe(target="host", name="mobilenet", input_mean=(127.5,), input_std=(127.5,))
+        program = compile_model(self.models / "mobilenetv1_075_224.onnx", recipe).program
         with tempfile.TemporaryDirectory(dir=self.work) as name:
             folder = Path(name) / "out"
             write_folder(emit(program, plan_program(program, target), target), folder)
@@ -292,6 +290,11 @@ class Bench:
             network.run(inputs)
             times.append(time.perf_counter() - start)
         return round(1e3 * min(times), 1)
+
+
+def instructions_of(program: Program, target: Target, mode: Mode) -> int:
+    """What the cost table tells."""
+    return sum(layer.instructions for layer in estimate(program, target, mode))
 
 
 def _sum(values: Sequence[int | None]) -> int | None:

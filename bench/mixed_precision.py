@@ -18,16 +18,15 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from subjects import SUBJECTS, replace_table
 
-from dfqgen.compilation import CompileOptions
-from dfqgen.evaluation import Evaluation, evaluate, facts
+from dfqgen.commands.evaluate import Evaluation, evaluate, evaluation_facts
 from dfqgen.plan import plan_program
-from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.recipe import Choices, make_recipe
 
 PLAIN: dict[str, Any] = {"rounding": "nearest", "compensate": "none", "correct_bias": False}
 NO_COMPENSATION: dict[str, Any] = {"compensate": "none"}
@@ -46,7 +45,7 @@ class Row:
     """A way to quantize."""
 
     name: str
-    options: QuantizeOptions
+    choices: Choices
     goal: Goal | None = None
 
 
@@ -64,27 +63,27 @@ class Point:
 
 def rows_of(network: str) -> list[Row]:
     """The table of one network; its first row is 8 bits."""
-    eight = Row("8 bits", QuantizeOptions())
+    eight = Row("8 bits", Choices())
     if network == "ic01":
         return [eight, *patterns(), *steps("2/6")]
-    budget = QuantizeOptions(flash_budget_ratio=0.6)
+    budget = Choices(flash_budget="60%")
     goal = Goal(0.82 if network == "mobilenet" else 0.92, 0.6)
     rows = [
         eight,
         Row("budget of 60 %", budget, goal),
-        Row("- without compensation", replace(budget, **NO_COMPENSATION)),
+        Row("- without compensation", {**budget, **NO_COMPENSATION}),
     ]
     if network == "mobilenet":
         # The last layer has three tenths of the weights: at 8 bits it leaves the others 3.2.
-        whole = replace(budget, low_ends=True)
+        whole = {**budget, **Choices(low_ends=True)}
         rows[1:] = [
             Row("budget of 60 %, ends too", whole, goal),
-            Row("- without compensation", replace(whole, **NO_COMPENSATION)),
+            Row("- without compensation", {**whole, **NO_COMPENSATION}),
             Row("budget of 60 %", budget),
         ]
     if network == "vww01":
-        rows.append(Row("8 bits, dead channels left in", QuantizeOptions(fold_dead=False)))
-        rows.append(Row("budget of 60 %, dead channels left in", replace(budget, fold_dead=False)))
+        rows.append(Row("8 bits, dead channels left in", Choices(fold_dead=False)))
+        rows.append(Row("budget of 60 %, dead channels left in", {**budget, **Choices(fold_dead=False)}))
     return rows
 
 
@@ -94,35 +93,35 @@ def patterns() -> list[Row]:
     rows = []
     goals = {"4": Goal(float_top1 - 0.015, 0.6), "2/6": Goal(float_top1 - 0.06)}
     for bits in ("4/8", "8/4", "4", "2/6"):
-        options = QuantizeOptions(bits=bits)
+        options = Choices(bits=bits)
         rows.append(Row(f"{bits} bits", options, goals.get(bits)))
-        rows.append(Row("- without compensation", replace(options, **NO_COMPENSATION)))
-    budget = QuantizeOptions(flash_budget_ratio=0.6)
+        rows.append(Row("- without compensation", {**options, **NO_COMPENSATION}))
+    budget = Choices(flash_budget="60%")
     rows.append(Row("budget of 60 %", budget, Goal(float_top1 - 0.015, 0.6)))
-    rows.append(Row("- without compensation", replace(budget, **NO_COMPENSATION)))
+    rows.append(Row("- without compensation", {**budget, **NO_COMPENSATION}))
     return rows
 
 
 def steps(bits: str) -> list[Row]:
     """What each method adds at these bits, from the paper's ternary weights on."""
-    ternary = QuantizeOptions(bits=bits, ternary="threshold", **PLAIN)
-    plain = QuantizeOptions(bits=bits, **PLAIN)
-    full = QuantizeOptions(bits=bits)
+    ternary = Choices(bits=bits, ternary="threshold", **PLAIN)
+    plain = Choices(bits=bits, **PLAIN)
+    full = Choices(bits=bits)
     return [
         Row(f"{bits}: plain ternary", ternary),
         Row(
             f"{bits}: ternary, the paper's factors",
-            replace(ternary, compensate="plain", correct_bias=True),
+            {**ternary, **Choices(compensate="plain", correct_bias=True)},
         ),
         Row(f"{bits}: least-squares scales, to nearest", plain),
-        Row("- + equalization", replace(plain, equalize=True)),
-        Row("- + bias correction", replace(plain, correct_bias=True)),
-        Row("- + SQuant rounding", replace(plain, correct_bias=True, rounding="squant")),
-        Row("- + feedback rounding", replace(full, **NO_COMPENSATION)),
-        Row("- + compensation, error of weights", replace(full, compensate="plain")),
-        Row("- + compensation, error of outputs", replace(full, compensate="weighted")),
+        Row("- + equalization", {**plain, **Choices(equalize=True)}),
+        Row("- + bias correction", {**plain, **Choices(correct_bias=True)}),
+        Row("- + SQuant rounding", {**plain, **Choices(correct_bias=True, rounding="squant")}),
+        Row("- + feedback rounding", {**full, **NO_COMPENSATION}),
+        Row("- + compensation, error of weights", {**full, **Choices(compensate="plain")}),
+        Row("- + compensation, error of outputs", {**full, **Choices(compensate="weighted")}),
         Row("- + compensation, error of activations", full),
-        Row("- + equalization", replace(full, equalize=True)),
+        Row("- + equalization", {**full, **Choices(equalize=True)}),
     ]
 
 
@@ -140,7 +139,7 @@ class Bench:
 
     def measure(self, row: Row) -> Point:
         """Compile, run the C, count the bytes; or what is known of these options already."""
-        key = f"{self.name} {row.options}"
+        key = f"{self.name} {row.choices}"
         if key not in self._known:
             self._known |= {key: asdict(self._measure(row)), self.name: self.float_merit}
             if self._file is not None:
@@ -149,10 +148,10 @@ class Bench:
 
     def _measure(self, row: Row) -> Point:
         started = time.process_time()
-        options = CompileOptions("cortex-m4", meaning=self.subject.meaning, quantize=row.options)
-        found = evaluate(self.model, self.samples, options, float_outputs=self._reference)
+        recipe = make_recipe(target="cortex-m4", meaning=self.subject.meaning, **row.choices)
+        found = evaluate(self.model, self.samples, recipe, float_outputs=self._reference)
         self._reference = found.float_outputs
-        output = facts(found)["outputs"][0]
+        output = evaluation_facts(found)["outputs"][0]
         self.float_merit = output.get("float_top1", 1.0)
         point = Point(
             bytes=constant_bytes(found),
@@ -160,7 +159,7 @@ class Bench:
             agreement=output["top1_agreement"],
             sqnr_db=output["sqnr_db"],
             seconds=time.process_time() - started,
-            effect=next((n.effect for n in found.compiled.prepared.notes if n.step == "what each adds"), ""),
+            effect=next((n.effect for n in found.compiled.quantized.notes if n.step == "what each adds"), ""),
         )
         print(f"{self.name:10s} {row.name:42s} {point}", file=sys.stderr, flush=True)
         return point
@@ -205,11 +204,11 @@ def curves() -> dict[str, list[Row]]:
     """The lines of the plot."""
 
     def uniform(**changes: Any) -> list[Row]:
-        return [Row(bits, QuantizeOptions(bits=bits, **changes)) for bits in PLOTTED_WIDTHS]
+        return [Row(bits, Choices(bits=bits, **changes)) for bits in PLOTTED_WIDTHS]
 
     def budgets(**changes: Any) -> list[Row]:
         return [
-            Row(f"{100 * ratio:.0f} %", QuantizeOptions(flash_budget_ratio=ratio, **changes))
+            Row(f"{100 * ratio:.0f} %", Choices(flash_budget=f"{100 * ratio:.0f}%", **changes))
             for ratio in PLOTTED_BUDGETS
         ]
 
@@ -220,7 +219,7 @@ def curves() -> dict[str, list[Row]]:
         "one width, AdaRound (DSG)": uniform(rounding="adaround"),
         "one width, + feedback rounding": uniform(**NO_COMPENSATION),
         "one width, + compensation": uniform(),
-        "pairs, compensated": [Row(bits, QuantizeOptions(bits=bits)) for bits in pairs],
+        "pairs, compensated": [Row(bits, Choices(bits=bits)) for bits in pairs],
         "flash budget, no compensation": budgets(**NO_COMPENSATION),
         "flash budget, compensated": budgets(),
     }
@@ -234,7 +233,7 @@ def plot(bench: Bench, path: Path) -> None:
     figure = Figure(figsize=(7.0, 4.6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    full = Row("8", QuantizeOptions())
+    full = Row("8", Choices())
     whole = bench.measure(full)
     for name, rows in curves().items():
         measured = [bench.measure(row) for row in rows] + ([] if name.startswith("pairs") else [whole])

@@ -16,8 +16,8 @@ from typing import Annotated
 
 import typer
 
-from dfqgen import BuildOptions, CompileOptions, InputMeaning, build
-from dfqgen.pipeline import run
+from dfqgen import Budget, InputMeaning, build, make_recipe
+from dfqgen.commands import run
 from dfqgen.report.html import count_text, size_text, sqnr_text
 
 
@@ -47,11 +47,10 @@ def row(network: Network, models: Path, targets: list[str], scratch: Path) -> li
     """One line of the table."""
     facts, counts = [], []
     for target in targets if network.emulate else targets[:1]:
-        options = BuildOptions(
-            CompileOptions(target, meaning=network.meaning), flash_bytes=8 << 20, ram_bytes=4 << 20
-        )
+        recipe = make_recipe(target=target, meaning=network.meaning)
         folder = scratch / target / network.name
-        facts.append(build(models / f"{network.name}.onnx", folder, options).facts)
+        result = build(models / f"{network.name}.onnx", folder, recipe, budget=Budget(8 << 20, 4 << 20))
+        facts.append(result.facts)
         if network.emulate:
             counts.append(count_text(run(folder, target)["instructions"]))
     sizes, output = facts[0]["sizes"], facts[0]["comparison"]["outputs"][0]

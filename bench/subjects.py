@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from dfqgen.frontend import load
-from dfqgen.inputs import Samples
-from dfqgen.quantization.options import InputMeaning
+from dfqgen.samples.files import Samples
+from dfqgen.samples.meaning import InputMeaning
 
 NORMAL_SAMPLES = 64
 

@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +33,15 @@ from zoo_networks import GOALS, Goal, Network, Subject, read_zoo, subject
 from zoo_scores import Outputs, Scores, float_scores, score
 
 import dfqgen
-from dfqgen.compilation import Compiled, CompileOptions, compile_model, load_graph
-from dfqgen.emit.package import emit
+from dfqgen.commands.evaluate import c_outputs
+from dfqgen.compile import Compiled, compile_model, read_network
+from dfqgen.emit.package import emit, write_files
 from dfqgen.errors import DfqgenError
-from dfqgen.evaluation import c_outputs
 from dfqgen.graph.ir import Graph
-from dfqgen.inputs import Samples
-from dfqgen.measure import check_on_host, write_files
 from dfqgen.plan import plan_program
-from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.recipe import Choices, make_recipe
+from dfqgen.samples.files import Samples
+from dfqgen.verify.check import check_on_host
 
 Facts = dict[str, Any]
 
@@ -54,11 +53,11 @@ COLUMNS: Mapping[str, str] = {
     "minmax": "own samples, min-max",
     "onnxruntime": "onnxruntime, own samples",
 }
-OURS: Mapping[str, QuantizeOptions] = {
-    "default": QuantizeOptions(),
-    "per_tensor": QuantizeOptions(weights="per-tensor"),
-    "own": QuantizeOptions(),
-    "minmax": QuantizeOptions(range_method="min-max"),
+OURS: Mapping[str, Choices] = {
+    "default": Choices(),
+    "per_tensor": Choices(weights="per-tensor"),
+    "own": Choices(),
+    "minmax": Choices(ranges="min-max"),
 }
 CALIBRATED = ("own", "minmax")
 
@@ -162,26 +161,26 @@ class Measurement:
         return {"accepted": True, **found.as_json()}
 
     def by_dfqgen(self, column: str) -> Facts:
-        options = CompileOptions(
-            "cortex-m4",
-            meaning=self.network.meaning,
-            input_shapes=self.network.shapes,
-            quantize=OURS[column],
-        )
+        choices = Choices(target="cortex-m4", input_shape=self.network.shapes)
+        if self.network.meaning is not None:
+            choices["meaning"] = self.network.meaning
         try:
             if column in CALIBRATED:
-                options = replace(options, calibration_data=self.samples(load_graph(self.model, options)))
+                recipe = make_recipe(**choices)
+                graph = read_network(self.model, recipe.input, recipe.code).graph
+                choices["calibration_data"] = self.samples(graph)
+            recipe = make_recipe(**{**choices, **OURS[column]})
             started = time.process_time()
-            compiled = compile_model(self.model, options)
+            compiled = compile_model(self.model, recipe)
             seconds = time.process_time() - started
             exact = equal_on_host(compiled) if column == "default" else None
-            inputs = compiled.normalize(self.samples(compiled.graph).raw)
+            inputs = compiled.network.normalize(self.samples(compiled.network.graph).raw)
             found, _ = c_outputs(compiled, inputs)
         except DfqgenError as error:
             return {"accepted": False, "reason": first_line(error)}
         except Exception as error:  # a bug, to be shown in the table
             return {"accepted": False, "reason": f"{type(error).__name__}: {first_line(error)}"}
-        outputs = {port.name: port.to_model(found[port.name]) for port in compiled.graph.outputs}
+        outputs = {port.name: port.to_model(found[port.name]) for port in compiled.network.graph.outputs}
         figures = score(self.network.name, self.reference, outputs, self.subject.labels)
         return {"accepted": True, "exact": exact, "seconds": seconds, "predicted": None, **figures.as_json()}
 
@@ -198,7 +197,7 @@ def equal_on_host(compiled: Compiled) -> bool:
     plan = plan_program(compiled.program, compiled.target)
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as folder:
         write_files(emit(compiled.program, plan, compiled.target), Path(folder))
-        return bool(check_on_host(compiled.program, Path(folder), lambda stage: None).facts["bit_exact"])
+        return check_on_host(compiled.program, Path(folder)).network is not None
 
 
 def first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ import onnx
 from onnx.helper import tensor_dtype_to_np_dtype
 from PIL import Image
 
-from dfqgen.quantization.options import InputMeaning
+from dfqgen.samples.meaning import InputMeaning
 
 Array = npt.NDArray[Any]
 

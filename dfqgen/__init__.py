@@ -4,19 +4,23 @@ import importlib.metadata
 
 __version__ = importlib.metadata.version("dfqgen")
 
-from dfqgen.compilation import CompileOptions
+from dfqgen.commands.build import BuildResult, build
+from dfqgen.commands.verify import verify
+from dfqgen.compile import quantize
 from dfqgen.frontend import load
-from dfqgen.pipeline import BuildOptions, BuildResult, build, quantize, verify
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
+from dfqgen.plan.budget import Budget
+from dfqgen.recipe import Choices, Recipe, make_recipe
+from dfqgen.samples.meaning import InputMeaning
 
 __all__ = [
-    "BuildOptions",
+    "Budget",
     "BuildResult",
-    "CompileOptions",
+    "Choices",
     "InputMeaning",
-    "QuantizeOptions",
+    "Recipe",
     "build",
     "load",
+    "make_recipe",
     "quantize",
     "verify",
 ]

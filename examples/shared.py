@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-import dfqgen.pipeline
-from dfqgen.compilation import CompileOptions
+import dfqgen
+from dfqgen import BuildResult
 from dfqgen.graph.ir import Array
 from dfqgen.graph.reference import Reference
-from dfqgen.pipeline import BuildOptions, BuildResult
-from dfqgen.quantization.options import InputMeaning
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.verify.host import HostNetwork
 
 
@@ -31,8 +30,8 @@ def arguments(description: str, model: str, data: str) -> argparse.Namespace:
 
 def build(model: Path, folder: Path, meaning: InputMeaning) -> BuildResult:
     """The network as C for this machine, checked bit for bit against the integer reference."""
-    options = BuildOptions(compile=CompileOptions(target="host", meaning=meaning), force=True)
-    return dfqgen.pipeline.build(model, folder, options, progress=lambda stage: print(f"... {stage}"))
+    recipe = dfqgen.make_recipe(target="host", meaning=meaning)
+    return dfqgen.build(model, folder, recipe, force=True, progress=lambda stage: print(f"... {stage}"))
 
 
 def run_c(result: BuildResult, images: Array, meaning: InputMeaning) -> dict[str, Array]:

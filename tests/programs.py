@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from dfqgen.compile import quantize_prepared
 from dfqgen.emit import emit, write_folder
 from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.serialize import program_from_json
 from dfqgen.graph.ir import Graph, Node, Port
+from dfqgen.methods import SampleRoom
 from dfqgen.ops.add import Add
 from dfqgen.ops.movement import Reshape
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.softmax import Softmax
 from dfqgen.plan import plan_program
-from dfqgen.quantization import InputMeaning, QuantizeOptions, prepare, quantize_graph
+from dfqgen.quantization.prepare import Prepared, prepare
+from dfqgen.recipe import Recipe
+from dfqgen.samples.made import NetworkSamples
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import load_target
 from tests import builders
 
+STANDARD = Recipe()
 
-def quantized(graph: Graph, options: QuantizeOptions | None = None) -> Program:
+
+def prepare_by(
+    graph: Graph,
+    meanings: Mapping[str, InputMeaning],
+    recipe: Recipe = STANDARD,
+    samples: Mapping[str, np.ndarray] | None = None,
+    *,
+    real: bool = True,
+) -> Prepared:
+    """A float graph prepared, on these samples (as the float network sees them) where there are any."""
+    given = None if samples is None else NetworkSamples(samples, "samples", real)
+    return prepare(graph, meanings, recipe.passes, recipe.statistics, given)
+
+
+def program_by(prepared: Prepared, recipe: Recipe = STANDARD) -> Program:
+    """The program of a prepared graph."""
+    return quantize_prepared(prepared, recipe, SampleRoom(prepared.graph, {}, recipe.samples)).program
+
+
+def quantized(graph: Graph, recipe: Recipe = STANDARD) -> Program:
     """The program of a float graph; inputs are normalised pixels."""
-    options = options or QuantizeOptions()
     meaning = InputMeaning(mean=(127.5,), std=(64.0,))
-    return quantize_graph(prepare(graph, {port.name: meaning for port in graph.inputs}, options), options)
+    return program_by(prepare_by(graph, {port.name: meaning for port in graph.inputs}, recipe), recipe)
 
 
-def tiny(name: str = "tiny", seed: int = 0, options: QuantizeOptions | None = None) -> Program:
+def tiny(name: str = "tiny", seed: int = 0, recipe: Recipe = STANDARD) -> Program:
     """One operator of most families: convolutions of each kind, pooling, a reshape, softmax."""
     rng = np.random.default_rng(seed)
     graph = builders.chain(
@@ -45,7 +70,7 @@ def tiny(name: str = "tiny", seed: int = 0, options: QuantizeOptions | None = No
             Softmax(3),
         ]
     )
-    return quantized(replace(graph, name=name), options)
+    return quantized(replace(graph, name=name), recipe)
 
 
 def stored() -> Program:

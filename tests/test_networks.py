@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bench.networks import NETWORKS, Network
-from dfqgen import BuildOptions, CompileOptions, build
-from dfqgen.pipeline import run, verify
+from dfqgen import Budget, build, make_recipe
+from dfqgen.commands import run, verify
 
-BIG = {"flash_bytes": 8 << 20, "ram_bytes": 4 << 20}
+BIG = Budget(8 << 20, 4 << 20)
 
 
 @pytest.mark.shared_models
@@ -25,7 +25,7 @@ def test_network_builds_and_runs_with_the_same_bits(
     if not model.is_file():
         pytest.fail(f"{model} is not there")
     folder = tmp_path / "o"
-    result = build(model, folder, BuildOptions(CompileOptions("cortex-m4", meaning=network.meaning), **BIG))
+    result = build(model, folder, make_recipe(target="cortex-m4", meaning=network.meaning), budget=BIG)
     assert result.facts["verification"]["bit_exact"] is True
     sizes = result.facts["sizes"]
     assert sizes["arena_bytes"] <= sizes["arena_lower_bound_bytes"]
@@ -43,15 +43,15 @@ def test_cores_without_dsp_get_code_of_their_own(
     name: str, core: str, shared_models: Path, tmp_path: Path
 ) -> None:
     (network,) = (network for network in NETWORKS if network.name == name)
-    options = BuildOptions(CompileOptions(core, meaning=network.meaning), **BIG)
-    build(shared_models / f"{name}.onnx", tmp_path / "o", options)
+    recipe = make_recipe(target=core, meaning=network.meaning)
+    build(shared_models / f"{name}.onnx", tmp_path / "o", recipe, budget=BIG)
     assert run(tmp_path / "o", core)["bit_exact"] is True
 
 
 # What the C compilers take is not counted: they are other programs.
 TIMED = """
 import sys, time, resource
-from dfqgen import BuildOptions, CompileOptions, InputMeaning, build
+from dfqgen import Budget, InputMeaning, build, make_recipe
 compilers = ("measuring code size", "compiling the C")
 spent, stage, start = 0.0, "", time.monotonic()
 def progress(what):
@@ -60,8 +60,8 @@ def progress(what):
     if not stage.startswith(compilers):
         spent += now - start
     stage, start = what, now
-options = CompileOptions("cortex-m4", meaning=InputMeaning((127.5,), (127.5,)))
-build(sys.argv[1], sys.argv[2], BuildOptions(options, flash_bytes=8 << 20, ram_bytes=4 << 20), progress)
+recipe = make_recipe(target="cortex-m4", meaning=InputMeaning((127.5,), (127.5,)))
+build(sys.argv[1], sys.argv[2], recipe, budget=Budget(8 << 20, 4 << 20), progress=progress)
 progress("")
 print(spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """

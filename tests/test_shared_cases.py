@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-
-from dfqgen.compilation import CompileOptions
-from dfqgen.errors import UserError
-from dfqgen.inputs import state_meaning
 from dfqgen.pipeline import quantize
+
+from dfqgen.errors import UserError
 
 pytestmark = pytest.mark.shared_models
 
@@ -32,8 +30,8 @@ def test_mutated_models_are_refused_or_compiled_in_time(shared_models: Path) -> 
 
 @pytest.mark.parametrize("name", ["concat_keyerror", "accumulator_overflow"])
 def test_parts_of_released_networks_compile(shared_models: Path, name: str) -> None:
-    options = CompileOptions(meaning=state_meaning(None, None, (-32.0, 32.0)))
-    assert quantize(shared_models.parent / "cases" / "real" / f"{name}.onnx", options).ops
+    recipe = make_recipe(input_range=(-32.0, 32.0))
+    assert quantize(shared_models.parent / "cases" / "real" / f"{name}.onnx", recipe).ops
 
 
 def test_a_quantized_part_is_refused_as_such(shared_models: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dfqgen import BuildOptions, CompileOptions, build
+from dfqgen import build
+from dfqgen.commands import run
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
@@ -20,15 +21,13 @@ from dfqgen.ops.movement import Pad, Reshape
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.windows import Pads
-from dfqgen.pipeline import run
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.prepare import prepare
-from dfqgen.quantization.quantize import quantize_graph
 from dfqgen.quantization.weights import LARGEST_BIAS, smallest_scales
+from dfqgen.recipe import make_recipe
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.verify.host import first_mismatch, verify_on_host
 from tests.builders import conv, relu, relu6
-from tests.models import DIGITS, DIGITS_INPUT
-from tests.programs import write
+from tests.models import DIGITS
+from tests.programs import prepare_by, program_by, write
 
 LAYERS = ("stem", "narrow", "depthwise", "sum", "maximum", "pad", "grouped", "average", "dense")
 
@@ -60,8 +59,8 @@ def everything(seed: int = 0) -> Graph:
 
 
 def program_of(graph: Graph, **options: Any) -> Program:
-    chosen = QuantizeOptions(**options)
-    return quantize_graph(prepare(graph, {"x": InputMeaning((0.0,), (64.0,))}, chosen), chosen)
+    chosen = make_recipe(**options)
+    return program_by(prepare_by(graph, {"x": InputMeaning((0.0,), (64.0,))}, chosen), chosen)
 
 
 def wide(program: Program) -> set[str]:
@@ -155,11 +154,9 @@ def test_what_cannot_be_int16_is_refused(options: dict[str, Any], message: str) 
 
 @pytest.mark.parametrize("bits", ["2", "3", "4", "6", "2/6"])
 def test_weights_of_few_bits_go_with_int16(tmp_path: Path, bits: str) -> None:
-    options = CompileOptions(
-        meaning=InputMeaning(std=(16.0,), lo=0.0, hi=16.0),
-        quantize=QuantizeOptions(activations="int16", bits=bits),
-    )
-    result = build(DIGITS, tmp_path / "out", BuildOptions(options))
+    meaning = InputMeaning(std=(16.0,), lo=0.0, hi=16.0)
+    recipe = make_recipe(meaning=meaning, activations="int16", bits=bits)
+    result = build(DIGITS, tmp_path / "out", recipe)
     assert result.facts["verification"]["bit_exact"] is True
     assert wide(result.program)
     types = {op.weight_type.bits for op in result.program.ops if isinstance(op, QConv2D)}
@@ -168,12 +165,8 @@ def test_weights_of_few_bits_go_with_int16(tmp_path: Path, bits: str) -> None:
 
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus"])
 def test_firmware_with_int16_activations(tmp_path: Path, target: str) -> None:
-    assert DIGITS_INPUT
-    options = CompileOptions(
-        target,
-        meaning=InputMeaning(std=(16.0,), lo=0.0, hi=16.0),
-        quantize=QuantizeOptions(activations="int16"),
-    )
-    result = build(DIGITS, tmp_path / "out", BuildOptions(options))
+    meaning = InputMeaning(std=(16.0,), lo=0.0, hi=16.0)
+    recipe = make_recipe(target=target, meaning=meaning, activations="int16")
+    result = build(DIGITS, tmp_path / "out", recipe)
     assert wide(result.program)
     assert run(tmp_path / "out", target)["bit_exact"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from dfqgen import BuildOptions, CompileOptions, InputMeaning, build
+from dfqgen import InputMeaning, build, make_recipe
 from tests.models import save
 
 
@@ -78,8 +78,7 @@ def test_every_operator_of_a_segmentation_network_builds_bit_exact(tmp_path: Pat
         {"log": None, "map": None, "unit": None},
     )
     meaning = InputMeaning((127.5,), (127.5,), 0.0, 255.0)
-    options = CompileOptions("host", meaning=meaning, scales=scales)  # type: ignore[arg-type]
-    result = build(path, tmp_path / "out", BuildOptions(options))
+    result = build(path, tmp_path / "out", make_recipe(meaning=meaning, scales=scales))  # type: ignore[arg-type]
     assert result.facts["verification"]["bit_exact"] is True
     outputs = {entry["name"]: entry for entry in result.facts["comparison"]["outputs"]}
     assert outputs["unit"]["sqnr_db"] > 10

@@ -107,10 +107,7 @@ def write_folder(files: Mapping[str, bytes], folder: Path, *, force: bool = Fals
         raise UserError(f"cannot write to {folder.parent}: {error.strerror}") from error
     try:
         fresh = staging / "new"
-        for path, content in files.items():
-            target = fresh / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        write_files(files, fresh)
         if folder.exists():
             os.replace(folder, staging / "old")
         os.replace(fresh, folder)
@@ -121,6 +118,14 @@ def write_folder(files: Mapping[str, bytes], folder: Path, *, force: bool = Fals
         raise UserError(f"cannot write {folder}: {error.strerror}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Files by relative path, into an existing folder."""
+    for path, content in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
 
 
 def check_folder(folder: Path, *, force: bool = False) -> None:

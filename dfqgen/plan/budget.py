@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dfqgen.errors import BudgetExceeded, UserError
+from dfqgen.errors import BudgetExceeded
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
 from dfqgen.plan.lifetimes import Lifetime
@@ -14,6 +13,24 @@ from dfqgen.plan.workload import buffers_of
 from dfqgen.targets import Target
 
 WORST_LAYERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Memory that a build may take; None is the target's own."""
+
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+
+    def on(self, target: Target) -> Budget:
+        """The limits in force. None is left where a target has no limit (the host)."""
+        return Budget(
+            target.flash_bytes if self.flash_bytes is None else self.flash_bytes,
+            target.ram_bytes if self.ram_bytes is None else self.ram_bytes,
+        )
+
+
+TARGETS_OWN = Budget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +65,14 @@ def check_budget(
     ram_bytes: int,
     target: Target,
     layers: Sequence[LayerCost],
-    *,
-    flash_limit_bytes: int | None = None,
-    ram_limit_bytes: int | None = None,
+    budget: Budget = TARGETS_OWN,
 ) -> None:
     """Raise BudgetExceeded when code and constants, or the arena, are larger than the target's memory.
 
-    The limits override the target's own; a target without a budget (the host) takes anything.
+    The budget overrides the target's own; a target without one (the host) takes anything.
     """
-    flash_limit = target.flash_bytes if flash_limit_bytes is None else flash_limit_bytes
-    ram_limit = target.ram_bytes if ram_limit_bytes is None else ram_limit_bytes
+    limit = budget.on(target)
+    flash_limit, ram_limit = limit.flash_bytes, limit.ram_bytes
     complaints = []
     if flash_limit is not None and flash_bytes > flash_limit:
         worst = sorted(layers, key=lambda layer: -layer.flash_bytes)[:WORST_LAYERS]
@@ -76,14 +91,6 @@ def check_budget(
             "\n".join([f"the network does not fit {target.name} ({target.description})", *complaints]),
             "If your part has more, say so with --flash and --ram, for example --flash 4M --ram 1M.",
         )
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "300000", "64K" or "2M" (powers of 1024; an optional B or iB is ignored)."""
-    match = re.fullmatch(r"\s*([0-9]{1,15})\s*([kKmM]?)(?:i?[bB])?\s*", text)
-    if match is None:
-        raise UserError(f"{text!r} is not a size in bytes", "Write it like 300000, 64K or 2M.")
-    return int(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[match[2].lower()]
 
 
 def _overrun(memory: str, needed_bytes: int, limit_bytes: int) -> str:

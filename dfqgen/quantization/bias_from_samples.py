@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Node, Op
-from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.options import QuantizeOptions
-from dfqgen.quantization.prepare import Prepared
-from dfqgen.quantization.quantize import assign_types
-from dfqgen.quantization.weights import quantize_weights
+from dfqgen.passes.contract import Note
+from dfqgen.quantization.rounding import Bits, Rounded
+from dfqgen.quantization.types import Typed
+from dfqgen.quantization.weights import Integers, quantize_weights, to_nearest
+from dfqgen.recipe.records import WeightsRecipe
+from dfqgen.samples.made import NetworkSamples
 from dfqgen.statistics.from_data import measure
 
 
-def correct_bias_on_samples(
-    prepared: Prepared,
-    options: QuantizeOptions,
-    samples: Mapping[str, Array],
-    *,
-    bits: Mapping[str, IntType] | None = None,
-) -> tuple[Prepared, dict[str, QuantizedWeight]]:
-    """Shift every bias by the mean difference between the float output and the quantized one, front to back.
+@dataclass(frozen=True, slots=True, eq=False)
+class CorrectedOnSamples:
+    """Every layer by itself; biases shifted by the mean difference of float and quantized outputs.
 
-    `samples` ([N, ...] by input tensor, as the float network sees them) run through both networks at once;
-    the quantized one has rounded weights, rounded activations and the biases corrected so far. Unlike the
-    analytic correction it sees activations' rounding and clipping too. Gives the prepared graph with the
-    biases, and the weights they belong to: `quantize_graph(prepared, options, weights=weights)`.
+    The samples run through both networks at once, front to back; the quantized one has rounded weights,
+    rounded activations and the biases corrected so far. Unlike the correction by statistics it sees
+    activations' rounding and clipping too.
     """
-    typed = assign_types(prepared, options)
-    weights = quantize_weights(typed.graph, typed.types, typed.clips, options, bits or {})
-    means = {name: channels.mean for name, channels in measure(typed.graph, samples).items()}
-    rounded: dict[str, Op] = {
-        node.output: replace(node.op, weight=weights[node.output].dequantize())
-        for node in typed.graph.nodes
-        if isinstance(node.op, Conv2D)
-    }
-    shifts: dict[str, Array] = {}
 
-    def correct(node: Node, _: tuple[Array, ...], output: Array) -> Array:
-        if node.output in weights:
-            actual = output.reshape(-1, output.shape[-1]).mean(axis=0, dtype=np.float64)
-            shifts[node.output] = means[node.output] - actual
-            output = output + shifts[node.output].astype(output.dtype)
-        qtype = typed.types.get(node.output)
-        return output if qtype is None else qtype.dequantize(qtype.quantize(output))
+    weights: WeightsRecipe
+    samples: NetworkSamples
+    integers: Integers = to_nearest
 
-    inputs = {
-        name: typed.types[name].dequantize(typed.types[name].quantize(value))
-        for name, value in samples.items()
-    }
-    typed.graph.replace_ops(rounded).evaluate(inputs, correct)
-    corrected: dict[str, Op] = {
-        node.output: replace(node.op, bias=node.op.bias + shifts[node.output])
-        for node in prepared.graph.nodes
-        if isinstance(node.op, Conv2D)
-    }
-    return replace(prepared, graph=prepared.graph.replace_ops(corrected)), weights
+    def round(self, typed: Typed, bits: Bits) -> Rounded:
+        """See `Rounder`."""
+        graph, samples = typed.graph, self.samples.values
+        weights = quantize_weights(graph, typed.types, typed.clips, self.weights, bits, self.integers)
+        means = {name: channels.mean for name, channels in measure(graph, samples).items()}
+        rounded: dict[str, Op] = {
+            node.output: replace(node.op, weight=weights[node.output].dequantize())
+            for node in graph.nodes
+            if isinstance(node.op, Conv2D)
+        }
+        shifts: dict[str, Array] = {}
+
+        def correct(node: Node, _: tuple[Array, ...], output: Array) -> Array:
+            if node.output in weights:
+                actual = output.reshape(-1, output.shape[-1]).mean(axis=0, dtype=np.float64)
+                shifts[node.output] = means[node.output] - actual
+                output = output + shifts[node.output].astype(output.dtype)
+            qtype = typed.types.get(node.output)
+            return output if qtype is None else qtype.dequantize(qtype.quantize(output))
+
+        inputs = {
+            name: typed.types[name].dequantize(typed.types[name].quantize(value))
+            for name, value in samples.items()
+        }
+        graph.replace_ops(rounded).evaluate(inputs, correct)
+        corrected: dict[str, Op] = {
+            node.output: replace(node.op, bias=node.op.bias + shifts[node.output])
+            for node in graph.nodes
+            if isinstance(node.op, Conv2D)
+        }
+        effect = f"channel means compared on {self.samples.count} {self.samples.description}"
+        return Rounded(graph.replace_ops(corrected), weights, (Note("bias correction", effect),))

@@ -13,8 +13,10 @@ from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.contract import Note, apply_passes
 from dfqgen.passes.data_free import data_free_passes
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
 from dfqgen.quantization.widths import trusted_tensors
+from dfqgen.recipe.records import PassesRecipe, StatisticsRecipe
+from dfqgen.samples.made import NetworkSamples
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
 from dfqgen.statistics.procedural import is_image, procedural_samples
@@ -31,66 +33,75 @@ class Prepared:
     """A float graph with the function of the model, statistics of all its tensors, and what was done.
 
     Inner tensors of the program are compared with this graph's: equalization changed the model's own.
-    `measured` tells that the statistics come from real samples. Those of `trusted` tensors follow from batch
-    normalization; there are none where all are measured, or where the model has no batch normalization.
+    Statistics of `trusted` tensors follow from batch normalization; there are none where all are measured on
+    real samples, or where the model has no batch normalization.
     """
 
     graph: Graph
     statistics: Mapping[str, ChannelStatistics]
     notes: tuple[Note, ...]
-    measured: bool = False
     trusted: frozenset[str] = frozenset()
 
 
 def prepare(
     graph: Graph,
     meanings: Mapping[str, InputMeaning],
-    options: QuantizeOptions,
-    samples: Mapping[str, Array] | None = None,
-    *,
-    source: str = "samples",
-    synthetic: bool = False,
+    passes: PassesRecipe,
+    statistics: StatisticsRecipe,
+    given: NetworkSamples | None = None,
 ) -> Prepared:
-    """Fold, equalize and absorb (Nagel et al. 2019), as `options` say; the weights are still float.
+    """Rewrite the graph (Nagel et al. 2019) and find the statistics of all its tensors; weights stay float.
 
-    `meanings` says by port name what each input means. `samples` ([N, ...] by input tensor, in our axes
-    and normalised) replaces the statistics by measured ones: level 2. `synthetic` ones replace procedural
-    samples only: no class is certain on them, so extremes, above all of scores, fall short of real ones.
-    `source` says in the notes what they are.
+    `meanings` says by port name what each input means. Real samples given replace all statistics by measured
+    ones: level 2. Others replace procedural samples only: no class is certain on them, so extremes, above all
+    of scores, fall short of real ones.
     """
+    rewritten = rewrite(graph, meanings, passes)
+    graph, known, notes = rewritten.graph, rewritten.known, list(rewritten.notes)
+    normalized = known.keys() - {port.tensor for port in graph.inputs}
+    if given is not None and given.real:
+        notes.append(Note("statistics", f"measured on {given.count} {given.description}"))
+        found = measure(graph, given.values)
+        check_finite(graph, found)
+        return Prepared(graph, found, tuple(notes))
+    trusted = trusted_tensors(graph, known) if normalized else frozenset()
+    if given is not None:
+        found = sampled_statistics(graph, known, given.values, keep_values=True)
+        effect = f"batch normalization's, else of {given.count} {given.description}; theirs are all extremes"
+    elif statistics.source == "analytic":
+        found = propagate(graph, known)
+        effect = "batch normalization's, propagated where there is none"
+    else:
+        made = procedural_inputs(graph, known)
+        found = sampled_statistics(graph, known, made)
+        count = len(next(iter(made.values())))
+        effect = f"batch normalization's, else of {count} procedural samples"
+    check_finite(graph, found)
+    return Prepared(graph, found, (*notes, Note("statistics", effect)), trusted=trusted)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rewritten:
+    """A graph after the passes, and the statistics that they know: of inputs and of batch normalization."""
+
+    graph: Graph
+    known: Mapping[str, ChannelStatistics]
+    notes: tuple[Note, ...]
+
+
+def rewrite(graph: Graph, meanings: Mapping[str, InputMeaning], passes: PassesRecipe) -> Rewritten:
+    """Fold, equalize and absorb, as `passes` says."""
     stated = {
         port.tensor: meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
         for port in graph.inputs
     }
     steps = data_free_passes(
-        fold_dead=options.fold_dead,
-        equalization=options.equalizes,
-        relu6_replaced=options.relu6 == "replace",
-        bias_absorbed=options.absorb_bias,
+        fold_dead=passes.fold_dead,
+        equalization=passes.equalize,
+        relu6_replaced=passes.relu6 == "replace",
+        bias_absorbed=passes.absorb_bias,
     )
-    graph, known, done = apply_passes(steps, graph, stated)
-    notes = list(done)
-    if samples is not None and not synthetic:
-        statistics = measure(graph, samples)
-        notes.append(Note("statistics", f"measured on {len(next(iter(samples.values())))} {source}"))
-    elif samples is not None:
-        statistics = sampled_statistics(graph, known, samples, keep_values=True)
-        count = len(next(iter(samples.values())))
-        effect = f"batch normalization's, else of {count} {source}; theirs are all extremes"
-        notes.append(Note("statistics", effect))
-    elif options.statistics == "analytic":
-        statistics = propagate(graph, known)
-        notes.append(Note("statistics", "batch normalization's, propagated where there is none"))
-    else:
-        made = procedural_inputs(graph, known)
-        count = len(next(iter(made.values())))
-        statistics = sampled_statistics(graph, known, made)
-        notes.append(Note("statistics", f"batch normalization's, else of {count} procedural samples"))
-    check_finite(graph, statistics)
-    normalized = known.keys() - {port.tensor for port in graph.inputs}
-    real = samples is not None and not synthetic
-    trusted = trusted_tensors(graph, known) if normalized and not real else frozenset()
-    return Prepared(graph, statistics, tuple(notes), real, trusted)
+    return Rewritten(*apply_passes(steps, graph, stated))
 
 
 def check_finite(graph: Graph, statistics: Statistics) -> None:

@@ -19,10 +19,10 @@ from dfqgen.graph.ir import Graph, Node
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.movement import Pad
-from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
 from dfqgen.quantization.wide import wide_families
 from dfqgen.quantization.widths import score_tensors
+from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.statistics.channel import ChannelStatistics
 
 Range = tuple[float, float]
@@ -74,7 +74,7 @@ def insert_rescales(
     statistics: Mapping[str, ChannelStatistics],
     clips: Mapping[str, Node],
     widths: Mapping[str, float],
-    options: QuantizeOptions,
+    options: ActivationsRecipe,
 ) -> tuple[Graph, dict[str, ChannelStatistics]]:
     """The graph where every concatenation's inputs can have one type, and the statistics of its tensors.
 
@@ -92,7 +92,7 @@ def unified_types(
     statistics: Mapping[str, ChannelStatistics],
     clips: Mapping[str, Node],
     widths: Mapping[str, float],
-    options: QuantizeOptions,
+    options: ActivationsRecipe,
 ) -> dict[str, QType]:
     """The integer type of every tensor that exists in the program; `graph` is from `insert_rescales`."""
     walk = _Walk(graph, statistics, clips, widths, options, insert=False)
@@ -120,7 +120,7 @@ class _Walk:
         statistics: Mapping[str, ChannelStatistics],
         clips: Mapping[str, Node],
         widths: Mapping[str, float],
-        options: QuantizeOptions,
+        options: ActivationsRecipe,
         *,
         insert: bool = True,
     ) -> None:

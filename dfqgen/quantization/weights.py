@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +12,11 @@ from dfqgen.fixedpoint.qtype import Array, IntType, QType, Requantize
 from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.ranges import weight_scale
+from dfqgen.recipe.records import WeightsRecipe
+
+Integers = Callable[[Array], Array]
+"""How reals [Cout, kh, kw, Cin/groups] in units of the scale become integers."""
 
 # A bias of at most 29 bits leaves the accumulator room for the products.
 LARGEST_BIAS = 1 << 29
@@ -29,39 +32,33 @@ IDLE_FACTOR = 2.0**-16
 LOW_BITS = 6
 
 
-def low_bits(graph: Graph, dtype: IntType) -> dict[str, IntType]:
-    """`dtype` for all weights but those of the first, the last and depthwise layers, which keep 8 bits.
-
-    These hold few of the weights and suffer most: a depthwise channel has nine products to average over.
-    """
-    layers = [node for node in graph.nodes if isinstance(node.op, Conv2D)]
-    inner = (node for node in layers[1:-1] if isinstance(node.op, Conv2D) and not node.op.depthwise)
-    return {node.output: dtype for node in inner}
-
-
 def quantize_weights(
     graph: Graph,
     types: Mapping[str, QType],
     clips: Mapping[str, Node],
-    options: QuantizeOptions,
+    recipe: WeightsRecipe,
     bits: Mapping[str, IntType],
-    skip: Collection[str] = (),
+    integers: Integers | None = None,
 ) -> dict[str, QuantizedWeight]:
     """The integer weight of every convolution, by output tensor; `types` are the activations'.
 
     `clips` are the fused activations by the tensor they take over. `bits` has the layers with another width
-    than 8; those in `skip` are left out. Raises UserError for a layer whose sums no scale can hold.
+    than 8; `integers` rounds, to nearest by default. Raises UserError for a layer whose sums no scale can
+    hold.
     """
     weights: dict[str, QuantizedWeight] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Conv2D) and node.output not in skip:
+        if isinstance(node.op, Conv2D):
             place = Place.of(node, types, clips)
             dtype = bits.get(node.output, IntType.INT8)
 
             def quantize(
                 smallest: Array, conv: Conv2D = node.op, dtype: IntType = dtype, place: Place = place
             ) -> QuantizedWeight:
-                return quantize_weight(conv.weight, options, smallest, dtype, idle_scale=place.idle_scale)
+                rounding = integers or to_nearest
+                return quantize_weight(
+                    conv.weight, recipe, smallest, dtype, rounding, idle_scale=place.idle_scale
+                )
 
             weights[node.output] = place.fit(quantize)
     return weights
@@ -151,11 +148,17 @@ def smallest_scales(conv: Conv2D, x: QType) -> Array:
     return np.maximum(smallest, sums * -x.dtype.minimum / LARGEST_PRODUCTS)
 
 
+def to_nearest(real: Array) -> Array:
+    """The nearest integers, ties up."""
+    return np.floor(real + 0.5)
+
+
 def quantize_weight(
     weight: Array,
-    options: QuantizeOptions,
+    recipe: WeightsRecipe,
     smallest_scale: Array,
     dtype: IntType = IntType.INT8,
+    integers: Integers = to_nearest,
     *,
     idle_scale: float = 1.0,
 ) -> QuantizedWeight:
@@ -167,26 +170,26 @@ def quantize_weight(
     """
     channels = weight.shape[0]
     largest = np.abs(weight.reshape(channels, -1)).max(axis=1).astype(np.float64)
-    if options.weights == "per-tensor":
+    if recipe.per_tensor:
         largest = np.full(channels, largest.max())
         smallest_scale = np.full(channels, smallest_scale.max())
-    covering = weight_scale(largest, dtype, idle_scale, power_of_two=options.power_of_two)
+    covering = weight_scale(largest, dtype, idle_scale, power_of_two=recipe.power_of_two)
     scale = np.maximum(covering, smallest_scale)
-    if options.power_of_two:
+    if recipe.power_of_two:
         scale = np.exp2(np.ceil(np.log2(scale)))
-    factors = _scale_factors(dtype, options)
-    shared = options.weights == "per-tensor"
+    factors = _scale_factors(dtype, recipe)
+    shared = recipe.per_tensor
     scale = _least_squares_scale(weight, scale, factors, smallest_scale, dtype, shared=shared)
     shape = (channels,) + (1,) * (weight.ndim - 1)
     real = weight.astype(np.float64) / scale.reshape(shape)
-    integers = squant_round(real) if options.rounding == "squant" else np.floor(real + 0.5)
-    return QuantizedWeight(np.clip(integers, -dtype.maximum, dtype.maximum).astype(np.int8), scale, dtype)
+    values = np.clip(integers(real), -dtype.maximum, dtype.maximum)
+    return QuantizedWeight(values.astype(np.int8), scale, dtype)
 
 
-def _scale_factors(dtype: IntType, options: QuantizeOptions) -> Array:
+def _scale_factors(dtype: IntType, recipe: WeightsRecipe) -> Array:
     """What the covering scale may be multiplied by, 1 first."""
     low = dtype.bits <= LOW_BITS
-    if options.power_of_two:
+    if recipe.power_of_two:
         return np.array([1.0, 0.5, 0.25] if low else [1.0, 0.5])
     return np.linspace(1.0, 0.25, 76) if low else np.ones(1)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node
-from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.recipe.records import ActivationsRecipe
 
 Family = Callable[[str], str]
 """The representative of all tensors that must have one type with this one."""
@@ -18,7 +18,7 @@ def wide_families(
     clips: Mapping[str, Node],
     tensors: Iterable[str],
     family: Family,
-    options: QuantizeOptions,
+    options: ActivationsRecipe,
 ) -> frozenset[str]:
     """Representatives of the families that become int16.
 

@@ -7,7 +7,7 @@ from math import prod
 
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.recipe.records import ActivationsRecipe
 
 # Measured on classifiers, segmentation and detectors (docs/accuracy.md).
 COMMON_SIGMA = 4.0
@@ -20,7 +20,7 @@ DETECTOR_PLACES = 128
 MASK_PIXELS = 8
 
 
-def range_widths(graph: Graph, trusted: frozenset[str], options: QuantizeOptions) -> Mapping[str, float]:
+def range_widths(graph: Graph, trusted: frozenset[str], options: ActivationsRecipe) -> Mapping[str, float]:
     """n of n-sigma by tensor.
 
     Features of classifiers and of segmentation are common events, and resolution counts for more than

@@ -7,11 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dfqgen.fixedpoint.program import Program, QTensor
+from dfqgen.graph.ir import Graph
 from dfqgen.kernels.base import Plan
 from dfqgen.passes.contract import Note
+from dfqgen.plan.budget import Budget
+from dfqgen.plan.estimate import LayerEstimate
 from dfqgen.plan.lifetimes import lifetimes, scratch_name
 from dfqgen.plan.workload import Workload
 from dfqgen.targets import Target
+from dfqgen.verify.against_float import FloatComparison
+from dfqgen.verify.check import HostCheck
 from dfqgen.verify.compare import LayerComparison, OutputComparison
 
 Facts = dict[str, Any]
@@ -22,14 +27,15 @@ def rounded(value: float | None, digits: int) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
-def target_facts(target: Target, flash_bytes: int | None, ram_bytes: int | None) -> Facts:
-    """The target and the budgets in force."""
+def target_facts(target: Target, budget: Budget) -> Facts:
+    """The target and the limits in force."""
+    limit = budget.on(target)
     return {
         "name": target.name,
         "description": target.description,
         "core": target.core,
-        "flash_bytes": flash_bytes,
-        "ram_bytes": ram_bytes,
+        "flash_bytes": limit.flash_bytes,
+        "ram_bytes": limit.ram_bytes,
     }
 
 
@@ -116,8 +122,72 @@ def size_facts(program: Program, plan: Plan, code_bytes: int | None) -> Facts:
     }
 
 
-def output_comparison_facts(outputs: Iterable[OutputComparison]) -> list[Facts]:
+def check_facts(check: HostCheck) -> Facts:
+    """Whether the C is the program, bit for bit; None where nothing could be checked."""
+    return {
+        "bit_exact": None if check.network is None else True,
+        "inputs": list(check.report.inputs),
+        "values": check.report.values,
+        "compiler": check.compiler,
+        "summary": check.summary,
+    }
+
+
+def comparison_facts(comparison: FloatComparison) -> Facts:
     """Integers against the float network, per output."""
+    return {
+        "source": comparison.source,
+        "integers_by": comparison.integers_by,
+        "outputs": output_comparison_facts(comparison.outputs),
+    }
+
+
+def estimate_facts(layers: Sequence[LayerEstimate], target: Target, optimize: str) -> Facts:
+    """Instructions that nobody has counted yet."""
+    return {
+        "target": target.name,
+        "optimize": optimize,
+        "macs": sum(layer.macs for layer in layers),
+        "instructions": sum(layer.instructions for layer in layers),
+        "layers": [
+            {
+                "layer": layer.op.name,
+                "operator": type(layer.op).__name__.removeprefix("Q"),
+                "kernel": layer.kernel,
+                "macs": layer.macs,
+                "instructions": layer.instructions,
+                "measured": layer.measured,
+            }
+            for layer in layers
+        ],
+    }
+
+
+def graph_facts(graph: Graph) -> Facts:
+    """Ports and nodes of a float graph."""
+
+    def port(name: str, tensor: str) -> Facts:
+        return {"name": name, "tensor": tensor, "shape": list(graph.shapes[tensor])}
+
+    return {
+        "name": graph.name,
+        "inputs": [port(p.name, p.tensor) for p in graph.inputs],
+        "outputs": [port(p.name, p.tensor) for p in graph.outputs],
+        "nodes": [
+            {
+                "name": node.name,
+                "operator": type(node.op).__name__,
+                "inputs": list(node.inputs),
+                "output": node.output,
+                "shape": list(graph.shapes[node.output]),
+            }
+            for node in graph.nodes
+        ],
+    }
+
+
+def output_comparison_facts(outputs: Iterable[OutputComparison]) -> list[Facts]:
+    """Per output."""
     return [
         {
             "name": output.name,

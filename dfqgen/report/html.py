@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from dfqgen.report.memory_map import memory_map
 
+REPORT = "report.html"
 PROFILE_BEGIN, PROFILE_END = "<!-- profile -->", "<!-- end of profile -->"
 
 

@@ -10,25 +10,25 @@ except ImportError as error:
         "Install it with: pip install dfqgen[synthesis]",
     ) from error
 
-from dfqgen.synthesis.adaround import AdaRound, Reconstruction, adaround
+from dfqgen.synthesis.adaround import AdaRound, AdaRoundSettings, Reconstruction
 from dfqgen.synthesis.diversity import Diversity, diversity, plot_diversity
-from dfqgen.synthesis.dsg import Synthesis, SynthesisOptions, synthesize
+from dfqgen.synthesis.dsg import Synthesis, SynthesisOptions, generate_samples
 from dfqgen.synthesis.samples import load_samples, save_contact_sheet, save_samples
 from dfqgen.synthesis.torch_graph import TorchGraph, torch_function
 
 __all__ = [
     "AdaRound",
+    "AdaRoundSettings",
     "Diversity",
     "Reconstruction",
     "Synthesis",
     "SynthesisOptions",
     "TorchGraph",
-    "adaround",
     "diversity",
+    "generate_samples",
     "load_samples",
     "plot_diversity",
     "save_contact_sheet",
     "save_samples",
-    "synthesize",
     "torch_function",
 ]

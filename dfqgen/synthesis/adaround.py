@@ -2,7 +2,7 @@
 
 Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", ICML 2020. Each layer's
 rounding minimises the squared error of its (activated) output, given inputs from the already quantized
-layers before it, over any samples: synthetic, the user's, or noise. Works on a `Prepared` graph.
+layers before it, over any samples: synthetic, the user's, or noise.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import torch
 from torch import Tensor
 
 from dfqgen.errors import UserError
-from dfqgen.fixedpoint.qtype import IntType, QType
-from dfqgen.graph.ir import Array, Node, Op
+from dfqgen.fixedpoint.qtype import QType
+from dfqgen.graph.ir import Array, Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
-from dfqgen.quantization.options import QuantizeOptions
-from dfqgen.quantization.prepare import Prepared
-from dfqgen.quantization.quantize import Typed, assign_types
+from dfqgen.passes.contract import Note
+from dfqgen.progress import Progress, silent
+from dfqgen.quantization.rounding import Bits, Rounded
+from dfqgen.quantization.types import Typed
 from dfqgen.quantization.weights import quantize_weights
+from dfqgen.recipe.records import WeightsRecipe
+from dfqgen.samples.made import NetworkSamples
 from dfqgen.synthesis.threads import one_thread
 from dfqgen.synthesis.torch_graph import constant, pad_border, torch_function
-
-Progress = Callable[[int, int, str], None]
 
 # h(V) = clip(sigmoid(V) (ZETA - GAMMA) + GAMMA, 0, 1): the rectified sigmoid reaches 0 and 1.
 ZETA, GAMMA = 1.1, -0.1
@@ -39,10 +40,11 @@ CHUNK = 8
 
 
 @dataclass(frozen=True, slots=True)
-class AdaRound:
-    """Settings. `rows`: output pixels a step; `pool`: output pixels kept of all samples, drawn at random.
+class AdaRoundSettings:
+    """How rounding is learned.
 
-    `beta` is the regulariser's exponent from and to, annealed after the warm start.
+    `rows`: output pixels a step; `pool`: output pixels kept of all samples, drawn at random. `beta` is the
+    regulariser's exponent from and to, annealed after the warm start.
     """
 
     iterations: int = 2000
@@ -66,42 +68,51 @@ class LayerResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reconstruction:
-    """The integers of every layer, for `quantize_graph(prepared, ..., weights=weights)`.
+    """The integers of every layer, and the graph with the biases that go with them."""
 
-    `prepared` is the given one with the biases that go with these integers.
-    """
-
-    prepared: Prepared
+    graph: Graph
     weights: Mapping[str, QuantizedWeight]
     layers: tuple[LayerResult, ...]
 
 
-@one_thread()
-def adaround(
-    prepared: Prepared,
-    options: QuantizeOptions,
-    samples: Mapping[str, Array],
-    settings: AdaRound,
-    *,
-    bits: Mapping[str, IntType] | None = None,
-    progress: Progress | None = None,
-) -> Reconstruction:
-    """Round every convolution's weights so that its output on `samples` changes least.
+@dataclass(frozen=True, slots=True, eq=False)
+class AdaRound:
+    """A `Rounder` that learns roundings and biases from samples. `progress` is told of every layer."""
 
-    `samples` are [N, ...] by input tensor as the float network sees them; `bits` the layers with another
-    width than 8 (by output tensor). Scales are those of `quantize_weights`. Each layer's bias is learned
-    with its rounding. Deterministic from the seed. `progress` gets (layers done, of how many, name).
-    """
-    typed = assign_types(prepared, options)
-    initial = quantize_weights(typed.graph, typed.types, typed.clips, options, bits or {})
-    walk = _Walk(typed, samples)
-    weights: dict[str, QuantizedWeight] = {}
-    layers: list[LayerResult] = []
-    biased: dict[str, Op] = {}
-    generator = torch.Generator().manual_seed(settings.seed)
-    for node in typed.graph.nodes:
-        op = node.op
-        if isinstance(op, Conv2D):
+    weights: WeightsRecipe
+    samples: NetworkSamples
+    settings: AdaRoundSettings = AdaRoundSettings()
+    progress: Progress = silent
+
+    def round(self, typed: Typed, bits: Bits) -> Rounded:
+        """See `Rounder`."""
+        found = self.learn(typed, bits)
+        # Decibels of the geometric means: layers' own errors differ by orders of magnitude.
+        errors = np.array([(layer.nearest, layer.learned) for layer in found.layers])
+        nearest, learned = -10.0 * np.log10(np.maximum(errors, 1e-12)).mean(axis=0)
+        used = f"{self.samples.count} {self.samples.description}"
+        effect = f"{len(errors)} layers on {used}: their outputs {nearest:.1f} -> {learned:.1f} dB"
+        return Rounded(found.graph, found.weights, (Note("AdaRound", effect),))
+
+    @one_thread()
+    def learn(self, typed: Typed, bits: Bits) -> Reconstruction:
+        """Round every convolution's weights so that its output on the samples changes least.
+
+        Scales are those of `quantize_weights`. Each layer's bias is learned with its rounding.
+        Deterministic from the seed.
+        """
+        graph, settings = typed.graph, self.settings
+        initial = quantize_weights(graph, typed.types, typed.clips, self.weights, bits)
+        walk = _Walk(typed, self.samples.values)
+        weights: dict[str, QuantizedWeight] = {}
+        layers: list[LayerResult] = []
+        biased: dict[str, Op] = {}
+        generator = torch.Generator().manual_seed(settings.seed)
+        for node in graph.nodes:
+            op = node.op
+            if not isinstance(op, Conv2D):
+                walk.advance(node, op, walk.float_output(node))
+                continue
             name = node.output
             target = walk.float_output(node)
             layer = Layer(op, typed.clips.get(name), initial[name])
@@ -110,13 +121,8 @@ def adaround(
             layers.append(replace(result, layer=node.name))
             biased[name] = replace(op, bias=bias)
             walk.advance(node, replace(op, weight=weights[name].dequantize(), bias=bias), target)
-            if progress is not None:
-                progress(len(weights), len(initial), node.name)
-        else:
-            walk.advance(node, op, walk.float_output(node))
-    # The types' graph may hold rescales; the biases go into the graph that was given.
-    corrected = replace(prepared, graph=prepared.graph.replace_ops(biased))
-    return Reconstruction(corrected, weights, tuple(layers))
+            self.progress(f"AdaRound: {len(weights)} of {len(initial)} layers")
+        return Reconstruction(graph.replace_ops(biased), weights, tuple(layers))
 
 
 def fake_quantize(x: Tensor, qtype: QType) -> Tensor:
@@ -170,7 +176,7 @@ def _run(op: Op, arguments: list[Tensor]) -> Tensor:
 
 
 def gather_rows(
-    conv: Conv2D, x: Tensor, output: Tensor, settings: AdaRound, generator: torch.Generator
+    conv: Conv2D, x: Tensor, output: Tensor, settings: AdaRoundSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Random output pixels: what each one's window sees [rows, kh * kw, Cin], and its value [rows, Cout]."""
     count, height, width, _ = output.shape
@@ -224,7 +230,7 @@ class Layer:
         return difference.square().sum(dim=1).mean()
 
     def reconstruct(
-        self, rows: Tensor, wanted: Tensor, settings: AdaRound, generator: torch.Generator
+        self, rows: Tensor, wanted: Tensor, settings: AdaRoundSettings, generator: torch.Generator
     ) -> tuple[QuantizedWeight, Array, LayerResult]:
         """Learn the rounding and the bias; gives the integers, the bias and the errors."""
         original = constant(self.conv.bias)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
-from dfqgen.quantization.options import InputMeaning
-from dfqgen.sample_count import default_count, is_large
+from dfqgen.samples.made import default_count, is_large
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.procedural import procedural_samples
 from dfqgen.synthesis.targets import (
@@ -99,7 +99,7 @@ class Synthesis:
 
 
 @one_thread()
-def synthesize(
+def generate_samples(
     graph: Graph,
     meanings: Mapping[str, InputMeaning],
     options: SynthesisOptions,

@@ -11,9 +11,8 @@ import numpy as np
 
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
-from dfqgen.inputs import load_samples as load_raw_samples
-from dfqgen.inputs import normalize_inputs
-from dfqgen.quantization.options import InputMeaning
+from dfqgen.samples.files import load_samples as load_raw_samples
+from dfqgen.samples.meaning import InputMeaning, normalize_inputs
 
 # White pixels between the images of a contact sheet.
 GUTTER = 2

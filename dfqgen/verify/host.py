@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import threading
@@ -85,6 +86,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not str(manifest["network"]).isidentifier():
         raise UserError(f"{folder / MANIFEST} is damaged: the network has no valid name")
     return manifest
+
+
+def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """The files that are not what the build wrote."""
+    changed = []
+    for path, digest in sorted(manifest["files"].items()):
+        try:
+            content = (folder / path).read_bytes()
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != digest:
+            changed.append(str(path))
+    return changed
 
 
 def read_program(folder: Path) -> Program:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dfqgen.graph.ir import Array
-from dfqgen.quantization.options import InputMeaning
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.verify.metrics import mean_iou
 from examples.shared import arguments, build, run_c, run_float
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dfqgen import kernels, resources
-from dfqgen.compilation import CompileOptions, compile_model
-from dfqgen.estimate import estimate_facts
-from dfqgen.inputs import state_meaning
+from dfqgen.compile import compile_model
+from dfqgen.plan.estimate import estimate
+from dfqgen.recipe import make_recipe
 from dfqgen.targets import Target, list_targets, load_target
 from dfqgen.verify.firmware import run_firmware
 from tests import programs
@@ -42,14 +42,14 @@ def test_tables_are_of_targets() -> None:
 @pytest.mark.parametrize("name", ["cortex-m4", "cortex-m55", "cortex-m3", "cortex-m0plus"])
 def test_the_estimate_is_within_15_percent_of_the_count(name: str, tmp_path: Path) -> None:
     target = load_target(name)
-    options = CompileOptions(target=name, meaning=state_meaning(None, (16.0,), (0.0, 16.0)))
-    program = compile_model(DIGITS, options).program
-    estimate = estimate_facts(program, target)
+    recipe = make_recipe(target=name, input_std=(16.0,), input_range=(0.0, 16.0))
+    program = compile_model(DIGITS, recipe).program
+    layers = estimate(program, target)
     programs.write(program, tmp_path / "digits", target=name)
     counted = run_firmware(tmp_path / "digits", target)
-    assert estimate["instructions"] == pytest.approx(counted.instructions, rel=0.15)
-    assert [layer["layer"] for layer in estimate["layers"]] == [layer.name for layer in counted.layers]
-    assert all(layer["measured"] for layer in estimate["layers"])
+    assert sum(layer.instructions for layer in layers) == pytest.approx(counted.instructions, rel=0.15)
+    assert [layer.op.name for layer in layers] == [layer.name for layer in counted.layers]
+    assert all(layer.measured for layer in layers)
 
 
 def test_a_fit_finds_the_prices_that_made_the_samples() -> None:

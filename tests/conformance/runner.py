@@ -33,9 +33,9 @@ from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.movement import QPad, QReshape, QTranspose
 from dfqgen.ops.pool import QMaxPool
 from dfqgen.ops.take import QTake
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.prepare import prepare
-from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.recipe.records import ActivationsRecipe, Recipe, RoundingRecipe
+from dfqgen.samples.meaning import InputMeaning
+from tests.programs import prepare_by, program_by
 
 # How many of the first inputs are activations, where it is not one.
 ACTIVATIONS = dict.fromkeys(["Add", "Sub", "Mul", "Div"], 2)
@@ -187,10 +187,12 @@ def quantized(loaded: Loaded) -> tuple[Program, list[dict[str, Array]], list[dic
     assert graph is not None
     samples = [loaded.feeds(i) for i in range(len(loaded.case.inputs))]
     stacked = {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
-    options = QuantizeOptions(correct_bias=False, range_method="min-max")
+    recipe = Recipe(
+        activations=ActivationsRecipe(range_method="min-max"), rounding=RoundingRecipe(bias="none")
+    )
     meanings = {port.name: InputMeaning() for port in graph.inputs}
-    prepared = prepare(graph, meanings, options, stacked)
-    program = quantize_graph(prepared, options)
+    prepared = prepare_by(graph, meanings, recipe, stacked)
+    program = program_by(prepared, recipe)
     types = {port.tensor: program.tensors[port.tensor].qtype for port in program.inputs}
     integers = [{name: types[name].quantize(value) for name, value in sample.items()} for sample in samples]
     reals = [{name: types[name].dequantize(value) for name, value in sample.items()} for sample in integers]

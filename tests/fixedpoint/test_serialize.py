@@ -16,14 +16,14 @@ from dfqgen.errors import UserError
 from dfqgen.fixedpoint.serialize import program_from_json, program_to_json
 from dfqgen.fixedpoint.text import program_text
 from dfqgen.fixedpoint.vectors import make_inputs
-from dfqgen.quantization import QuantizeOptions
+from dfqgen.recipe import make_recipe
 from tests.programs import branched, tiny
 
 TEXT = program_to_json(tiny())
 
 
 @pytest.mark.parametrize(
-    "program", [tiny(), branched(), tiny(options=QuantizeOptions(scales="power-of-two")), tiny("名前*/")]
+    "program", [tiny(), branched(), tiny(recipe=make_recipe(scales="power-of-two")), tiny("名前*/")]
 )
 def test_a_program_survives_json(program: Any) -> None:
     text = program_to_json(program)

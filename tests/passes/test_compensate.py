@@ -17,8 +17,8 @@ from dfqgen.passes.compensate import (
     recalibrate,
     restored_offset,
 )
-from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.weights import quantize_weight, ternary_weight
+from dfqgen.recipe.records import WeightsRecipe
 from dfqgen.statistics.second_moments import InputMoments
 
 CHANNELS, DEPTH = 5, 6
@@ -92,6 +92,6 @@ def test_recalibration_restores_the_deviation_and_the_offset_the_mean() -> None:
 @pytest.mark.parametrize("dtype", [IntType.INT2, IntType.INT3, IntType.INT4])
 def test_ternary_and_least_squares_weights_stay_in_their_type(dtype: IntType) -> None:
     exact, _, _ = layer(6)
-    weight = quantize_weight(exact.weight, QuantizeOptions(), np.zeros(CHANNELS), dtype)
+    weight = quantize_weight(exact.weight, WeightsRecipe(), np.zeros(CHANNELS), dtype)
     assert weight.values.min() >= -dtype.maximum
     assert weight.values.max() <= dtype.maximum

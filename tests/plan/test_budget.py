@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from dfqgen.errors import BudgetExceeded, UserError
-from dfqgen.plan import LayerCost, check_budget, layer_costs, parse_size
+from dfqgen.errors import BudgetExceeded
+from dfqgen.plan import Budget, LayerCost, check_budget, layer_costs
 from dfqgen.targets import load_target
 from tests.plan.fakes import chain, plan
 
@@ -30,9 +30,9 @@ def test_flash_and_ram_overruns_are_told_together_with_the_worst_layers_first() 
 
 
 def test_limits_given_by_the_user_replace_the_targets() -> None:
-    check_budget(5000, 5000, SMALL, LAYERS, flash_limit_bytes=5000, ram_limit_bytes=5000)
+    check_budget(5000, 5000, SMALL, LAYERS, Budget(5000, 5000))
     with pytest.raises(BudgetExceeded):
-        check_budget(900, 400, SMALL, LAYERS, ram_limit_bytes=399)
+        check_budget(900, 400, SMALL, LAYERS, Budget(ram_bytes=399))
 
 
 def test_the_host_has_no_budget() -> None:
@@ -43,15 +43,3 @@ def test_layer_costs_count_the_bytes_in_use_at_each_step() -> None:
     fake = chain([64, 256, 32], [None, None], scratch_bytes=16)
     costs = layer_costs(fake, plan(fake))
     assert [cost.ram_bytes for cost in costs] == [64 + 256 + 16, 256 + 32 + 16]
-
-
-@pytest.mark.parametrize(
-    ("text", "size_bytes"), [("300000", 300000), ("64K", 65536), ("2M", 2 << 20), ("2 MiB", 2 << 20)]
-)
-def test_sizes_are_read_in_powers_of_1024(text: str, size_bytes: int) -> None:
-    assert parse_size(text) == size_bytes
-
-
-def test_a_size_that_is_none_is_refused() -> None:
-    with pytest.raises(UserError, match="not a size"):
-        parse_size("lots")

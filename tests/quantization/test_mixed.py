@@ -5,28 +5,32 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from dfqgen.compile import quantize_prepared
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.site import QuantizedWeight
+from dfqgen.methods import SampleRoom
 from dfqgen.ops.conv import Conv2D, QConv2D
-from dfqgen.quantization.allocate import Choice, Knapsack, Sensitivity, mapped_bits, parse_pattern
+from dfqgen.quantization.choose_bits import mapped_bits
 from dfqgen.quantization.feedback import feedback_round
-from dfqgen.quantization.mixed import LowBitQuantizer, restoring
-from dfqgen.quantization.mixed_program import mixed_program
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.prepare import Prepared, prepare
-from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.quantization.knapsack import Choice, Knapsack
+from dfqgen.quantization.low_bit_layers import LowBitQuantizer, restoring
+from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.sensitivity import Sensitivity
+from dfqgen.quantization.types import assign_types
 from dfqgen.quantization.weights import quantize_weight
+from dfqgen.recipe import make_recipe
+from dfqgen.recipe.records import LowBitsRecipe, RoundingRecipe, WeightsRecipe
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.second_moments import InputMoments
 from dfqgen.verify.host import verify_on_host
 from tests.builders import chain, conv, relu
-from tests.programs import write
+from tests.programs import STANDARD, prepare_by, program_by, write
 
 WIDTHS = (IntType.INT2, IntType.INT4, IntType.INT8)
 
@@ -39,14 +43,12 @@ def moments(rng: np.random.Generator, size: int) -> InputMoments:
 def test_the_map_takes_layers_by_name_and_the_depthwise_ones_together() -> None:
     rng = np.random.default_rng(0)
     graph = chain([conv(rng, 4, 3), conv(rng, 4, 4, groups=4), conv(rng, 4, 4, groups=4), conv(rng, 2, 4)])
-    first, second = "layer1", "layer2"
-    assert mapped_bits(graph, {"depthwise": 8}) == {"t1": IntType.INT8, "t2": IntType.INT8}
-    found = mapped_bits(graph, {second: 3, "depthwise": 6, "layer3": 2})
-    assert found == {"t1": IntType.INT6, "t2": IntType.INT3, "t3": IntType.INT2}
+    two, three, six, eight = IntType.INT2, IntType.INT3, IntType.INT6, IntType.INT8
+    assert mapped_bits(graph, {"depthwise": eight}) == {"t1": eight, "t2": eight}
+    found = mapped_bits(graph, {"layer2": three, "depthwise": six, "layer3": two})
+    assert found == {"t1": six, "t2": three, "t3": two}
     with pytest.raises(UserError, match="there is no layer 'depthwise'"):
-        mapped_bits(chain([conv(rng, 4, 3)]), {"depthwise": 8})
-    with pytest.raises(UserError, match="5 bits"):
-        mapped_bits(graph, {first: 5})
+        mapped_bits(chain([conv(rng, 4, 3)]), {"depthwise": eight})
 
 
 @pytest.mark.parametrize("dtype", [IntType.INT2, IntType.INT3, IntType.INT4])
@@ -54,7 +56,7 @@ def test_feedback_rounding_beats_rounding_to_nearest_in_every_channel(dtype: Int
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(8, 3, 3, 4))
     seen = moments(rng, 36)
-    nearest = quantize_weight(weight, QuantizeOptions(), np.zeros(8), dtype)
+    nearest = quantize_weight(weight, WeightsRecipe(), np.zeros(8), dtype)
     found = feedback_round(weight, nearest, seen)
 
     def noise(of: QuantizedWeight) -> np.ndarray:
@@ -70,7 +72,7 @@ def test_feedback_rounding_beats_rounding_to_nearest_in_every_channel(dtype: Int
 def test_fixed_scales_stay() -> None:
     rng = np.random.default_rng(1)
     weight = rng.normal(size=(4, 1, 1, 16))
-    start = quantize_weight(weight, QuantizeOptions(scales="power-of-two"), np.zeros(4), IntType.INT2)
+    start = quantize_weight(weight, WeightsRecipe(scales="power-of-two"), np.zeros(4), IntType.INT2)
     found = feedback_round(weight, start, moments(rng, 16), fixed_scale=True)
     np.testing.assert_array_equal(found.scale, start.scale)
 
@@ -109,12 +111,6 @@ def test_a_budget_below_the_smallest_weights_is_refused() -> None:
         knapsack.below(0.01)
 
 
-@pytest.mark.parametrize("text", ["", "four", "4/8/8", "5", "4/", "-2"])
-def test_a_pattern_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UserError):
-        parse_pattern(text)
-
-
 def test_recalibration_restores_means_and_deviations() -> None:
     rng = np.random.default_rng(3)
     wanted = rng.normal(2.0, 1.5, (4, 8, 8, 3))
@@ -141,7 +137,7 @@ def test_moments_behind_a_clip_are_those_of_the_windows_that_pass() -> None:
     assert replace(seen, windows=None).passing(conv, np.zeros(1), np.ones(1)).covariance.shape == (1, 3, 3)
 
 
-def prepared_chain(options: QuantizeOptions) -> Prepared:
+def prepared_chain() -> Prepared:
     rng = np.random.default_rng(7)
     ops = [
         conv(rng, 16, 3),
@@ -154,7 +150,7 @@ def prepared_chain(options: QuantizeOptions) -> Prepared:
         relu(),
         conv(rng, 8, 24),
     ]
-    return prepare(chain(ops), {"x": InputMeaning()}, options)  # type: ignore[arg-type]
+    return prepare_by(chain(ops), {"x": InputMeaning()})  # type: ignore[arg-type]
 
 
 def widths_of(program: Program) -> dict[str, int]:
@@ -162,50 +158,45 @@ def widths_of(program: Program) -> dict[str, int]:
 
 
 def test_pairs_get_their_bits_and_the_ends_keep_eight(tmp_path: Path) -> None:
-    options = QuantizeOptions(bits="2/6")
-    prepared, program = mixed_program(prepared_chain(options), options)
-    assert widths_of(program) == {"layer0": 8, "layer2": 2, "layer4": 6, "layer6": 8, "layer8": 8}
-    steps = {note.step: note.effect for note in prepared.notes}
+    recipe = make_recipe(bits="2/6")
+    prepared = prepared_chain()
+    found = quantize_prepared(prepared, recipe, SampleRoom(prepared.graph, {}, recipe.samples))
+    assert widths_of(found.program) == {"layer0": 8, "layer2": 2, "layer4": 6, "layer6": 8, "layer8": 8}
+    steps = {note.step: note.effect for note in found.notes}
     assert "1 of 2" in steps["weights of few bits"]
     assert "+ compensation" in steps["what each adds"]
-    write(program, tmp_path / "out")
-    verify_on_host(program, tmp_path / "out")
+    write(found.program, tmp_path / "out")
+    verify_on_host(found.program, tmp_path / "out")
 
 
-@pytest.mark.parametrize("ratio", [0.5, 0.7])
-def test_a_budget_is_kept(ratio: float) -> None:
-    full = quantize_graph(prepared_chain(QuantizeOptions()), QuantizeOptions())
-    options = QuantizeOptions(flash_budget_ratio=ratio, low_ends=True)
-    _, program = mixed_program(prepared_chain(options), options)
-    assert program.weight_bytes <= ratio * full.weight_bytes
+@pytest.mark.parametrize("percent", [50, 70])
+def test_a_budget_is_kept(percent: int) -> None:
+    full = program_by(prepared_chain()).weight_bytes
+    program = program_by(prepared_chain(), make_recipe(flash_budget=f"{percent}%", low_ends=True))
+    assert program.weight_bytes <= percent / 100 * full
     # Not much is left over: the next width of some layer would not fit.
-    assert program.weight_bytes > 0.85 * ratio * full.weight_bytes
+    assert program.weight_bytes > 0.85 * percent / 100 * full
 
 
 def test_less_noise_takes_more_flash() -> None:
-    sizes = []
-    for target in (5.0, 15.0, 25.0):
-        options = QuantizeOptions(target_sqnr_db=target)
-        sizes.append(mixed_program(prepared_chain(options), options)[1].weight_bytes)
+    sizes = [
+        program_by(prepared_chain(), make_recipe(target_sqnr=target)).weight_bytes
+        for target in (5.0, 15.0, 25.0)
+    ]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
 
 
-def test_two_wishes_at_once_are_refused() -> None:
-    options = QuantizeOptions(bits="4", target_sqnr_db=20.0)
-    with pytest.raises(UserError, match="one thing"):
-        mixed_program(prepared_chain(options), options)
-
-
 def test_methods_bring_the_output_closer() -> None:
-    def noise(**changes: Any) -> float:
-        options = replace(QuantizeOptions(bits="3"), **changes)
-        prepared = prepared_chain(options)
-        quantizer = LowBitQuantizer(prepared, options)
-        bits = {f"t{i}": IntType.INT3 for i in (2, 4, 6)}
+    typed = assign_types(prepared_chain(), STANDARD.activations)
+    bits = {f"t{i}": IntType.INT3 for i in (2, 4, 6)}
+
+    def noise(rounding: RoundingRecipe, low_bits: LowBitsRecipe) -> float:
+        quantizer = LowBitQuantizer(typed, STANDARD.weights, low_bits, rounding)
         return Sensitivity(quantizer).noise_of(quantizer.quantize(bits).float_graph())
 
-    plain = noise(rounding="nearest", compensate="none", correct_bias=False)
-    rounded = noise(compensate="none")
+    alone, feedback = LowBitsRecipe(compensate="none"), RoundingRecipe("feedback")
+    plain = noise(RoundingRecipe("nearest", bias="none"), alone)
+    rounded = noise(feedback, alone)
     assert rounded < plain
-    assert noise() < plain
+    assert noise(feedback, LowBitsRecipe()) < plain

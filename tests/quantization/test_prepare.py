@@ -14,15 +14,17 @@ from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.ops.add import Add, QAdd
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.pool import AveragePool, MaxPool
-from dfqgen.quantization import InputMeaning, QuantizeOptions, prepare, quantize_graph
+from dfqgen.recipe import Recipe, make_recipe
+from dfqgen.samples.meaning import InputMeaning
 from tests.builders import batch_norm, chain, conv, relu, relu6, run
+from tests.programs import prepare_by, program_by
 
 UNIT = InputMeaning(lo=-2.0, hi=2.0)
 
 
-def quantized(graph: Graph, options: QuantizeOptions, samples: np.ndarray | None = None) -> Program:
+def quantized(graph: Graph, options: Recipe, samples: np.ndarray | None = None) -> Program:
     given_samples = None if samples is None else {"x": samples}
-    return quantize_graph(prepare(graph, {"x": UNIT}, options, given_samples), options)
+    return program_by(prepare_by(graph, {"x": UNIT}, options, given_samples), options)
 
 
 def outputs(program: Program, x: np.ndarray) -> np.ndarray:
@@ -62,7 +64,7 @@ def test_the_program_is_close_to_the_float_network(weights: str, scales: str, st
     rng = np.random.default_rng(3)
     graph = network(rng)
     x = np.clip(rng.normal(0, 0.7, (64, *graph.inputs[0].shape[1:])), -2, 2)
-    options = QuantizeOptions(weights=weights, scales=scales, statistics=statistics)  # type: ignore[arg-type]
+    options = make_recipe(weights=weights, scales=scales, statistics=statistics)  # type: ignore[arg-type]
     assert sqnr_db(run(graph, x), outputs(quantized(graph, options), x)) > (
         15 if scales == "multiplier" else 11
     )
@@ -72,7 +74,7 @@ def test_users_samples_replace_the_statistics() -> None:
     rng = np.random.default_rng(4)
     graph = network(rng)
     x = np.clip(rng.normal(0, 0.7, (64, *graph.inputs[0].shape[1:])), -2, 2)
-    prepared = prepare(graph, {"x": UNIT}, QuantizeOptions(), {"x": x})
+    prepared = prepare_by(graph, {"x": UNIT}, Recipe(), {"x": x})
     last = graph.nodes[-1].output
     np.testing.assert_allclose(prepared.statistics[last].mean, run(graph, x).mean(axis=(0, 1, 2)), atol=1e-6)
 
@@ -80,10 +82,10 @@ def test_users_samples_replace_the_statistics() -> None:
 def test_a_folded_network_is_prepared_as_well_as_one_with_batch_norm() -> None:
     rng = np.random.default_rng(5)
     graph = network(rng)
-    folded = prepare(graph, {"x": UNIT}, QuantizeOptions(fold_dead=False)).graph
+    folded = prepare_by(graph, {"x": UNIT}, make_recipe(fold_dead=False)).graph
     x = np.clip(rng.normal(0, 0.7, (64, *graph.inputs[0].shape[1:])), -2, 2)
-    with_norm = sqnr_db(run(graph, x), outputs(quantized(graph, QuantizeOptions()), x))
-    without = sqnr_db(run(graph, x), outputs(quantized(folded, QuantizeOptions()), x))
+    with_norm = sqnr_db(run(graph, x), outputs(quantized(graph, Recipe()), x))
+    without = sqnr_db(run(graph, x), outputs(quantized(folded, Recipe()), x))
     assert without > with_norm - 2.0
 
 
@@ -109,9 +111,9 @@ def test_random_graphs_stay_within_the_bound_of_their_scales(data: st.DataObject
         nodes = (*graph.nodes, Node("sum", Add(), (last, last), "sum"))
         graph = replace(graph, nodes=nodes, outputs=(Port("y", "sum", graph.shapes[last]),))
     x = rng.uniform(-2, 2, (2, *graph.inputs[0].shape[1:]))
-    options = QuantizeOptions(n_sigma=50.0, n_sigma_scores=50.0, correct_bias=False)
-    prepared = prepare(graph, {"x": UNIT}, options, {"x": x})
-    program = quantize_graph(prepared, options)
+    options = make_recipe(n_sigma=50.0, n_sigma_scores=50.0, correct_bias=False)
+    prepared = prepare_by(graph, {"x": UNIT}, options, {"x": x})
+    program = program_by(prepared, options)
     error = _error_bound(program)
     assert np.abs(outputs(program, x) - run(graph, x)).max() <= error
 

@@ -7,9 +7,9 @@ import pytest
 
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.ranges import choose_range
 from dfqgen.quantization.weights import quantize_weight
+from dfqgen.recipe.records import WeightsRecipe
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
 from tests.builders import chain, relu
@@ -59,8 +59,8 @@ def test_ranges_by_samples_without_samples_are_refused() -> None:
 @pytest.mark.parametrize("dtype", [IntType.INT3, IntType.INT4])
 def test_low_bit_scales_err_less_than_covering_ones(dtype: IntType, weights: str, scales: str) -> None:
     weight = np.random.default_rng(2).standard_t(4, (8, 3, 3, 16))
-    options = QuantizeOptions(weights=weights, scales=scales)  # type: ignore[arg-type]
-    quantized = quantize_weight(weight, options, np.zeros(8), dtype)
+    recipe = WeightsRecipe(weights, scales)  # type: ignore[arg-type]
+    quantized = quantize_weight(weight, recipe, np.zeros(8), dtype)
     largest = np.abs(weight).max(axis=(1, 2, 3)) if weights == "per-channel" else np.abs(weight).max()
     covering = np.broadcast_to(largest / dtype.maximum, (8,))
     if scales == "power-of-two":
@@ -73,5 +73,5 @@ def test_low_bit_scales_err_less_than_covering_ones(dtype: IntType, weights: str
 
 def test_a_scale_is_never_below_what_the_bias_needs() -> None:
     weight = np.random.default_rng(3).normal(0, 0.1, (4, 3, 3, 8))
-    quantized = quantize_weight(weight, QuantizeOptions(), np.full(4, 0.5), IntType.INT4)
+    quantized = quantize_weight(weight, WeightsRecipe(), np.full(4, 0.5), IntType.INT4)
     np.testing.assert_array_equal(quantized.scale, 0.5)

@@ -13,10 +13,10 @@ from dfqgen.ops.lookup import Clip, Elementwise, QLookup
 from dfqgen.ops.pool import MaxPool
 from dfqgen.ops.softmax import PROBABILITY
 from dfqgen.ops.windows import Pads
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.prepare import prepare
-from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.recipe import make_recipe
+from dfqgen.samples.meaning import InputMeaning
 from tests.builders import conv, relu
+from tests.programs import prepare_by, program_by
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def graph(*nodes: tuple[Op, str, str], outputs: tuple[str, ...] = ("y",)) -> Gra
 
 
 def program(net: Graph) -> Program:
-    options = QuantizeOptions(statistics="analytic")
-    return quantize_graph(prepare(net, {"x": InputMeaning(lo=-1.0, hi=1.0)}, options), options)
+    options = make_recipe(statistics="analytic")
+    return program_by(prepare_by(net, {"x": InputMeaning(lo=-1.0, hi=1.0)}, options), options)
 
 
 def rescales(made: Program) -> list[str]:

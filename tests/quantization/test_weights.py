@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dfqgen.compile import quantize_graph
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
-from dfqgen.quantization.mixed_program import mixed_program
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.prepare import prepare
-from dfqgen.quantization.quantize import quantize_graph
+from dfqgen.recipe import make_recipe
+from dfqgen.samples.meaning import InputMeaning
 from tests.builders import chain, relu6
 
 MEANING = {"x": InputMeaning(lo=-32.0, hi=32.0)}
@@ -37,9 +36,7 @@ def layer(weight_sizes: list[float], biases: list[float]) -> Conv2D:
 def sqnr_db(ops: list[Op], **options: Any) -> float:
     """Of the quantized chain on inputs from the stated range."""
     graph = chain(ops, (1, 4, 4, 8))
-    chosen = QuantizeOptions(fold_dead=False, **options)
-    prepared = prepare(graph, MEANING, chosen)
-    program = mixed_program(prepared, chosen)[1] if chosen.mixes else quantize_graph(prepared, chosen)
+    program = quantize_graph(graph, MEANING, make_recipe(fold_dead=False, **options)).program
     x = np.random.default_rng(1).uniform(-32, 32, (16, 4, 4, 8)).astype(np.float32)
     (port,) = program.outputs
     found = program.run({"x": program.tensors["x"].qtype.quantize(x)})[port.tensor]

@@ -6,7 +6,6 @@ import numpy as np
 
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.pool import AveragePool
-from dfqgen.quantization.options import QuantizeOptions
 from dfqgen.quantization.widths import (
     COMMON_SIGMA,
     DETECTOR_SIGMA,
@@ -17,9 +16,10 @@ from dfqgen.quantization.widths import (
     score_tensors,
     trusted_tensors,
 )
+from dfqgen.recipe.records import ActivationsRecipe
 from tests.builders import chain, conv, relu
 
-DEFAULTS = QuantizeOptions()
+DEFAULTS = ActivationsRecipe()
 RNG = np.random.default_rng(0)
 
 
@@ -64,7 +64,7 @@ def test_without_any_trusted_tensor_a_detector_treats_all_alike() -> None:
 
 def test_stated_widths_hold_everywhere() -> None:
     graph = network(64)
-    widths = range_widths(graph, frozenset(), QuantizeOptions(n_sigma=3.0, n_sigma_scores=5.0))
+    widths = range_widths(graph, frozenset(), ActivationsRecipe(n_sigma=3.0, n_sigma_scores=5.0))
     scores = score_tensors(graph)
     assert {widths[name] for name in scores} == {5.0}
     assert {widths[name] for name in graph.shapes if name not in scores} == {3.0}

@@ -12,14 +12,18 @@ from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Graph, Node, Port
 from dfqgen.ops.add import Add
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.prepare import Prepared, prepare
-from dfqgen.quantization.quantize import quantize_graph
-from dfqgen.synthesis.adaround import AdaRound, Reconstruction, adaround
+from dfqgen.quantization.lower import lower
+from dfqgen.quantization.rounding import Independent, Rounded
+from dfqgen.quantization.types import Typed, assign_types
+from dfqgen.recipe import Recipe, make_recipe
+from dfqgen.samples.made import NetworkSamples
+from dfqgen.samples.meaning import InputMeaning
+from dfqgen.synthesis.adaround import AdaRound, AdaRoundSettings, Reconstruction
 from tests.builders import chain, conv, relu, relu6
+from tests.programs import STANDARD, prepare_by
 
 UNITS = InputMeaning(lo=-2.0, hi=2.0)
-QUICK = AdaRound(iterations=150, rows=64, pool=2048)
+QUICK = AdaRoundSettings(iterations=150, rows=64, pool=2048)
 
 
 def correlated(rng: np.random.Generator, count: int) -> Array:
@@ -60,9 +64,17 @@ def all_at(dtype: IntType) -> dict[str, IntType]:
     return {n.output: dtype for n in GRAPH.nodes if isinstance(n.op, Conv2D)}
 
 
-def error(prepared: Prepared, options: QuantizeOptions, **weights: object) -> float:
+def typed_by(recipe: Recipe = STANDARD) -> Typed:
+    return assign_types(prepare_by(GRAPH, {"x": UNITS}, recipe, SAMPLES), recipe.activations)
+
+
+def rounder(recipe: Recipe = STANDARD, settings: AdaRoundSettings = QUICK) -> AdaRound:
+    return AdaRound(recipe.weights, NetworkSamples(SAMPLES, "samples"), settings)
+
+
+def error(typed: Typed, rounded: Rounded) -> float:
     """Mean squared error of the integer program on inputs it has not seen."""
-    program = quantize_graph(prepared, options, **weights)  # type: ignore[arg-type]
+    program = lower(typed, rounded)
     types = {name: tensor.qtype for name, tensor in program.tensors.items()}
     result = program.run({"x": types["x"].quantize(HELD_OUT["x"])})["t8"]
     exact = GRAPH.evaluate(HELD_OUT)["t8"]
@@ -78,32 +90,29 @@ def error(prepared: Prepared, options: QuantizeOptions, **weights: object) -> fl
     ],
 )
 def test_low_bit_outputs_err_less_than_rounded_to_nearest(dtype: IntType, weights: str, scales: str) -> None:
-    options = QuantizeOptions(weights=weights, scales=scales)  # type: ignore[arg-type]
-    prepared = prepare(GRAPH, {"x": UNITS}, options, SAMPLES)
-    learned = adaround(prepared, options, SAMPLES, QUICK, bits=all_at(dtype))
-    nearest = error(prepared, options, bits=all_at(dtype))
-    assert error(learned.prepared, options, weights=learned.weights) < 0.75 * nearest
+    recipe = make_recipe(weights=weights, scales=scales)  # type: ignore[arg-type]
+    typed = typed_by(recipe)
+    learned = rounder(recipe).round(typed, all_at(dtype))
+    nearest = Independent(recipe.weights).round(typed, all_at(dtype))
+    assert error(typed, learned) < 0.75 * error(typed, nearest)
     for weight in learned.weights.values():
         assert weight.dtype is dtype
         assert np.abs(weight.values).max() <= dtype.maximum
 
 
 def test_eight_bits_do_not_get_worse() -> None:
-    options = QuantizeOptions()
-    prepared = prepare(GRAPH, {"x": UNITS}, options, SAMPLES)
-    learned = adaround(prepared, options, SAMPLES, QUICK)
-    assert error(learned.prepared, options, weights=learned.weights) < 1.1 * error(prepared, options)
+    typed = typed_by()
+    nearest = Independent(STANDARD.weights).round(typed, {})
+    assert error(typed, rounder().round(typed, {})) < 1.1 * error(typed, nearest)
 
 
-def result(settings: AdaRound) -> Reconstruction:
-    options = QuantizeOptions()
-    prepared = prepare(GRAPH, {"x": UNITS}, options, SAMPLES)
-    return adaround(prepared, options, SAMPLES, settings, bits=all_at(IntType.INT4))
+def result(settings: AdaRoundSettings) -> Reconstruction:
+    return rounder(settings=settings).learn(typed_by(), all_at(IntType.INT4))
 
 
 def test_every_weight_goes_to_a_neighbour_of_its_real_value_and_the_error_falls() -> None:
     learned = result(QUICK)
-    for node in learned.prepared.graph.nodes:
+    for node in learned.graph.nodes:
         if isinstance(node.op, Conv2D):
             weight = learned.weights[node.output]
             real = node.op.weight / weight.scale.reshape(-1, 1, 1, 1)
@@ -118,21 +127,13 @@ def test_the_same_seed_gives_the_same_integers() -> None:
         np.testing.assert_array_equal(weight.values, again.weights[name].values)
 
 
-def test_progress_names_every_layer() -> None:
-    seen: list[tuple[int, int]] = []
-    options = QuantizeOptions()
-    prepared = prepare(GRAPH, {"x": UNITS}, options)
-    adaround(
-        prepared,
-        options,
-        SAMPLES,
-        replace(QUICK, iterations=1),
-        progress=lambda done, total, name: seen.append((done, total)),
-    )
-    assert seen == [(i + 1, 5) for i in range(5)]
+def test_progress_counts_every_layer() -> None:
+    seen: list[str] = []
+    replace(rounder(settings=replace(QUICK, iterations=1)), progress=seen.append).round(typed_by(), {})
+    assert seen == [f"AdaRound: {i + 1} of 5 layers" for i in range(5)]
 
 
 def test_no_samples_are_refused() -> None:
-    options = QuantizeOptions()
+    none = NetworkSamples({"x": SAMPLES["x"][:0]}, "no samples")
     with pytest.raises(UserError, match="needs samples"):
-        adaround(prepare(GRAPH, {"x": UNITS}, options), options, {"x": SAMPLES["x"][:0]}, QUICK)
+        AdaRound(STANDARD.weights, none, QUICK).round(typed_by(), {})

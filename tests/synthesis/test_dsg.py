@@ -14,11 +14,11 @@ import torch
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.norm import BatchNorm
 from dfqgen.passes.fold_batch_norm import fold_batch_norm
-from dfqgen.quantization.options import InputMeaning
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.from_data import measure
 from dfqgen.statistics.procedural import procedural_samples
 from dfqgen.synthesis.diversity import diversity, plot_diversity
-from dfqgen.synthesis.dsg import SynthesisOptions, synthesize
+from dfqgen.synthesis.dsg import SynthesisOptions, generate_samples
 from dfqgen.synthesis.samples import load_samples, save_contact_sheet, save_samples
 from dfqgen.synthesis.targets import (
     Slack,
@@ -58,20 +58,20 @@ MEANINGS = {"x": PIXELS}
 @pytest.mark.parametrize("diverse", [True, False])
 def test_the_loss_falls(start: str, diverse: bool) -> None:
     options = replace(QUICK, start=start)  # type: ignore[arg-type]
-    result = synthesize(GRAPH, MEANINGS, options if diverse else options.plain())
+    result = generate_samples(GRAPH, MEANINGS, options if diverse else options.plain())
     assert result.losses[-1] < 0.5 * result.losses[0]
     assert result.source == "3 batch normalizations"
 
 
 def test_the_same_seed_gives_the_same_samples_and_another_seed_others() -> None:
-    first, again = (synthesize(GRAPH, MEANINGS, QUICK).samples["x"] for _ in range(2))
+    first, again = (generate_samples(GRAPH, MEANINGS, QUICK).samples["x"] for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    other = synthesize(GRAPH, MEANINGS, replace(QUICK, seed=1)).samples["x"]
+    other = generate_samples(GRAPH, MEANINGS, replace(QUICK, seed=1)).samples["x"]
     assert not np.array_equal(first, other)
 
 
 def test_samples_stay_within_the_bounds_of_the_input() -> None:
-    samples = synthesize(GRAPH, MEANINGS, replace(QUICK, learning_rate=1.0)).samples["x"]
+    samples = generate_samples(GRAPH, MEANINGS, replace(QUICK, learning_rate=1.0)).samples["x"]
     bounds = PIXELS.statistics(3)
     assert samples.dtype == np.float32
     assert samples.shape == (8, 16, 16, 3)
@@ -81,14 +81,14 @@ def test_samples_stay_within_the_bounds_of_the_input() -> None:
 
 def test_progress_ends_at_the_total() -> None:
     seen: list[tuple[int, int]] = []
-    synthesize(GRAPH, MEANINGS, QUICK, lambda done, total, loss: seen.append((done, total)))
+    generate_samples(GRAPH, MEANINGS, QUICK, lambda done, total, loss: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1]
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_without_batch_normalization_the_targets_are_propagated_and_the_result_says_so() -> None:
     folded = fold_batch_norm(GRAPH, {}).graph
-    result = synthesize(folded, MEANINGS, QUICK)
+    result = generate_samples(folded, MEANINGS, QUICK)
     assert "propagated" in result.source
     assert result.losses[-1] < result.losses[0]
 
@@ -142,14 +142,14 @@ def test_enhancement_doubles_one_layer_of_each_sample() -> None:
 
 
 def test_slack_and_enhancement_spread_the_samples_statistics() -> None:
-    plain = synthesize(GRAPH, MEANINGS, replace(QUICK, iterations=40).plain()).samples
-    diverse = synthesize(GRAPH, MEANINGS, replace(QUICK, iterations=40)).samples
+    plain = generate_samples(GRAPH, MEANINGS, replace(QUICK, iterations=40).plain()).samples
+    diverse = generate_samples(GRAPH, MEANINGS, replace(QUICK, iterations=40)).samples
     spread = {name: diversity(GRAPH, s).spread.mean() for name, s in (("p", plain), ("d", diverse))}
     assert spread["d"] > spread["p"]
 
 
 def test_samples_come_back_from_their_file_and_are_raw_in_it(tmp_path: Path) -> None:
-    samples = synthesize(GRAPH, MEANINGS, QUICK).samples
+    samples = generate_samples(GRAPH, MEANINGS, QUICK).samples
     save_samples(tmp_path / "s.npz", GRAPH, MEANINGS, samples)
     raw = np.load(tmp_path / "s.npz")["x"]
     assert raw.min() >= -1e-3
@@ -159,7 +159,7 @@ def test_samples_come_back_from_their_file_and_are_raw_in_it(tmp_path: Path) -> 
 
 
 def test_contact_sheet_and_diversity_plot_are_written(tmp_path: Path) -> None:
-    samples = synthesize(GRAPH, MEANINGS, QUICK).samples
+    samples = generate_samples(GRAPH, MEANINGS, QUICK).samples
     save_contact_sheet(tmp_path / "sheet.png", GRAPH, MEANINGS, samples)
     plot_diversity(tmp_path / "plot.png", {"diverse": diversity(GRAPH, samples)})
     for name in ("sheet.png", "plot.png"):
@@ -179,7 +179,7 @@ def test_samples_do_not_depend_on_the_number_of_threads() -> None:
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            made.append(synthesize(GRAPH, MEANINGS, QUICK).samples["x"])
+            made.append(generate_samples(GRAPH, MEANINGS, QUICK).samples["x"])
             assert torch.get_num_threads() == count
     finally:
         torch.set_num_threads(threads)

@@ -7,12 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from dfqgen.quantization.options import InputMeaning, QuantizeOptions
-from dfqgen.quantization.prepare import prepare
-from dfqgen.quantization.quantize import quantize_graph
 from dfqgen.report.html import sqnr_text
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.verify.compare import ErrorMeter, compare_layers, compare_outputs
 from tests.builders import batch_norm, chain, conv, relu6
+from tests.programs import prepare_by, program_by
 
 
 def test_sqnr_is_that_of_a_known_error() -> None:
@@ -54,9 +53,8 @@ def test_a_good_program_is_close_in_every_layer_and_in_the_end() -> None:
         relu6(),
     ]
     graph = chain(layers)
-    options = QuantizeOptions()
-    prepared = prepare(graph, {"x": InputMeaning(lo=-2.0, hi=2.0)}, options)
-    program = quantize_graph(prepared, options)
+    prepared = prepare_by(graph, {"x": InputMeaning(lo=-2.0, hi=2.0)})
+    program = program_by(prepared)
     inputs = {"x": rng.uniform(-2, 2, (5, 8, 8, 3)).astype(np.float32)}
     (output,) = compare_outputs(program, graph.evaluate, program.run, inputs, batch=2)
     layers_found = compare_layers(program, prepared.graph, inputs, batch=2)
@@ -71,8 +69,7 @@ def test_a_good_program_is_close_in_every_layer_and_in_the_end() -> None:
 def test_labels_give_accuracies() -> None:
     rng = np.random.default_rng(2)
     graph = chain([conv(rng, 10, 3, 1, pad=0)], (1, 1, 1, 3))
-    options = QuantizeOptions()
-    program = quantize_graph(prepare(graph, {"x": InputMeaning(lo=-1.0, hi=1.0)}, options), options)
+    program = program_by(prepare_by(graph, {"x": InputMeaning(lo=-1.0, hi=1.0)}))
     inputs = {"x": rng.uniform(-1, 1, (40, 1, 1, 3)).astype(np.float32)}
     labels = graph.evaluate(inputs)["t0"].reshape(40, 10).argmax(axis=1)
     (output,) = compare_outputs(program, graph.evaluate, program.run, inputs, labels)

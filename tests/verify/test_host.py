@@ -10,7 +10,7 @@ import pytest
 
 from dfqgen.errors import ToolMissing, UserError, VerificationFailed
 from dfqgen.fixedpoint.vectors import make_inputs
-from dfqgen.quantization import QuantizeOptions
+from dfqgen.recipe import make_recipe
 from dfqgen.verify import toolchain
 from dfqgen.verify.host import HostNetwork, first_mismatch, read_program, verify_on_host
 from tests.programs import branched, tiny, write
@@ -20,8 +20,8 @@ from tests.programs import branched, tiny, write
 @pytest.mark.parametrize("weights", ["per-channel", "per-tensor"])
 @pytest.mark.parametrize("optimize", ["speed", "size"])
 def test_the_c_equals_the_interpreter(tmp_path: Path, scales: str, weights: str, optimize: str) -> None:
-    options = QuantizeOptions(weights=weights, scales=scales)  # type: ignore[arg-type]
-    program = tiny(options=options)
+    recipe = make_recipe(weights=weights, scales=scales)  # type: ignore[typeddict-item]
+    program = tiny(recipe=recipe)
     write(program, tmp_path / "out", optimize=optimize)
     assert verify_on_host(program, tmp_path / "out").values > 0
 

@@ -1,0 +1,354 @@
+"""The command line: parse, call the API, print. Nothing is decided here."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from dfqgen import commands
+from dfqgen.cli import options as opt
+from dfqgen.cli import output as show
+from dfqgen.commands.synthesize import SynthesisChoices, SynthesisFiles, SynthesisProgress
+from dfqgen.errors import DfqgenError
+from dfqgen.plan.budget import Budget
+from dfqgen.progress import Progress
+from dfqgen.recipe.choices import make_recipe
+from dfqgen.units import parse_frequency, parse_size
+
+WIDTH = 110  # columns where there is no terminal
+
+app = typer.Typer(
+    name="dfqgen",
+    help="Compile float ONNX networks to fixed-point C for microcontrollers, without training data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 fine, 1 verification failed, 2 something the user can put right."""
+    app()
+
+
+@contextlib.contextmanager
+def _reporting(as_json: bool) -> Iterator[None]:
+    """Errors raised on purpose become one paragraph and an exit code."""
+    try:
+        yield
+    except DfqgenError as error:
+        if as_json:
+            show.print_json({"error": str(error), "exit_code": error.exit_code})
+        show.print_error(str(error), _stderr())
+        raise typer.Exit(error.exit_code) from None
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _stdout() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    """A line on a terminal's standard error that says what is being done; nothing elsewhere."""
+    console = _stderr()
+    if not console.is_terminal:
+        yield lambda stage: None
+        return
+    with console.status("starting") as status:
+        yield lambda stage: status.update(show.status_text(stage))
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[SynthesisProgress]:
+    """A bar on a terminal's standard error; nothing elsewhere."""
+    console = _stderr()
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, stage: bar.update(
+            task, completed=done, total=total, description=show.printable(stage)
+        )
+
+
+def _finish(facts: dict[str, Any], as_json: bool, printer: Any) -> None:
+    show.print_warnings(facts.get("warnings", ()), _stderr())
+    if as_json:
+        show.print_json(facts)
+    else:
+        printer(facts, _stdout())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dfqgen {importlib.metadata.version('dfqgen')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@opt.expand_options
+def build(
+    model: opt.Model,
+    choices: opt.CompileChoices,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The folder to make.", show_default="out/<name of the model>"),
+    ] = None,
+    flash: Annotated[
+        str | None,
+        typer.Option("--flash", metavar="SIZE", help="Flash budget, like 256K.", show_default="the target's"),
+    ] = None,
+    ram: Annotated[
+        str | None,
+        typer.Option("--ram", metavar="SIZE", help="RAM budget, like 64K.", show_default="the target's"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what an earlier build put there.")] = False,
+    data: opt.Data = None,
+    per_layer: opt.PerLayer = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Compile MODEL to a folder of C, prove it equal to the integer reference, compare it with float.
+
+    Examples:
+
+      dfqgen build model.onnx --target cortex-m --input-mean 127.5 --input-std 127.5
+
+      dfqgen build model.onnx -t cortex-m4 --input-std 255 --ram 64K --data test.npz -o out/model
+    """
+    with _reporting(as_json), _progress() as progress:
+        result = commands.build(
+            model,
+            output or commands.default_output(model),
+            make_recipe(**choices),
+            budget=Budget(*(None if size is None else parse_size(size) for size in (flash, ram))),
+            force=force,
+            data=data,
+            per_layer=per_layer,
+            progress=progress,
+        )
+    _finish(result.facts, as_json, show.print_build)
+
+
+@app.command()
+def verify(
+    out_dir: opt.OutDir,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="The ONNX file it was built from: compare with float again."),
+    ] = None,
+    data: opt.Data = None,
+    per_layer: opt.PerLayer = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Compile the C in OUT_DIR for this machine and check it again, bit for bit.
+
+    Examples:
+
+      dfqgen verify out/model
+
+      dfqgen verify out/model --model model.onnx --per-layer
+    """
+    with _reporting(as_json), _progress() as progress:
+        facts = commands.verify(out_dir, model=model, data=data, per_layer=per_layer, progress=progress)
+    _finish(facts, as_json, show.print_verify)
+
+
+@app.command()
+def run(
+    out_dir: opt.OutDir,
+    on: Annotated[str, typer.Option("--on", help="A target with an emulator.")] = "cortex-m",
+    as_json: opt.Json = False,
+) -> None:
+    """Run the golden vectors on an emulated microcontroller and count instructions.
+
+    Examples:
+
+      dfqgen run out/model --on cortex-m4
+
+      dfqgen run out/model --on cortex-m55 --json
+    """
+    with _reporting(as_json), _progress() as progress:
+        facts = commands.run(out_dir, on, progress)
+    _finish(facts, as_json, show.print_run)
+
+
+@app.command()
+def profile(
+    out_dir: opt.OutDir,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", "-t", help="A target with an emulator.", show_default="what OUT_DIR was built for"
+        ),
+    ] = None,
+    clock: Annotated[
+        str | None,
+        typer.Option("--clock", metavar="FREQUENCY", help="Like 80M.", show_default="the target's"),
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Count the instructions of every layer on an emulated microcontroller and estimate its cycles.
+
+    Writes profile.json into OUT_DIR and a section into its report.html.
+
+    Examples:
+
+      dfqgen profile out/model --target cortex-m4
+
+      dfqgen profile out/model --target cortex-m4 --clock 80M --json
+    """
+    with _reporting(as_json), _progress() as progress:
+        clock_hz = None if clock is None else parse_frequency(clock)
+        facts = commands.profile(out_dir, target, clock_hz=clock_hz, progress=progress)
+    _finish(facts, as_json, show.print_profile)
+
+
+@app.command()
+@opt.expand_options
+def inspect(
+    model: opt.Model,
+    choices: opt.CompileChoices,
+    ir: Annotated[bool, typer.Option("--ir", help="Print the fixed-point program instead.")] = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Show what dfqgen sees in MODEL: the float graph, or the fixed-point program it becomes.
+
+    Examples:
+
+      dfqgen inspect model.onnx
+
+      dfqgen inspect model.onnx --ir --input-std 255
+    """
+    with _reporting(as_json), _progress() as progress:
+        facts = commands.inspect(model, make_recipe(**choices), ir=ir, progress=progress)
+    _finish(facts, as_json, show.print_inspect)
+
+
+@app.command("eval")
+@opt.expand_options
+def evaluate(
+    model: opt.Model,
+    choices: opt.CompileChoices,
+    data: Annotated[
+        Path, typer.Option("--data", help=".npz with x (uint8 or float32, NHWC) and optional labels y.")
+    ],
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first samples.")] = None,
+    decode: Annotated[
+        Path | None,
+        typer.Option(
+            "--decode", help="A Python file whose decode(outputs) gives (boxes, scores) of a detector."
+        ),
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Measure accuracy on samples: the float network against the generated C, compiled for this machine.
+
+    Labels give top-1 and top-5, no labels the agreement of both; class maps give the mean IoU.
+
+    Examples:
+
+      dfqgen eval model.onnx --data test.npz --input-mean 127.5 --input-std 127.5
+
+      dfqgen eval model.onnx --data test.npz --input-std 255 --weights per-tensor --no-equalize --limit 100
+    """
+    with _reporting(as_json), _progress() as progress:
+        decoder = None if decode is None else commands.load_decoder(decode)
+        found = commands.evaluate(model, data, make_recipe(**choices), limit=limit, progress=progress)
+        facts = commands.evaluation_facts(found, decoder)
+    _finish(facts, as_json, show.print_evaluation)
+
+
+@app.command()
+@opt.expand_options
+def synthesize(
+    model: opt.Model,
+    choices: opt.InputChoices,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .npz file to write.")],
+    samples: opt.SampleCount = None,
+    seed: opt.Seed = 0,
+    iterations: Annotated[
+        int | None,
+        typer.Option("--iterations", min=0, help="Steps of Adam.", show_default="150, of large networks 50"),
+    ] = None,
+    slack: Annotated[bool, typer.Option("--slack/--no-slack", help="Slack distribution alignment.")] = True,
+    enhance: Annotated[
+        bool, typer.Option("--enhance/--no-enhance", help="Layerwise sample enhancement.")
+    ] = True,
+    start: Annotated[
+        Literal["procedural", "noise"], typer.Option("--start", help="What the samples begin as.")
+    ] = "procedural",
+    contact_sheet: Annotated[
+        Path | None, typer.Option("--contact-sheet", help="All samples as one PNG.", show_default=False)
+    ] = None,
+    diversity: Annotated[
+        Path | None,
+        typer.Option(
+            "--diversity",
+            help="Plot the statistics of these samples and of others made without slack and enhancement "
+            "(which takes as long again).",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Make samples whose features have the statistics that training left in MODEL (DSG). Needs PyTorch.
+
+    Use them with --calibration-data or --rounding-data. Without slack and enhancement: ZeroQ's loss.
+
+    Examples:
+
+      dfqgen synthesize model.onnx -o samples.npz --input-mean 127.5 --input-std 127.5
+
+      dfqgen synthesize model.onnx -o samples.npz --input-std 255 --contact-sheet sheet.png --seed 1
+    """
+    with _reporting(as_json), _progress_bar() as progress:
+        how: SynthesisChoices = {
+            "count": samples,
+            "iterations": iterations,
+            "slack": slack,
+            "enhance": enhance,
+            "start": start,
+            "seed": seed,
+        }
+        files = SynthesisFiles(output, contact_sheet, diversity, force)
+        facts = commands.synthesize(model, files, make_recipe(**choices), how, progress)
+    _finish(facts, as_json, show.print_synthesis)
+
+
+@app.command()
+def targets(as_json: opt.Json = False) -> None:
+    """List the machines dfqgen knows."""
+    with _reporting(as_json):
+        facts = commands.targets()
+    _finish(facts, as_json, show.print_targets)

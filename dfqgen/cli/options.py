@@ -1,0 +1,457 @@
+"""Options that several commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
+
+import typer
+
+from dfqgen.recipe.choices import Choices
+from dfqgen.recipe.records import SAMPLE_SOURCES, Recipe, SampleSource
+
+T = TypeVar("T")
+
+DEFAULTS = Recipe()
+
+
+def numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
+    """ "1,2.5" -> (1.0, 2.5); a wrong value is a usage error."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a list of numbers like 127.5 or 0.5,0.5,0.5", param_hint=option
+        ) from None
+    if not all(map(math.isfinite, values)):
+        raise typer.BadParameter(f"{text!r} is not finite", param_hint=option)
+    if count is not None and len(values) != count:
+        raise typer.BadParameter(
+            f"{text!r} should be {count} numbers with a comma between", param_hint=option
+        )
+    return values
+
+
+def shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """["image:1,3,32,32"] -> {"image": (1, 3, 32, 32)}; the key is empty where no input is named."""
+    parsed: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, dimensions = text.rpartition(":")
+        try:
+            parsed[name] = tuple(int(part) for part in dimensions.replace("x", ",").split(","))
+        except ValueError:
+            raise typer.BadParameter(
+                f"{text!r} is not a shape like 1,3,32,32 or image:1,3,32,32", param_hint="--input-shape"
+            ) from None
+    return parsed
+
+
+def layer_bits(texts: list[str]) -> dict[str, int]:
+    """["conv1=4,conv2=8"] -> {"conv1": 4, "conv2": 8}; a wrong value is a usage error."""
+
+    def bits(text: str) -> int | None:
+        return int(text) if text.isdecimal() and len(text) < 3 else None
+
+    return _by_layer(texts, bits, "a layer and its bits like conv1=4", "--bits-map")
+
+
+def layer_activations(texts: list[str]) -> dict[str, Literal["int8", "int16"]]:
+    """["conv1=int16"] -> {"conv1": "int16"}; a wrong value is a usage error."""
+    types: dict[str, Literal["int8", "int16"]] = {"int8": "int8", "int16": "int16"}
+    return _by_layer(texts, types.get, "a layer and a type like conv1=int16", "--activations-map")
+
+
+def _by_layer(texts: list[str], parse: Callable[[str], T | None], expected: str, option: str) -> dict[str, T]:
+    """LAYER=VALUE, with commas between; `parse` gives None for a wrong value."""
+    parsed: dict[str, T] = {}
+    for part in (part for text in texts for part in text.split(",")):
+        name, _, text = part.rpartition("=")
+        value = parse(text)
+        if not name or value is None:
+            raise typer.BadParameter(f"{part!r} is not {expected}", param_hint=option)
+        parsed[name] = value
+    return parsed
+
+
+def finite(value: float | None) -> float | None:
+    """The value of an option that is a number; NaN lies in every range that typer checks."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not finite")
+    return value
+
+
+def rounding_data(text: str) -> SampleSource | Path:
+    """One of the kinds of samples that can be made, else a file's path."""
+    for source in SAMPLE_SOURCES:
+        if text == source:
+            return source
+    return Path(text)
+
+
+_INPUT = "The network's input"
+_QUANTIZATION = "Quantization"
+
+Model = Annotated[Path, typer.Argument(help="The ONNX file.", show_default=False)]
+OutDir = Annotated[Path, typer.Argument(help="A folder that dfqgen build made.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead.")]
+Target = Annotated[str, typer.Option("--target", "-t", help="Which machine; see dfqgen targets.")]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="Prefix of all names in the C.", show_default="the model file's name"),
+]
+Optimize = Annotated[Literal["speed", "size"], typer.Option("--optimize", help="What the C is made for.")]
+InputShape = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        metavar="[NAME:]1,3,32,32",
+        help="Fix a dynamic input's shape (the model's axes). Once for each input.",
+        rich_help_panel=_INPUT,
+        show_default=False,
+    ),
+]
+IoLayout = Annotated[
+    Literal["nhwc", "nchw"],
+    typer.Option("--io-layout", help="Axes of the C interface's inputs and outputs.", rich_help_panel=_INPUT),
+]
+InputMean = Annotated[
+    str | None,
+    typer.Option(
+        "--input-mean",
+        metavar="M[,M...]",
+        help="The network sees (x - mean) / std: one value, or one a channel.",
+        rich_help_panel=_INPUT,
+        show_default="0",
+    ),
+]
+InputStd = Annotated[
+    str | None,
+    typer.Option(
+        "--input-std", metavar="S[,S...]", help="See --input-mean.", rich_help_panel=_INPUT, show_default="1"
+    ),
+]
+InputRange = Annotated[
+    str | None,
+    typer.Option(
+        "--input-range",
+        metavar="LO,HI",
+        help="Smallest and largest x, before mean and std.",
+        rich_help_panel=_INPUT,
+        show_default="0,255 with --input-mean or --input-std",
+    ),
+]
+Weights = Annotated[
+    Literal["per-channel", "per-tensor"],
+    typer.Option(
+        "--weights", help="One weight scale a channel, or one a layer.", rich_help_panel=_QUANTIZATION
+    ),
+]
+Scales = Annotated[
+    Literal["multiplier", "power-of-two"] | None,
+    typer.Option(
+        "--scales",
+        help="Fixed-point multipliers, or shifts alone.",
+        rich_help_panel=_QUANTIZATION,
+        show_default="the target's",
+    ),
+]
+_DFQ = "Data-free quantization"
+
+
+def _dfq(*names: str, text: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=_DFQ, **settings)
+
+
+Statistics = Annotated[
+    Literal["auto", "analytic", "synthetic"],
+    _dfq(
+        "--statistics",
+        text="Where no batch normalization tells: procedural samples, closed forms, synthetic samples.",
+    ),
+]
+CalibrationData = Annotated[
+    Path | None,
+    _dfq(
+        "--calibration-data",
+        text="Your own samples (.npz with x) in place of statistics.",
+        show_default=False,
+    ),
+]
+FoldDead = Annotated[
+    bool, _dfq("--fold-dead/--no-fold-dead", text="Fold constant channels into the next layer's bias.")
+]
+Equalize = Annotated[
+    bool | None,
+    _dfq(
+        "--equalize/--no-equalize", text="Cross-layer equalization.", show_default="with per-tensor weights"
+    ),
+]
+Relu6 = Annotated[
+    Literal["keep", "replace"],
+    _dfq("--relu6", text="Equalize through a clip a channel, or replace ReLU6 by ReLU."),
+]
+AbsorbBias = Annotated[
+    bool, _dfq("--absorb-bias/--no-absorb-bias", text="Move high biases into the next layer (ReLU only).")
+]
+CorrectBias = Annotated[
+    bool, _dfq("--correct-bias/--no-correct-bias", text="Undo the mean error of rounded weights.")
+]
+EmpiricalBias = Annotated[
+    bool | None,
+    _dfq(
+        "--empirical-bias/--no-empirical-bias",
+        text="Correct biases on samples instead, see --rounding-data.",
+        show_default="with synthetic statistics",
+    ),
+]
+RangeMethod = Annotated[
+    Literal["sigma", "mse", "min-max", "percentile"],
+    _dfq(
+        "--ranges",
+        text="Activation ranges: mean and n sigma, least squared error; of samples, extremes or 99.99 %.",
+    ),
+]
+NSigma = Annotated[
+    float | None,
+    _dfq(
+        "--n-sigma",
+        text="Half-width of activation ranges.",
+        min=1.0,
+        max=100.0,
+        callback=finite,
+        show_default="by the network",
+    ),
+]
+Rounding = Annotated[
+    Literal["auto", "nearest", "squant", "feedback", "adaround"],
+    _dfq(
+        "--rounding",
+        text="Weights to nearest, so that errors cancel in sums, each making up for the ones before it, or "
+        "learned (AdaRound; needs PyTorch).",
+        show_default="nearest at 8 bits, feedback below",
+    ),
+]
+RoundingData = Annotated[
+    str | None,
+    _dfq(
+        "--rounding-data",
+        text="What AdaRound and --empirical-bias run on.",
+        metavar="synthetic|procedural|noise|FILE.npz",
+        show_default="the calibration data, else synthetic, without batch normalization procedural",
+    ),
+]
+AdaRoundIterations = Annotated[
+    int, _dfq("--adaround-iterations", text="Steps of AdaRound for each layer.", min=1, max=1_000_000)
+]
+SampleCount = Annotated[
+    int | None,
+    _dfq(
+        "--samples",
+        text="How many samples to make.",
+        min=1,
+        max=65536,
+        show_default="64, of large networks 32",
+    ),
+]
+Seed = Annotated[int, _dfq("--seed", text="Of samples and AdaRound.", min=0, max=2**31)]
+_MIXED = "Weights of few bits"
+
+
+def _mixed(*names: str, text: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=_MIXED, **settings)
+
+
+Bits = Annotated[
+    str | None,
+    _mixed(
+        "--bits",
+        text="Of the weights between the first and the last layer: for all, or for pairs of layers.",
+        metavar="B|B/B",
+        show_default="8",
+    ),
+]
+BitsMap = Annotated[
+    list[str] | None,
+    _mixed(
+        "--bits-map",
+        text="Bits of single layers, named as by dfqgen inspect, or of all `depthwise` ones.",
+        metavar="LAYER=B[,LAYER=B...]",
+        show_default=False,
+    ),
+]
+FlashBudget = Annotated[
+    str | None,
+    _mixed(
+        "--flash-budget",
+        text="Choose each layer's bits for the least error within so much flash for constants.",
+        metavar="SIZE|PERCENT",
+        show_default=False,
+    ),
+]
+TargetSqnr = Annotated[
+    float | None,
+    _mixed(
+        "--target-sqnr",
+        text="Choose each layer's bits for the least flash with this predicted signal to noise ratio.",
+        metavar="DB",
+        callback=finite,
+        show_default=False,
+    ),
+]
+LowEnds = Annotated[
+    bool, _mixed("--low-ends/--no-low-ends", text="Let the first and the last layer have fewer bits too.")
+]
+Compensate = Annotated[
+    Literal["none", "plain", "weighted", "activation"],
+    _mixed(
+        "--compensate",
+        text="Put low layers right in the next, by the error of weights, outputs or activations.",
+    ),
+]
+Ternary = Annotated[
+    Literal["rounded", "threshold"],
+    _mixed("--ternary", text="2 bits as four levels, or as -1, 0 and 1 by a threshold (the paper's)."),
+]
+Activations = Annotated[
+    Literal["int8", "int16"],
+    typer.Option(
+        "--activations",
+        help="int16 for all activations that can be: twice the RAM, for layers that lose too much in int8.",
+        rich_help_panel="Activations",
+    ),
+]
+ActivationsMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--activations-map",
+        help="Types of single layers' outputs; see dfqgen inspect for their names.",
+        metavar="LAYER=TYPE[,LAYER=TYPE...]",
+        show_default=False,
+        rich_help_panel="Activations",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Samples to compare on: .npz with x (uint8 or float32, NHWC) and optional labels y.",
+        show_default="random inputs",
+    ),
+]
+PerLayer = Annotated[bool, typer.Option("--per-layer", help="Compare every layer with the float network.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputArguments:
+    """What every command that reads a model takes: one field an option, with what help shows as default."""
+
+    input_shape: InputShape = None
+    io_layout: IoLayout = DEFAULTS.input.io_layout
+    input_mean: InputMean = None
+    input_std: InputStd = None
+    input_range: InputRange = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileArguments(InputArguments):
+    """What every command that compiles a model takes, likewise."""
+
+    target: Target = DEFAULTS.code.target
+    name: Name = None
+    optimize: Optimize = DEFAULTS.code.optimize
+    weights: Weights = DEFAULTS.weights.granularity
+    scales: Scales = None
+    statistics: Statistics = "auto"
+    calibration_data: CalibrationData = None
+    fold_dead: FoldDead = DEFAULTS.passes.fold_dead
+    equalize: Equalize = None
+    relu6: Relu6 = DEFAULTS.passes.relu6
+    absorb_bias: AbsorbBias = DEFAULTS.passes.absorb_bias
+    correct_bias: CorrectBias = True
+    ranges: RangeMethod = DEFAULTS.activations.range_method
+    n_sigma: NSigma = None
+    rounding: Rounding = "auto"
+    rounding_data: RoundingData = None
+    empirical_bias: EmpiricalBias = None
+    adaround_iterations: AdaRoundIterations = DEFAULTS.rounding.adaround_iterations
+    samples: SampleCount = None
+    seed: Seed = DEFAULTS.samples.seed
+    bits: Bits = None
+    bits_map: BitsMap = None
+    flash_budget: FlashBudget = None
+    target_sqnr: TargetSqnr = None
+    low_ends: LowEnds = DEFAULTS.low_bits.low_ends
+    compensate: Compensate = DEFAULTS.low_bits.compensate
+    ternary: Ternary = DEFAULTS.low_bits.ternary
+    activations: Activations = DEFAULTS.activations.activations
+    activations_map: ActivationsMap = None
+
+
+InputChoices = Annotated[Choices, InputArguments]
+CompileChoices = Annotated[Choices, CompileArguments]
+
+_PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "input_shape": shapes,
+    "input_mean": lambda text: numbers(text, "--input-mean"),
+    "input_std": lambda text: numbers(text, "--input-std"),
+    "input_range": lambda text: numbers(text, "--input-range", 2),
+    "rounding_data": rounding_data,
+    "bits_map": layer_bits,
+    "activations_map": layer_activations,
+}
+"""Of options whose value is more than one word."""
+
+
+def choices_from(given: Mapping[str, Any]) -> Choices:
+    """The values of the options that stood on the command line, parsed. Raises usage errors."""
+    parsed = {name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
+    return cast(Choices, parsed)
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with a parameter of type `InputChoices`, or `CompileChoices`, gets one option for each field
+    of the arguments instead. The parameter gets those alone that stood on the command line.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    own = signature(command).parameters
+    group_name, kind = next(
+        (name, found) for name, hint in hints.items() if (found := _arguments(hint)) is not None
+    )
+    group_hints = get_type_hints(kind, include_extras=True)
+    group_fields = {field.name: field.default for field in fields(kind)}
+
+    @functools.wraps(command)
+    def expanded(context: typer.Context, **values: Any) -> None:
+        group = {name: values.pop(name) for name in group_fields}
+        given = {name: value for name, value in group.items() if _stood_there(context, name)}
+        command(**values, **{group_name: choices_from(given)})
+
+    parameters = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    parameters += [own[name].replace(annotation=hints[name]) for name in own if name != group_name]
+    parameters += [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=group_hints[name])
+        for name, default in group_fields.items()
+    ]
+    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    expanded.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del expanded.__wrapped__
+    return expanded
+
+
+def _arguments(hint: Any) -> type[InputArguments] | None:
+    """The arguments that an annotated `Choices` stands for."""
+    for note in getattr(hint, "__metadata__", ()):
+        if isinstance(note, type) and issubclass(note, InputArguments):
+            return note
+    return None
+
+
+def _stood_there(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -1,0 +1,89 @@
+"""A model file becomes a folder of C."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfqgen.compile import build_c, compile_model
+from dfqgen.emit.package import MANIFEST, check_folder, write_folder
+from dfqgen.files import check_regular
+from dfqgen.fixedpoint.program import Program
+from dfqgen.kernels.base import Plan
+from dfqgen.plan.budget import TARGETS_OWN, Budget
+from dfqgen.progress import Progress, silent
+from dfqgen.recipe.records import Recipe
+from dfqgen.report import facts as report
+from dfqgen.report.facts import Facts
+from dfqgen.report.html import REPORT, render_report
+from dfqgen.verify.against_float import compare_layers_with_float, compare_with_float
+from dfqgen.verify.compare import LayerComparison
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BuildResult:
+    """A finished build: the folder, the program in it, and the facts of the report."""
+
+    folder: Path
+    program: Program
+    plan: Plan
+    facts: Facts
+
+
+def default_output(model: Path) -> Path:
+    """Where a build goes when nobody says."""
+    return Path("out") / model.stem
+
+
+def build(
+    model: str | Path,
+    folder: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    budget: Budget = TARGETS_OWN,
+    force: bool = False,
+    data: Path | None = None,
+    per_layer: bool = False,
+    progress: Progress = silent,
+) -> BuildResult:
+    """Compile a model to a folder of C, check it bit for bit, compare it with the float network.
+
+    `data` is an .npz file to compare on (see `load_samples`), else inputs are random; `per_layer` compares
+    every layer. The folder appears only when everything is well; `force` replaces an earlier build. Raises
+    UserError (a BudgetExceeded among them) and VerificationFailed.
+    """
+    model, folder = Path(model), Path(folder)
+    check_folder(folder, force=force)
+    if data is not None:
+        check_regular(data)
+    compiled = compile_model(model, recipe, progress)
+    network, program = compiled.network, compiled.program
+    built = build_c(compiled, budget, progress)
+    progress("comparing with the float network")
+    comparison = compare_with_float(network, program, built.check.network, data)
+    layers: tuple[LayerComparison, ...] = ()
+    if per_layer:
+        graph = compiled.quantized.prepared.graph
+        layers = compare_layers_with_float(network, graph, program, data)
+    manifest = json.loads(built.files[MANIFEST])
+    facts = {
+        "dfqgen": manifest["dfqgen"],
+        "network": manifest["network"],
+        "model": manifest["provenance"]["model"],
+        "provenance": manifest["provenance"],
+        "target": report.target_facts(compiled.target, budget),
+        "sizes": report.size_facts(program, built.plan, built.code_bytes),
+        "verification": report.check_facts(built.check),
+        "comparison": report.comparison_facts(comparison),
+        "layers": report.layer_facts(program, built.plan, layers),
+        "warnings": [*compiled.warnings, *([built.check.warning] if built.check.warning else [])],
+        **report.port_facts(program),
+        "steps": report.note_facts(compiled.quantized.notes),
+        "memory": report.memory_facts(program, built.plan),
+    }
+    # Not in the manifest: what was measured may differ on another machine, what was generated may not.
+    everything = {**built.files, REPORT: render_report(facts).encode("utf-8")}
+    progress("moving into place")
+    write_folder(everything, folder, force=force)
+    return BuildResult(folder, program, built.plan, {"folder": str(folder), **facts})

@@ -1,0 +1,186 @@
+"""Model file -> C, step by step: read, prepare, assign types, choose bits, round, lower; plan, emit, verify.
+
+The first six give a fixed-point program, the last three its C. Every step is one call that gets what it
+needs and no more; this file is the picture in docs/design.md, written out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dfqgen.emit.package import Files, emit, write_files
+from dfqgen.errors import UserError
+from dfqgen.fixedpoint.program import Program
+from dfqgen.frontend import load
+from dfqgen.frontend.read import read_model
+from dfqgen.graph.ir import Graph
+from dfqgen.kernels.base import Plan
+from dfqgen.methods import SampleRoom, make_rounder
+from dfqgen.passes.contract import Note
+from dfqgen.plan import plan_program
+from dfqgen.plan.budget import Budget, check_budget, layer_costs
+from dfqgen.progress import Progress, silent
+from dfqgen.quantization.choose_bits import choose_bits
+from dfqgen.quantization.lower import lower
+from dfqgen.quantization.prepare import Prepared, prepare, rewrite
+from dfqgen.quantization.types import assign_types
+from dfqgen.recipe.command import build_command
+from dfqgen.recipe.manifest import file_hash, recipe_to_json
+from dfqgen.recipe.records import CodeRecipe, InputRecipe, Recipe
+from dfqgen.report.facts import size_facts
+from dfqgen.samples.meaning import UNSTATED, InputMeaning, meanings_for
+from dfqgen.targets import Target, load_target
+from dfqgen.verify.against_float import Network
+from dfqgen.verify.check import HostCheck, check_on_host
+from dfqgen.verify.code_size import code_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantized:
+    """A program, and the float graph whose function it has; `notes` say what was done."""
+
+    prepared: Prepared
+    program: Program
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A program and what it came from."""
+
+    network: Network
+    quantized: Quantized
+    recipe: Recipe
+    target: Target
+
+    @property
+    def program(self) -> Program:
+        return self.quantized.program
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should hear: choices without effect, and inputs that nobody explained."""
+        stated = self.recipe.input.meaning is not None
+        return self.recipe.warnings if stated else (*self.recipe.warnings, UNSTATED_WARNING)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Built:
+    """The C of a program, and what its checks found. `code_bytes` is None without the target's compiler."""
+
+    plan: Plan
+    files: Files
+    code_bytes: int | None
+    check: HostCheck
+
+
+def compile_model(model: str | Path, recipe: Recipe | None = None, progress: Progress = silent) -> Compiled:
+    """The fixed-point program of an ONNX file. Raises UserError and its kinds."""
+    recipe = recipe or Recipe()
+    target = load_target(recipe.code.target)
+    network = read_network(Path(model), recipe.input, recipe.code, progress)
+    quantized = quantize_graph(network.graph, network.meanings, recipe, progress)
+    return Compiled(network, quantized, recipe, target)
+
+
+def read_network(model: Path, recipe: InputRecipe, code: CodeRecipe, progress: Progress = silent) -> Network:
+    """Read: the float graph of a model file, named as the C will be."""
+    progress("reading the model")
+    shapes = dict(recipe.shapes)
+    if "" in shapes:
+        shapes[_only_input(model)] = shapes.pop("")
+    graph = load(model, input_shapes=shapes, io_layout=recipe.io_layout)
+    # Not the graph's own name: exporters call every graph the same, and networks must live side by side.
+    graph = replace(graph, name=code.name or model.stem)
+    return Network(model, graph, meanings_for(graph, recipe.meaning))
+
+
+def quantize_graph(
+    graph: Graph, meanings: Mapping[str, InputMeaning], recipe: Recipe, progress: Progress = silent
+) -> Quantized:
+    """Prepare, then the rest. `graph` has its batch normalization still."""
+    samples = SampleRoom(graph, meanings, recipe.samples, progress)
+    given = samples.for_statistics(recipe.statistics)
+    progress("preparing the graph")
+    prepared = prepare(graph, meanings, recipe.passes, recipe.statistics, given)
+    return quantize_prepared(prepared, recipe, samples, progress)
+
+
+def quantize_prepared(
+    prepared: Prepared, recipe: Recipe, samples: SampleRoom, progress: Progress = silent
+) -> Quantized:
+    """Assign types, choose bits, round, lower."""
+    progress("assigning types")
+    typed = assign_types(prepared, recipe.activations)
+    rounder = make_rounder(recipe.weights, recipe.low_bits, recipe.rounding, samples, progress)
+    progress("choosing bits")
+    allocation = choose_bits(typed, recipe.weights, recipe.low_bits, recipe.rounding)
+    progress("rounding the weights")
+    rounded = rounder.round(typed, allocation.bits)
+    program = lower(typed, rounded)
+    chosen = allocation.notes(typed.graph, program.weight_bytes)
+    return Quantized(prepared, program, (*prepared.notes, *chosen, *rounded.notes))
+
+
+def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Built:
+    """Plan, emit, verify. Raises BudgetExceeded, and VerificationFailed where a bit differs."""
+    program, target, code = compiled.program, compiled.target, compiled.recipe.code
+    progress("planning memory")
+    plan = plan_program(program, target, optimize=code.optimize)
+    _check_budget(compiled, plan, None, budget)
+    progress("writing C")
+    origin = provenance(compiled.network.model, compiled.recipe)
+    files = emit(program, plan, target, optimize=code.optimize, provenance=origin)
+    progress(f"measuring code size for {target.name}")
+    size_bytes = code_bytes(files, target, code.optimize)
+    _check_budget(compiled, plan, size_bytes, budget)
+    with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
+        write_files(files, Path(scratch))
+        check = check_on_host(program, Path(scratch), progress)
+    return Built(plan, files, size_bytes, check)
+
+
+def _check_budget(compiled: Compiled, plan: Plan, size_bytes: int | None, budget: Budget) -> None:
+    sizes, costs = size_facts(compiled.program, plan, size_bytes), layer_costs(compiled.program, plan)
+    check_budget(sizes["flash_bytes"], sizes["arena_bytes"], compiled.target, costs, budget)
+
+
+def quantize(model: str | Path, recipe: Recipe | None = None) -> Program:
+    """The fixed-point program of an ONNX model, in one call."""
+    return compile_model(model, recipe).program
+
+
+def provenance(model: Path, recipe: Recipe) -> dict[str, Any]:
+    """Where a program comes from, as JSON values: enough to make it again. No paths, no times."""
+    return {
+        "model": {"file": model.name, "sha256": file_hash(model)},
+        "recipe": recipe_to_json(recipe),
+        "command": build_command(model.name, recipe),
+    }
+
+
+def rewritten_graph(network: Network, recipe: Recipe) -> Graph:
+    """The float graph whose tensors the program's are compared with: what the passes made of the model."""
+    return rewrite(network.graph, network.meanings, recipe.passes).graph
+
+
+UNSTATED_WARNING = (
+    f"nothing says what the network's input means, so values from {UNSTATED.lo:g} to {UNSTATED.hi:g} are "
+    "assumed; state it with --input-mean, --input-std and --input-range, or accuracy may be lost"
+)
+
+
+def _only_input(model: Path) -> str:
+    graph = read_model(model).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    names = [value.name for value in graph.input if value.name not in constants]
+    if len(names) != 1:
+        raise UserError(
+            f"{model} has {len(names)} inputs, so an input shape must say which one it is for",
+            f"Write NAME:1,3,32,32 for each of {', '.join(names)}.",
+        )
+    return names[0]

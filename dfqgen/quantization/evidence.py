@@ -1,0 +1,53 @@
+"""What the layers of a graph see: procedural samples, and the moments of every layer's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from dfqgen.graph.ir import Array, Graph, Node
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Clip
+from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.procedural import procedural_samples
+from dfqgen.statistics.second_moments import InputMoments, input_moments
+
+SAMPLE_ELEMENTS = 200_000
+"""Procedural samples are drawn up to this many input values, at least FEWEST and at most MOST of them."""
+FEWEST, MOST = 8, 64
+KEPT_ELEMENTS = 1 << 25
+"""Covariances kept beyond one layer's."""
+
+
+class Evidence:
+    """Everything is made when it is first asked for, and once."""
+
+    def __init__(self, graph: Graph, statistics: Mapping[str, ChannelStatistics]) -> None:
+        self.graph, self.statistics = graph, statistics
+        self._passing: dict[str, InputMoments] = {}
+
+    @cached_property
+    def samples(self) -> dict[str, Array]:
+        """Procedural inputs by tensor; more of small ones."""
+        largest = max(int(np.prod(port.shape)) for port in self.graph.inputs)
+        count = min(max(SAMPLE_ELEMENTS // largest, FEWEST), MOST)
+        return {
+            port.tensor: procedural_samples(self.statistics[port.tensor], port.shape, count)
+            for port in self.graph.inputs
+        }
+
+    @cached_property
+    def moments(self) -> dict[str, InputMoments]:
+        """First and second moments of each layer's inputs, by the layer's output tensor."""
+        return input_moments(self.graph, self.statistics, self.samples)
+
+    def passing(self, node: Node, clip: Clip) -> InputMoments:
+        """Moments of the windows that matter behind the clip; kept for the next time, while there is room."""
+        assert isinstance(node.op, Conv2D)
+        if node.output not in self._passing:
+            if sum(kept.covariance.size for kept in self._passing.values()) > KEPT_ELEMENTS:
+                self._passing.clear()
+            self._passing[node.output] = self.moments[node.output].passing(node.op, clip.lo, clip.hi)
+        return self._passing[node.output]

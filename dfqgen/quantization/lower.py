@@ -1,0 +1,80 @@
+"""Typed graph and integer weights -> fixed-point program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dfqgen.errors import ProgramError, UserError
+from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
+from dfqgen.fixedpoint.qtype import Array
+from dfqgen.graph.ir import Graph, Node
+from dfqgen.graph.site import QuantizedWeight, Site
+from dfqgen.ops.lookup import Clip
+from dfqgen.quantization.rounding import Rounded
+from dfqgen.quantization.types import Typed
+from dfqgen.quantization.weights import bound_biases
+
+UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
+
+
+def lower(typed: Typed, rounded: Rounded) -> Program:
+    """Every node as integer operators. The program is verified: no accumulator can overflow.
+
+    Raises UserError where a layer's numbers are so far out of proportion that its arithmetic has no room.
+    """
+    graph = bound_biases(rounded.graph, typed.types, typed.clips)
+    tensors = {name: QTensor(name, graph.shapes[name], qtype) for name, qtype in typed.types.items()}
+    try:
+        ops = _lowered(graph, typed.clips, tensors, rounded.weights)
+        program = Program(
+            name=graph.name,
+            inputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.inputs),
+            outputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.outputs),
+            tensors={name: tensors[name] for name in _written(graph, ops)},
+            ops=tuple(ops),
+        )
+        program.verify()
+    except ProgramError as error:
+        raise UserError(
+            f"this network leaves 32-bit arithmetic: {error}",
+            "Its numbers are out of proportion there: look at that layer's parameters in a viewer, and at "
+            "--input-mean, --input-std and --input-range.",
+        ) from error
+    return program
+
+
+def _lowered(
+    graph: Graph,
+    clips: Mapping[str, Node],
+    tensors: Mapping[str, QTensor],
+    weights: Mapping[str, QuantizedWeight],
+) -> list[QOp]:
+    """The integer operators of every node, in order."""
+    ops: list[QOp] = []
+    absorbed = {clip.output for clip in clips.values()}
+    for node in graph.nodes:
+        if node.output in absorbed:
+            continue
+        clip = clips.get(node.output)
+        site = Site(
+            name=node.name,
+            inputs=tuple(tensors[name] for name in node.inputs),
+            output=tensors[clip.output if clip else node.output],
+            clip=_bounds(clip),
+            weight=weights.get(node.output),
+        )
+        ops.extend(node.op.lower(site))
+    return ops
+
+
+def _bounds(clip: Node | None) -> tuple[Array, Array]:
+    if clip is None:
+        return UNCLIPPED
+    assert isinstance(clip.op, Clip)
+    return clip.op.lo, clip.op.hi
+
+
+def _written(graph: Graph, ops: list[QOp]) -> list[str]:
+    return [port.tensor for port in graph.inputs] + [op.output for op in ops]

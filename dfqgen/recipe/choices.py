@@ -1,0 +1,245 @@
+"""Choices -> recipe: parsed, checked and settled here and nowhere else."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack, cast
+
+from dfqgen.errors import UserError
+from dfqgen.files import check_regular
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.ir import Shape
+from dfqgen.recipe.effect import flag, refuse_contradictions, without_effect
+from dfqgen.recipe.records import (
+    SAMPLE_SOURCES,
+    ActivationsRecipe,
+    ActivationType,
+    BiasCorrection,
+    BitsPattern,
+    BitsWish,
+    CodeRecipe,
+    Compensate,
+    FlashBytes,
+    FlashPercent,
+    Granularity,
+    InputRecipe,
+    IoLayout,
+    LeastSqnr,
+    LowBitsRecipe,
+    Optimize,
+    PassesRecipe,
+    RangeMethod,
+    Recipe,
+    RoundingMethod,
+    RoundingRecipe,
+    SampleSource,
+    SamplesRecipe,
+    ScaleMode,
+    StatisticsRecipe,
+    StatisticsSource,
+    Ternary,
+    WeightsRecipe,
+)
+from dfqgen.samples.files import Samples
+from dfqgen.samples.meaning import InputMeaning, state_meaning
+from dfqgen.targets import load_target
+from dfqgen.units import parse_size
+
+WIDTHS = (IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6, IntType.INT8)
+"""What weights may have."""
+
+
+class Choices(TypedDict, total=False):
+    """What somebody said, by the names of the command's options; what is not in here they did not say.
+
+    `meaning` is the three of `input_*` in one. `bits` is like "4" or "4/8", `flash_budget` like "96K" or
+    "60%". `calibration_data` is an .npz file or samples, `rounding_data` also one of `SAMPLE_SOURCES`.
+    `equalize` is by default on with weights per tensor, where it decides. `rounding` "auto" is to nearest at
+    8 bits and "feedback" below. `empirical_bias` is by default on where statistics are synthetic and weights
+    to nearest. `n_sigma_scores` is the half-width of ranges of the network's last layers.
+    """
+
+    target: str
+    name: str
+    optimize: Optimize
+    input_shape: Mapping[str, Shape]
+    io_layout: IoLayout
+    input_mean: tuple[float, ...]
+    input_std: tuple[float, ...]
+    input_range: tuple[float, float]
+    meaning: InputMeaning
+    weights: Granularity
+    scales: ScaleMode
+    statistics: Literal["auto", "analytic", "synthetic"]
+    calibration_data: Path | Samples
+    fold_dead: bool
+    equalize: bool
+    relu6: Literal["keep", "replace"]
+    absorb_bias: bool
+    correct_bias: bool
+    empirical_bias: bool
+    ranges: RangeMethod
+    n_sigma: float
+    n_sigma_scores: float
+    rounding: Literal["auto", "nearest", "squant", "feedback", "adaround"]
+    rounding_data: SampleSource | Path | Samples
+    adaround_iterations: int
+    samples: int
+    seed: int
+    bits: str
+    bits_map: Mapping[str, int]
+    flash_budget: str
+    target_sqnr: float
+    low_ends: bool
+    compensate: Compensate
+    ternary: Ternary
+    activations: ActivationType
+    activations_map: Mapping[str, ActivationType]
+
+
+def make_recipe(**choices: Unpack[Choices]) -> Recipe:
+    """The recipe of these choices, without reading any model.
+
+    Choices without effect are left out of it and named in its `warnings`. Raises UserError for values that
+    cannot be, for files that are not there, and for choices that contradict each other.
+    """
+    _check_values(choices)
+    recipe = _settled(choices)
+    refuse_contradictions(choices, recipe)
+    idle = without_effect(choices, recipe)
+    if not idle:
+        return recipe
+    effective = cast(Choices, {key: value for key, value in choices.items() if key not in idle})
+    return replace(_settled(effective), warnings=tuple(idle.values()))
+
+
+def _settled(choices: Choices) -> Recipe:
+    """Every "automatic" decided, except where the model decides."""
+    target = load_target(choices.get("target", "host"))
+    scales = choices.get("scales", cast(ScaleMode, target.scales))
+    granularity = choices.get("weights", "per-channel")
+    bits_map = {name: width(bits) for name, bits in choices.get("bits_map", {}).items()}
+    low_bits = LowBitsRecipe(
+        wish=_wish(choices), bits_map=bits_map, **_said(choices, "low_ends", "compensate", "ternary")
+    )
+    statistics: StatisticsSource = (
+        "data" if "calibration_data" in choices else choices.get("statistics", "auto")
+    )
+    method = _rounding_method(choices, low_bits)
+    return Recipe(
+        input=InputRecipe(
+            shapes=dict(choices.get("input_shape", {})),
+            meaning=_meaning(choices),
+            **_said(choices, "io_layout"),
+        ),
+        code=CodeRecipe(**_said(choices, "target", "name", "optimize")),
+        passes=PassesRecipe(
+            equalize=choices.get("equalize", granularity == "per-tensor"),
+            **_said(choices, "fold_dead", "relu6", "absorb_bias"),
+        ),
+        statistics=StatisticsRecipe(statistics),
+        activations=ActivationsRecipe(
+            scales=scales,
+            activations_map=dict(choices.get("activations_map", {})),
+            **_said(choices, "n_sigma", "n_sigma_scores", "activations", ranges="range_method"),
+        ),
+        weights=WeightsRecipe(granularity, scales),
+        rounding=RoundingRecipe(
+            method=method,
+            bias=_bias_correction(choices, statistics, method),
+            **_said(choices, "adaround_iterations"),
+        ),
+        low_bits=low_bits,
+        samples=SamplesRecipe(
+            **_said(
+                choices, "seed", calibration_data="calibration", rounding_data="rounding", samples="count"
+            )
+        ),
+    )
+
+
+def _said(choices: Choices, *keys: str, **renamed: str) -> dict[str, Any]:
+    """Those of the keys that were chosen, under the names their record has for them."""
+    names = {key: key for key in keys} | renamed
+    return {names[key]: value for key, value in choices.items() if key in names}
+
+
+def _meaning(choices: Choices) -> InputMeaning | None:
+    if "meaning" in choices:
+        return choices["meaning"]
+    return state_meaning(choices.get("input_mean"), choices.get("input_std"), choices.get("input_range"))
+
+
+def _rounding_method(choices: Choices, low_bits: LowBitsRecipe) -> RoundingMethod:
+    chosen = choices.get("rounding", "auto")
+    if chosen == "auto" or (chosen == "feedback" and not low_bits.mixes):
+        return "feedback" if low_bits.mixes else "nearest"
+    return chosen
+
+
+def _bias_correction(
+    choices: Choices, statistics: StatisticsSource, method: RoundingMethod
+) -> BiasCorrection:
+    """Feedback rounding and AdaRound see to biases themselves; the others may do it on samples."""
+    corrects = choices.get("correct_bias", True)
+    on_samples = choices.get("empirical_bias", statistics == "synthetic" and corrects)
+    if on_samples and method in ("nearest", "squant"):
+        return "samples"
+    return "statistics" if corrects else "none"
+
+
+def _wish(choices: Choices) -> BitsWish | None:
+    """At most one is said: contradictions are refused before the recipe is given out."""
+    if "bits" in choices:
+        return BitsPattern(parse_pattern(choices["bits"]))
+    if "flash_budget" in choices:
+        return parse_flash_budget(choices["flash_budget"])
+    return LeastSqnr(choices["target_sqnr"]) if "target_sqnr" in choices else None
+
+
+def parse_pattern(text: str) -> tuple[IntType, ...]:
+    """ "4" -> one width for all, "2/6" -> widths of the two layers of a pair. Raises UserError."""
+    parts = text.split("/")
+    if len(parts) > 2 or not all(re.fullmatch(r"\s*[0-9]{1,2}\s*", part) for part in parts):
+        raise UserError(f"--bits {text!r} is not a number of bits like 4 or a pair like 4/8")
+    return tuple(width(int(part)) for part in parts)
+
+
+def width(bits: int) -> IntType:
+    """The type of so many bits. Raises UserError."""
+    if bits not in {dtype.bits for dtype in WIDTHS}:
+        raise UserError(f"weights of {bits} bits are not known", "Take 2 (ternary), 3, 4, 6 or 8.")
+    return IntType(bits)
+
+
+def parse_flash_budget(text: str) -> FlashBytes | FlashPercent:
+    """ "96K" -> bytes, "60%" -> of the size at 8 bits. Raises UserError."""
+    if not text.endswith("%"):
+        return FlashBytes(parse_size(text))
+    try:
+        percent = float(text[:-1])
+    except ValueError:
+        percent = math.nan
+    if not (math.isfinite(percent) and percent > 0):
+        hint = "Write it like 60%, or as a size like 96K."
+        raise UserError(f"--flash-budget {text!r} is not a share", hint)
+    return FlashPercent(percent)
+
+
+def _check_values(choices: Choices) -> None:
+    for key in ("calibration_data", "rounding_data"):
+        data = choices.get(key)
+        if isinstance(data, Path):
+            try:
+                check_regular(data)
+            except UserError as error:
+                kinds = f" It takes {', '.join(SAMPLE_SOURCES)} too." if key == "rounding_data" else ""
+                raise UserError(f"{flag(key)}: {error.message}", f"Give an .npz file.{kinds}") from None
+    for key in ("n_sigma", "n_sigma_scores", "target_sqnr"):
+        value = choices.get(key)
+        if isinstance(value, int | float) and not math.isfinite(value):
+            raise UserError(f"{flag(key)} must be a finite number, not {value}")

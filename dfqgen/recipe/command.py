@@ -1,0 +1,143 @@
+"""A recipe as the command line that repeats the build."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dfqgen.recipe.choices import Choices
+from dfqgen.recipe.effect import flag
+from dfqgen.recipe.records import (
+    SAMPLE_SOURCES,
+    BitsPattern,
+    BitsWish,
+    FlashBytes,
+    FlashPercent,
+    Recipe,
+    RecordedSamples,
+    UserSamples,
+)
+from dfqgen.samples.files import Samples
+from dfqgen.targets import load_target
+
+
+def build_command(model: str, recipe: Recipe) -> str | None:
+    """The shell's words for `dfqgen build` that give the same bytes; None where flags cannot say it.
+
+    Files go by their names: the command is run where they lie.
+    """
+    choices = choices_of(recipe)
+    if choices is None:
+        return None
+    words = ["dfqgen", "build", _file_word(model)]
+    for key, value in choices.items():
+        words += _words(key, value)
+    return shlex.join(words)
+
+
+def choices_of(recipe: Recipe) -> Choices | None:
+    """The fewest choices that make this recipe; None where some have no flag: samples without a file,
+    `n_sigma_scores`, a layer's name with a comma in it.
+    """
+    default, found = Recipe(), dict[str, Any]()
+    samples, low, rounding = recipe.samples, recipe.low_bits, recipe.rounding
+
+    def differs(key: str, value: Any, usual: Any) -> None:
+        if value != usual:
+            found[key] = value
+
+    differs("target", recipe.code.target, default.code.target)
+    differs("name", recipe.code.name, None)
+    differs("optimize", recipe.code.optimize, default.code.optimize)
+    differs("input_shape", recipe.input.shapes, {})
+    differs("io_layout", recipe.input.io_layout, default.input.io_layout)
+    if recipe.input.meaning is not None:
+        meaning = recipe.input.meaning
+        found |= {"input_mean": meaning.mean, "input_std": meaning.std}
+        found["input_range"] = (meaning.lo, meaning.hi)
+    differs("weights", recipe.weights.granularity, default.weights.granularity)
+    differs("scales", recipe.weights.scales, load_target(recipe.code.target).scales)
+    if recipe.statistics.source != "data":
+        differs("statistics", recipe.statistics.source, "auto")
+    differs("calibration_data", samples.calibration, None)
+    differs("fold_dead", recipe.passes.fold_dead, True)
+    differs("equalize", recipe.passes.equalize, recipe.weights.per_tensor)
+    differs("relu6", recipe.passes.relu6, default.passes.relu6)
+    differs("absorb_bias", recipe.passes.absorb_bias, False)
+    if rounding.bias == "none":
+        found["correct_bias"] = False
+    plain = rounding.method in ("nearest", "squant")
+    on_samples = plain and recipe.statistics.source == "synthetic"
+    if plain and rounding.bias != "none" and (rounding.bias == "samples") != on_samples:
+        found["empirical_bias"] = rounding.bias == "samples"
+    differs("ranges", recipe.activations.range_method, default.activations.range_method)
+    differs("n_sigma", recipe.activations.n_sigma, None)
+    differs("rounding", rounding.method, "feedback" if low.mixes else "nearest")
+    differs("rounding_data", samples.rounding, None)
+    differs("adaround_iterations", rounding.adaround_iterations, default.rounding.adaround_iterations)
+    differs("samples", samples.count, None)
+    differs("seed", samples.seed, 0)
+    if low.wish is not None:
+        found |= _wish_choice(low.wish)
+    differs("bits_map", {name: dtype.bits for name, dtype in low.bits_map.items()}, {})
+    differs("low_ends", low.low_ends, False)
+    differs("compensate", low.compensate, default.low_bits.compensate)
+    differs("ternary", low.ternary, default.low_bits.ternary)
+    differs("activations", recipe.activations.activations, default.activations.activations)
+    differs("activations_map", recipe.activations.activations_map, {})
+    unsayable = recipe.activations.n_sigma_scores is not None or any(
+        _has_no_file(data) for data in (samples.calibration, samples.rounding)
+    )
+    commas = any("," in name for name in (*low.bits_map, *recipe.activations.activations_map))
+    return None if unsayable or commas else Choices(**found)  # type: ignore[typeddict-item]
+
+
+def _has_no_file(data: object) -> bool:
+    return isinstance(data, Samples) or (isinstance(data, RecordedSamples) and data.file is None)
+
+
+def _wish_choice(wish: BitsWish) -> dict[str, Any]:
+    if isinstance(wish, BitsPattern):
+        return {"bits": "/".join(str(dtype.bits) for dtype in wish.pattern)}
+    if isinstance(wish, FlashBytes):
+        return {"flash_budget": str(wish.bytes)}
+    if isinstance(wish, FlashPercent):
+        return {"flash_budget": f"{number(wish.percent)}%"}
+    return {"target_sqnr": wish.decibels}
+
+
+def _words(key: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [flag(key, value)]
+    if key == "input_shape":
+        shapes = [(f"{name}:" if name else "") + ",".join(map(str, shape)) for name, shape in value.items()]
+        return [word for shape in shapes for word in (flag(key), shape)]
+    return [flag(key), _text(value)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={item}" for name, item in sorted(value.items()))
+    if isinstance(value, tuple):
+        return ",".join(map(_text, value))
+    if isinstance(value, Path | RecordedSamples):
+        return _sample_word(value)
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def number(value: float) -> str:
+    """The shortest text that is exactly this number."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+def _sample_word(data: UserSamples) -> str:
+    if isinstance(data, Samples):
+        raise ValueError("samples without a file have no word")
+    return _file_word((data.file or "") if isinstance(data, RecordedSamples) else data.name)
+
+
+def _file_word(name: str) -> str:
+    """A file's name that no option parser takes for a flag, nor dfqgen for a kind of samples."""
+    return f"./{name}" if name.startswith("-") or name in SAMPLE_SOURCES else name

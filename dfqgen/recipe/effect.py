@@ -1,0 +1,229 @@
+"""Choices that contradict each other, and choices that change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dfqgen.errors import UserError
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.recipe.records import SAMPLE_SOURCES, BitsPattern, LowBitsRecipe, Recipe
+
+Said = Mapping[str, Any]
+"""`Choices`, looked at by key."""
+
+WISHES = ("bits", "flash_budget", "target_sqnr")
+MIXES = (*WISHES, "bits_map")
+STATED = ("input_mean", "input_std", "input_range")
+
+
+def flag(key: str, value: object = True) -> str:
+    """How a choice is written on the command line, without its value."""
+    return f"--{'no-' if value is False else ''}{key.replace('_', '-')}"
+
+
+def written(said: Said, key: str) -> str:
+    """The flag, with its value where that is one word."""
+    value = said[key]
+    return f"{flag(key)} {value}" if isinstance(value, str) else flag(key, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two choices that cannot both be; `pair` finds their keys, None where there is no conflict."""
+
+    pair: Callable[[Said, Recipe], tuple[str, str] | None]
+    why: str
+    hint: str
+
+
+def _first(said: Said, keys: Iterable[str]) -> str | None:
+    return next((key for key in keys if key in said), None)
+
+
+def _two_wishes(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    both = [key for key in WISHES if key in said]
+    return (both[0], both[1]) if len(both) > 1 else None
+
+
+def _two_meanings(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    other = _first(said, STATED)
+    return ("meaning", other) if "meaning" in said and other else None
+
+
+def _wide_and_low(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    low = _first(said, MIXES)
+    if low is None or not recipe.activations.wide or not recipe.low_bits.mixes:
+        return None
+    return "activations" if said.get("activations") == "int16" else "activations_map", low
+
+
+def _feedback_on_samples(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    if not said.get("empirical_bias"):
+        return None
+    if said.get("rounding") == "feedback":
+        return "empirical_bias", "rounding"
+    low = _first(said, MIXES)
+    return ("empirical_bias", low) if recipe.rounding.method == "feedback" and low else None
+
+
+def _two_statistics(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    both = "calibration_data" in said and said.get("statistics", "auto") != "auto"
+    return ("calibration_data", "statistics") if both else None
+
+
+def _ranges_without_samples(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    needs = said.get("ranges") in ("min-max", "percentile")
+    bare = needs and recipe.statistics.source in ("auto", "analytic")
+    return ("ranges", "statistics") if bare and "statistics" in said else None
+
+
+def _no_bias_on_samples(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    both = said.get("empirical_bias") is True and said.get("correct_bias") is False
+    return ("empirical_bias", "correct_bias") if both else None
+
+
+CONTRADICTIONS = (
+    Contradiction(_two_wishes, "they are two ways to say one thing", "Give one of them."),
+    Contradiction(_two_meanings, "they are two ways to say one thing", "Give one of them."),
+    Contradiction(
+        _wide_and_low,
+        "int16 activations go with weights of 8 bits",
+        "Choose either int16 activations or weights of few bits.",
+    ),
+    Contradiction(
+        _feedback_on_samples,
+        "feedback rounding, which weights of few bits get by default, sees to the bias itself",
+        "Choose --rounding nearest, squant or adaround.",
+    ),
+    Contradiction(
+        _two_statistics,
+        "both say where statistics come from",
+        "Leave out --statistics to measure them on your samples.",
+    ),
+    Contradiction(
+        _ranges_without_samples,
+        "such ranges need samples",
+        "Give --calibration-data or --statistics synthetic, or choose --ranges sigma or mse.",
+    ),
+    Contradiction(
+        _no_bias_on_samples,
+        "biases are corrected on samples, or not at all",
+        "Leave out one of them.",
+    ),
+)
+
+
+def refuse_contradictions(said: Said, recipe: Recipe) -> None:
+    """Raise UserError for the first two choices that cannot both be."""
+    for rule in CONTRADICTIONS:
+        pair = rule.pair(said, recipe)
+        if pair is not None:
+            first, second = (written(said, key) for key in pair)
+            raise UserError(f"{first} and {second} contradict each other: {rule.why}", rule.hint)
+    if said.get("ranges") in ("min-max", "percentile") and recipe.statistics.source == "auto":
+        raise UserError(
+            f"{written(said, 'ranges')}: such ranges need samples",
+            "Give --calibration-data or --statistics synthetic, or choose --ranges sigma or mse.",
+        )
+
+
+FEW_BITS = "weights of few bits (--bits, --bits-map, --flash-budget or --target-sqnr)"
+MADE = "samples that are made (--statistics synthetic, --rounding adaround or --empirical-bias)"
+
+
+def _needs_wish(recipe: Recipe) -> str | None:
+    return None if recipe.low_bits.wish is not None else "--bits, --flash-budget or --target-sqnr"
+
+
+def _needs_compensation(recipe: Recipe) -> str | None:
+    """Compensation happens while layers are rounded in turn; a budget is filled by what it would leave."""
+    low = recipe.low_bits
+    if not low.mixes:
+        return FEW_BITS
+    searched = low.wish is not None and not isinstance(low.wish, BitsPattern)
+    in_turn = not recipe.rounding.needs_samples
+    return None if in_turn or searched else "rounding without samples: no AdaRound, no --empirical-bias"
+
+
+def _needs_ternary(recipe: Recipe) -> str | None:
+    return _needs_compensation(recipe) or (
+        None if _may_have_two_bits(recipe.low_bits) else "layers of 2 bits, like --bits 2"
+    )
+
+
+def _may_have_two_bits(low: LowBitsRecipe) -> bool:
+    given = low.wish.pattern if isinstance(low.wish, BitsPattern) else ()
+    searched = low.wish is not None and not isinstance(low.wish, BitsPattern)
+    return searched or IntType.INT2 in (*given, *low.bits_map.values())
+
+
+def _needs_adaround(recipe: Recipe) -> str | None:
+    return None if recipe.rounding.method == "adaround" else "--rounding adaround"
+
+
+def _needs_rounding_on_samples(recipe: Recipe) -> str | None:
+    return None if recipe.rounding.needs_samples else "--rounding adaround or --empirical-bias"
+
+
+def _needs_made_samples(recipe: Recipe) -> str | None:
+    driving = recipe.samples.rounding or recipe.samples.calibration or SAMPLE_SOURCES[0]
+    made = recipe.statistics.source == "synthetic" or (
+        recipe.rounding.needs_samples and isinstance(driving, str)
+    )
+    return None if made else MADE
+
+
+def _needs_randomness(recipe: Recipe) -> str | None:
+    return None if recipe.rounding.method == "adaround" else _needs_made_samples(recipe)
+
+
+def _needs_equalization(recipe: Recipe) -> str | None:
+    return None if recipe.passes.equalize else "--equalize, which --weights per-tensor brings"
+
+
+def _needs_bias_to_correct(recipe: Recipe) -> str | None:
+    """AdaRound learns biases; that of layers tried on the way to a budget is corrected all the same."""
+    low = recipe.low_bits
+    searched = low.wish is not None and not isinstance(low.wish, BitsPattern)
+    if recipe.rounding.method != "adaround" or searched:
+        return None
+    return "another rounding than adaround, which learns biases itself"
+
+
+def _needs_rounding_by_itself(recipe: Recipe) -> str | None:
+    adaround = recipe.rounding.method == "adaround"
+    return "another rounding than adaround, which learns biases itself" if adaround else None
+
+
+def _needs_int16(recipe: Recipe) -> str | None:
+    return None if recipe.activations.wide else "int16 somewhere: --activations int16 or LAYER=int16"
+
+
+NEEDS: Mapping[str, Callable[[Recipe], str | None]] = {
+    "low_ends": _needs_wish,
+    "compensate": _needs_compensation,
+    "ternary": _needs_ternary,
+    "adaround_iterations": _needs_adaround,
+    "rounding_data": _needs_rounding_on_samples,
+    "samples": _needs_made_samples,
+    "seed": _needs_randomness,
+    "relu6": _needs_equalization,
+    "correct_bias": _needs_bias_to_correct,
+    "empirical_bias": _needs_rounding_by_itself,
+    "activations_map": _needs_int16,
+}
+"""What each choice would need to have an effect, None where it has one."""
+
+
+def without_effect(said: Said, recipe: Recipe) -> dict[str, str]:
+    """The choices that change nothing, by key, each with a sentence that says what it would need."""
+    idle: dict[str, str] = {}
+    for key, value in said.items():
+        needed = NEEDS[key](recipe) if key in NEEDS else None
+        if key == "rounding" and value == "feedback" and not recipe.low_bits.mixes:
+            needed = FEW_BITS
+        if needed is not None:
+            idle[key] = f"{written(said, key)} has no effect: it needs {needed}"
+    return idle

@@ -1,0 +1,241 @@
+"""What a build is made by: one small record for each stage, and all of them as a recipe.
+
+Every stage gets its own record and no other. Records say what is done, never "automatic": `make_recipe`
+has settled that, except where the model decides (None).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.ir import Shape
+from dfqgen.samples.files import Samples
+from dfqgen.samples.meaning import InputMeaning
+
+ScaleMode = Literal["multiplier", "power-of-two"]
+Optimize = Literal["speed", "size"]
+IoLayout = Literal["nhwc", "nchw"]
+StatisticsSource = Literal["auto", "analytic", "synthetic", "data"]
+RangeMethod = Literal["sigma", "mse", "min-max", "percentile"]
+ActivationType = Literal["int8", "int16"]
+Granularity = Literal["per-channel", "per-tensor"]
+RoundingMethod = Literal["nearest", "squant", "feedback", "adaround"]
+BiasCorrection = Literal["none", "statistics", "samples"]
+Compensate = Literal["none", "plain", "weighted", "activation"]
+Ternary = Literal["rounded", "threshold"]
+SampleSource = Literal["synthetic", "procedural", "noise"]
+SAMPLE_SOURCES: tuple[SampleSource, ...] = get_args(SampleSource)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSamples:
+    """Samples that a manifest tells of: what the build used, not at hand. `file` None: they had no file."""
+
+    file: str | None
+    sha256: str | None
+    count: int | None
+
+
+UserSamples = Path | Samples | RecordedSamples
+"""An .npz file, samples at hand, or the record of either."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecipe:
+    """How the model is read. `shapes` go by input name, "" names the only one; `meaning` None: not stated."""
+
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    io_layout: IoLayout = "nhwc"
+    meaning: InputMeaning | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRecipe:
+    """What the C is made for. `name` prefixes everything in it; None takes the model file's."""
+
+    target: str = "host"
+    name: str | None = None
+    optimize: Optimize = "speed"
+
+
+@dataclass(frozen=True, slots=True)
+class PassesRecipe:
+    """Which rewrites of the float graph are made.
+
+    `relu6` "keep" holds ReLU6 as a clip per channel while equalizing, "replace" turns it into ReLU first
+    (the paper's choice, changes the function).
+    """
+
+    fold_dead: bool = True
+    equalize: bool = False
+    relu6: Literal["keep", "replace"] = "keep"
+    absorb_bias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsRecipe:
+    """Where statistics come from.
+
+    "auto" takes batch normalization's where there is one and measures the rest on procedural samples, whose
+    extremes also widen the ranges; "analytic" propagates in closed form instead and widens nothing;
+    "synthetic" measures the rest on samples synthesized from the network (docs/dsg.md); "data" measures
+    everything on the user's samples.
+    """
+
+    source: StatisticsSource = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationsRecipe:
+    """How activations get their types.
+
+    `n_sigma` is the half-width of ranges, `n_sigma_scores` that of the network's last layers, whose rare
+    extremes are the answer; None decides by the network and the tensor (`quantization/widths.py`).
+    `activations` "int16" makes every activation 16 bits wide that can be (`quantization/wide.py`),
+    `activations_map` (by layer name) those of single layers' outputs.
+    """
+
+    range_method: RangeMethod = "sigma"
+    n_sigma: float | None = None
+    n_sigma_scores: float | None = None
+    scales: ScaleMode = "multiplier"
+    activations: ActivationType = "int8"
+    activations_map: Mapping[str, ActivationType] = field(default_factory=dict)
+
+    @property
+    def power_of_two(self) -> bool:
+        return self.scales == "power-of-two"
+
+    @property
+    def wide(self) -> bool:
+        """Whether any activation may be int16."""
+        return self.activations == "int16" or "int16" in self.activations_map.values()
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRecipe:
+    """What weights' scales are like."""
+
+    granularity: Granularity = "per-channel"
+    scales: ScaleMode = "multiplier"
+
+    @property
+    def power_of_two(self) -> bool:
+        return self.scales == "power-of-two"
+
+    @property
+    def per_tensor(self) -> bool:
+        return self.granularity == "per-tensor"
+
+    @property
+    def free_scale(self) -> bool:
+        """Whether each output channel's scale may be any number."""
+        return not self.power_of_two and not self.per_tensor
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingRecipe:
+    """How weights become integers, and what puts their mean error right.
+
+    "squant" makes errors cancel in sums; "feedback" lets every error be carried by the weights not yet
+    rounded (layers of few bits; others round to nearest); "adaround" learns rounding and biases from
+    samples (needs torch). Biases are corrected by the statistics' means or on samples.
+    """
+
+    method: RoundingMethod = "nearest"
+    bias: BiasCorrection = "statistics"
+    adaround_iterations: int = 2000
+
+    @property
+    def needs_samples(self) -> bool:
+        return self.method == "adaround" or self.bias == "samples"
+
+
+@dataclass(frozen=True, slots=True)
+class BitsPattern:
+    """One width for all layers, or the widths of the two layers of a pair."""
+
+    pattern: tuple[IntType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlashBytes:
+    """The least error with constants of at most so many bytes."""
+
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlashPercent:
+    """The least error with constants of at most so many per cent of their size at 8 bits."""
+
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeastSqnr:
+    """The least flash with this predicted signal to noise ratio."""
+
+    decibels: float
+
+
+BitsWish = BitsPattern | FlashBytes | FlashPercent | LeastSqnr
+
+
+@dataclass(frozen=True, slots=True)
+class LowBitsRecipe:
+    """Weights of fewer than 8 bits.
+
+    `wish` says how many, `bits_map` (by layer name) overrides it. `low_ends` lets the first and the last
+    layer have fewer than 8 bits too. `compensate` puts low layers right in the next one (docs/df-mpc.md);
+    `ternary` "threshold" makes 2 bits -1, 0 and 1 as the paper does.
+    """
+
+    wish: BitsWish | None = None
+    bits_map: Mapping[str, IntType] = field(default_factory=dict)
+    low_ends: bool = False
+    compensate: Compensate = "activation"
+    ternary: Ternary = "rounded"
+
+    @property
+    def mixes(self) -> bool:
+        """Whether any layer may get fewer than 8 bits."""
+        return self.wish is not None or bool(self.bits_map)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesRecipe:
+    """Samples given and made.
+
+    `calibration` is what all statistics are measured on. `rounding` is what AdaRound and bias correction on
+    samples run on: None is the calibration data, else synthetic samples, or procedural ones where the model
+    has no batch normalization. `count` (None: by the network's size) and `seed` are of samples made.
+    """
+
+    calibration: UserSamples | None = None
+    rounding: SampleSource | UserSamples | None = None
+    count: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the bytes of a build, beside the model; made by `make_recipe`.
+
+    `warnings` tells of choices without effect; it is no part of the build.
+    """
+
+    input: InputRecipe = field(default_factory=InputRecipe)
+    code: CodeRecipe = field(default_factory=CodeRecipe)
+    passes: PassesRecipe = field(default_factory=PassesRecipe)
+    statistics: StatisticsRecipe = field(default_factory=StatisticsRecipe)
+    activations: ActivationsRecipe = field(default_factory=ActivationsRecipe)
+    weights: WeightsRecipe = field(default_factory=WeightsRecipe)
+    rounding: RoundingRecipe = field(default_factory=RoundingRecipe)
+    low_bits: LowBitsRecipe = field(default_factory=LowBitsRecipe)
+    samples: SamplesRecipe = field(default_factory=SamplesRecipe)
+    warnings: tuple[str, ...] = field(default=(), compare=False)

@@ -1,0 +1,1 @@
+"""What goes into a network: what its input means, samples from files, and samples made by rule."""

@@ -1,0 +1,37 @@
+"""How much flash the target's compiler makes of a network's code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from dfqgen.emit.package import MANIFEST, Files, write_files
+from dfqgen.errors import ToolMissing
+from dfqgen.targets import Target
+from dfqgen.verify.toolchain import compile_c
+
+
+def code_bytes(files: Files, target: Target, optimize: str) -> int | None:
+    """Bytes of flash that the network's code takes, constants not counted.
+
+    None for the host, and where the target's compiler is not installed.
+    """
+    if target.is_host:
+        return None
+    network = json.loads(files[MANIFEST])["network"]
+    compiler = target.compiler
+    size_command = compiler.command.removesuffix("gcc") + "size"
+    with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
+        folder = Path(scratch)
+        write_files(files, folder)
+        output = folder / "network.o"
+        flags = ["-std=c99", "-c", *compiler.flags_for(optimize)]
+        try:
+            compile_c([folder / f"{network}.c"], output, flags, (compiler.command,))
+            result = subprocess.run([size_command, str(output)], capture_output=True, text=True, check=True)
+        except (ToolMissing, OSError):
+            return None
+    text, data = result.stdout.splitlines()[1].split()[:2]
+    return int(text) + int(data)

@@ -1,0 +1,51 @@
+"""What samples decide, and what they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dfqgen.compile import quantize_graph
+from dfqgen.graph.ir import Graph
+from dfqgen.quantization.types import assign_types
+from dfqgen.recipe import make_recipe
+from dfqgen.recipe.records import ActivationsRecipe
+from dfqgen.samples.meaning import InputMeaning
+from tests.builders import batch_norm, chain, conv, relu
+from tests.programs import prepare_by
+
+UNITS = InputMeaning(lo=-2.0, hi=2.0)
+
+
+def network() -> Graph:
+    rng = np.random.default_rng(5)
+    return chain(
+        [conv(rng, 8, 3), batch_norm(rng, 8), relu(), conv(rng, 4, 8), batch_norm(rng, 4)], (1, 8, 8, 3)
+    )
+
+
+def timid(count: int = 8) -> dict[str, np.ndarray]:
+    """Samples on which little happens."""
+    return {"x": np.random.default_rng(0).normal(0, 0.01, (count, 8, 8, 3)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("method", ["sigma", "min-max", "percentile", "mse"])
+def test_synthetic_samples_never_bound_the_range_of_scores(method: str) -> None:
+    recipe = ActivationsRecipe(range_method=method)  # type: ignore[arg-type]
+    graph = network()
+    scores = graph.outputs[0].tensor
+
+    def width(synthetic: bool) -> float:
+        prepared = prepare_by(graph, {"x": UNITS}, samples=timid(), real=not synthetic)
+        lo, hi = assign_types(prepared, recipe).types[scores].real_range
+        return hi - lo
+
+    assert width(synthetic=True) > 2 * width(synthetic=False)
+
+
+def test_empirical_bias_at_four_bits_says_what_it_did() -> None:
+    recipe = make_recipe(empirical_bias=True, rounding="nearest", bits="4", low_ends=True, samples=8)
+    found = quantize_graph(network(), {"x": UNITS}, recipe)
+    assert found.notes[-1].effect.startswith("channel means compared on 8 samples synthesized from")
+    assert "2 of 4" in found.notes[-2].effect
+    assert found.program.weight_bytes > 0

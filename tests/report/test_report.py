@@ -1,0 +1,103 @@
+"""The report page: everything escaped, nothing fetched, the memory map drawn."""
+
+from __future__ import annotations
+
+import html.parser
+from pathlib import Path
+
+import pytest
+
+from dfqgen import InputMeaning, build, make_recipe
+from dfqgen.report.html import count_text, size_text
+from dfqgen.report.memory_map import memory_map
+from tests.models import DIGITS, DIGITS_TEST, tiny
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, attributes and text of a page; fails on tags that do not nest."""
+
+    VOID = ("meta", "br", "rect")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("meta",):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, object]]:
+    folder = tmp_path_factory.mktemp("report") / "o"
+    recipe = make_recipe(target="cortex-m4", meaning=InputMeaning(std=(16.0,), lo=0.0, hi=16.0))
+    result = build(DIGITS, folder, recipe, data=DIGITS_TEST, per_layer=True)
+    return Page((folder / "report.html").read_text(encoding="utf-8")), result.facts
+
+
+def test_the_page_is_sound_and_fetches_nothing(digits: tuple[Page, dict[str, object]]) -> None:
+    page, _ = digits
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert not [value for name, value in page.attributes if name in ("src", "href")]
+
+
+def test_the_page_tells_sizes_bits_accuracy_and_steps(digits: tuple[Page, dict[str, object]]) -> None:
+    page, _ = digits
+    for text in (
+        "equal, bit for bit",
+        "98.67 %",
+        "3x3 depthwise convolution",
+        "fold batch normalization",
+        "Flash",
+    ):
+        assert text in page.text
+    assert page.tags.count("svg") == 1
+
+
+def test_names_from_the_model_are_text(tmp_path: Path) -> None:
+    evil = "</td><script>alert('x')</script>"
+    model = tiny(
+        tmp_path / "tiny.onnx", names=(evil, evil + "2"), tensors=(evil + "3", evil + "4", evil + "5")
+    )
+    build(model, tmp_path / "o")
+    page = Page((tmp_path / "o" / "report.html").read_text(encoding="utf-8"))
+    assert "script" not in page.tags
+    assert evil in page.text
+
+
+def test_the_memory_map_places_buffers_by_step_and_address() -> None:
+    buffers = [
+        {"buffer": "a <b>", "offset": 0, "bytes": 50, "first": -1, "last": 0},
+        {"buffer": "c", "offset": 50, "bytes": 50, "first": 0, "last": 1},
+    ]
+    picture = memory_map(buffers, 1, 100)
+    assert picture.count("<title>") == 2
+    assert "a &lt;b&gt;: 50 bytes at 0, steps 0 to 0" in picture
+
+
+def test_numbers_for_people() -> None:
+    assert [size_text(n) for n in (None, 0, 9_999, 65_536, 3 << 20)] == [
+        "-",
+        "0 B",
+        "9,999 B",
+        "64.0 KB",
+        "3.00 MB",
+    ]
+    assert [count_text(n) for n in (12, 1_500, 2_300_000)] == ["12", "1.50 k", "2.30 M"]
