@@ -17,7 +17,7 @@ FLOW = (
     "statistics.gaussian statistics.channel",
     "graph.site graph.ir",
     "ops",
-    "fixedpoint.serialize graph",
+    "fixedpoint.serialize fixedpoint.text graph",
     "statistics",
     "samples",
     "recipe",
