@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from dfqgen.pipeline import quantize
 
+from dfqgen import make_recipe, quantize
 from dfqgen.errors import UserError
 
 pytestmark = pytest.mark.shared_models

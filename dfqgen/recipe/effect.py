@@ -52,13 +52,6 @@ def _two_meanings(said: Said, recipe: Recipe) -> tuple[str, str] | None:
     return ("meaning", other) if "meaning" in said and other else None
 
 
-def _wide_and_low(said: Said, recipe: Recipe) -> tuple[str, str] | None:
-    low = _first(said, MIXES)
-    if low is None or not recipe.activations.wide or not recipe.low_bits.mixes:
-        return None
-    return "activations" if said.get("activations") == "int16" else "activations_map", low
-
-
 def _feedback_on_samples(said: Said, recipe: Recipe) -> tuple[str, str] | None:
     if not said.get("empirical_bias"):
         return None
@@ -87,11 +80,6 @@ def _no_bias_on_samples(said: Said, recipe: Recipe) -> tuple[str, str] | None:
 CONTRADICTIONS = (
     Contradiction(_two_wishes, "they are two ways to say one thing", "Give one of them."),
     Contradiction(_two_meanings, "they are two ways to say one thing", "Give one of them."),
-    Contradiction(
-        _wide_and_low,
-        "int16 activations go with weights of 8 bits",
-        "Choose either int16 activations or weights of few bits.",
-    ),
     Contradiction(
         _feedback_on_samples,
         "feedback rounding, which weights of few bits get by default, sees to the bias itself",
