@@ -1,28 +1,35 @@
 """Constant folding and shape inference in one walk over the ONNX graph.
 
-Exporters write padding and reshapes as subgraphs of Shape, Gather, Concat and the like. With the input
-shape fixed they are constants. Shapes come from ONNX's own inference, node by node, so that each node sees
-what was folded before it; values come from ONNX's reference implementation. Operators on activations, such
-as BatchNormalization, are never touched.
+Exporters write padding and reshapes as subgraphs of Shape, Gather, Concat and the like, and weights as what
+training made them of. With the input shape fixed they are constants. Shapes come from ONNX's own inference,
+node by node, so that each node sees what was folded before it; values come from ONNX's reference
+implementation, those of costly operators, and those it lacks, from onnxruntime. A node on an activation,
+such as BatchNormalization, is never touched; an `If` whose condition is constant becomes the branch taken.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from dfqgen.errors import ModelFileError
+from dfqgen.frontend.expand import NotPlain, expanded, inlined_branch, taken_branch
 from dfqgen.frontend.read import needed_nodes, node_label, opset_version
 from dfqgen.graph.ir import Array, Shape
 
 # A folded tensor is a shape, a mask or a weight at most; beyond this it is a mistake or an attack.
 LARGEST_FOLDED_ELEMENTS = 1 << 22
+# All folded tensors together, and the steps to compute them: seconds, on any machine.
+MOST_FOLDED_ELEMENTS = 1 << 26
+MOST_FOLDING_STEPS = 1 << 32
 # Constants that shape inference may want to read: shapes, axes, scales.
 LARGEST_SHAPE_ELEMENTS = 1024
 
@@ -33,17 +40,32 @@ _INFERENCE_ERRORS = (
     ValueError,
 )
 
+# Deterministic, in time and memory that their inputs and outputs bound.
 # fmt: off
 FOLDABLE = frozenset((
-    "Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant",
-    "ConstantOfShape", "Cos", "CumSum", "Div", "Dropout", "Equal", "Erf", "Exp", "Expand", "EyeLike",
-    "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity",
-    "Less", "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pad", "Pow",
-    "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu",
-    "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice",
-    "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where",
-    "Xor",
+    "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh",
+    "BatchNormalization", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast",
+    "CastLike", "Ceil", "Celu", "Clip", "Compress", "Concat", "Constant", "ConstantOfShape", "Cos", "Cosh",
+    "CumSum", "DepthToSpace", "DequantizeLinear", "Div", "Dropout", "Elu", "Equal", "Erf", "Exp", "Expand",
+    "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Gelu", "GlobalAveragePool",
+    "GlobalMaxPool", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity",
+    "InstanceNormalization", "IsInf", "IsNaN", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual",
+    "Log", "LogSoftmax", "LpNormalization", "Max", "Mean", "MeanVarianceNormalization", "Min", "Mish", "Mod",
+    "Mul", "Neg", "NonZero", "Not", "OneHot", "Or", "PRelu", "Pad", "Pow", "QuantizeLinear", "Range",
+    "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
+    "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "ReverseSequence",
+    "Round", "ScatterElements", "ScatterND", "Selu", "Shape", "Sigmoid", "Sign", "Sin", "Sinh", "Size",
+    "Slice", "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
+    "Swish", "Tan", "Tanh", "ThresholdedRelu", "Tile", "TopK", "Transpose", "Trilu", "Unique", "Unsqueeze",
+    "Where", "Xor",
 ))
+# Each output element takes many steps: onnxruntime computes these.
+COSTLY = frozenset((
+    "AveragePool", "Conv", "ConvTranspose", "Einsum", "Gemm", "LpPool", "MatMul", "MaxPool", "Resize",
+    "Upsample",
+))
+# Their shapes depend on values, but their inputs bound them.
+SHAPED_BY_VALUES = frozenset(("Compress", "NonZero", "Unique"))
 # fmt: on
 
 
@@ -72,7 +94,15 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
     """
     live = _live_nodes(model.graph)
     walk = _Walk(model, live, input_shapes)
-    nodes = tuple(node for node in live if not walk.fold(node))
+    nodes: list[onnx.NodeProto] = []
+    pending = list(reversed(live))
+    while pending:
+        node = pending.pop()
+        inside = walk.expand(node)
+        if inside is not None:
+            pending.extend(reversed(inside))
+        elif not walk.fold(node):
+            nodes.append(node)
     outputs = tuple(value.name for value in model.graph.output)
     kept = needed_nodes(nodes, outputs)
     return FoldedModel(
@@ -108,10 +138,29 @@ class _Walk:
             for name, shape in input_shapes.items()
         }
         self._data: dict[str, onnx.TensorProto] = {}
+        self._elements_left = MOST_FOLDED_ELEMENTS
+        self._steps_left = MOST_FOLDING_STEPS
         read = {name for node in live for name in node.input}
         for tensor in model.graph.initializer:
             if tensor.name in read:
                 self._add_constant(tensor.name, _to_array(tensor))
+
+    def expand(self, node: onnx.NodeProto) -> tuple[onnx.NodeProto, ...] | None:
+        """The nodes this one stands for (a branch that is always taken, a fused operator's), or None."""
+        known = bool(node.input) and node.input[0] in self.constants
+        if node.op_type == "If" and _standard_domain(node) and known:
+            branch = taken_branch(node, bool(self.constants[node.input[0]].any()))
+            return None if branch is None else inlined_branch(node, branch)
+        try:
+            expansion = expanded(node, self._rank)
+        except NotPlain as reason:
+            self.failures[node_label(node)] = str(reason)
+            return None
+        if expansion is None:
+            return None
+        for name, value in expansion.constants.items():
+            self._add_constant(name, value)
+        return expansion.nodes
 
     def fold(self, node: onnx.NodeProto) -> bool:
         """Infer the node's output types; compute it when it is constant. True when it is gone."""
@@ -127,6 +176,11 @@ class _Walk:
             if shape is not None:
                 self.shapes[name] = shape
         return False
+
+    def _rank(self, name: str) -> int | None:
+        if name in self.constants:
+            return self.constants[name].ndim
+        return len(self.shapes[name]) if name in self.shapes else None
 
     def _add_constant(self, name: str, value: Array) -> None:
         self.constants[name] = value
@@ -158,7 +212,7 @@ class _Walk:
 
     def _evaluate(self, node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]) -> list[Array] | None:
         """Values of the node's outputs when they are constant, small enough, and can be computed."""
-        if not _standard(node) or node.op_type not in FOLDABLE:
+        if not _standard(node) or node.op_type not in FOLDABLE | COSTLY:
             return None
         if node.op_type in ("Shape", "Size") and node.input[0] in self.shapes:
             if self._too_large(node, types):
@@ -171,14 +225,27 @@ class _Walk:
         return self._run(node, {name: self.constants[name] for name in node.input if name})
 
     def _too_large(self, node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]) -> bool:
-        """True unless every output is known to stay small, before anything is computed."""
-        if node.op_type == "NonZero":  # its shape depends on values, but it is bounded by its input
-            size = self.constants[node.input[0]].size if node.input[0] in self.constants else 0
-            return size > LARGEST_SHAPE_ELEMENTS
+        """True unless every output is known to stay small, before anything is computed.
+
+        What is not too large is taken off the budget of the whole model.
+        """
+        read = [self.constants[name].size for name in node.input if name in self.constants]
+        if node.op_type in SHAPED_BY_VALUES:
+            return max(read, default=0) > LARGEST_SHAPE_ELEMENTS
+        elements = 0
         for name in filter(None, node.output):
             shape = _shape_of(types[name]) if name in types else None
-            if shape is None or int(np.prod(shape, dtype=object)) > LARGEST_FOLDED_ELEMENTS:
+            count = LARGEST_FOLDED_ELEMENTS + 1 if shape is None else math.prod(shape)
+            if count > LARGEST_FOLDED_ELEMENTS:
                 return True
+            elements += count
+        # An output element of a matrix product or a convolution reads at most the smaller input.
+        steps = elements * min((size for size in read if size > 1), default=1)
+        steps = steps if node.op_type in COSTLY else 0
+        if elements > self._elements_left or steps > self._steps_left:
+            return True
+        self._elements_left -= elements
+        self._steps_left -= steps
         return False
 
     def _run(self, node: onnx.NodeProto, feeds: Mapping[str, Array]) -> list[Array] | None:
@@ -186,23 +253,59 @@ class _Walk:
         graph = helper.make_graph(
             [node],
             "fold",
-            [onnx.ValueInfoProto(name=name) for name in feeds],
+            [self._value_info(name, value) for name, value in feeds.items()],
             [onnx.ValueInfoProto(name=name) for name in outputs],
         )
-        model = helper.make_model(graph, opset_imports=self.opset_imports)
-        try:
-            results = ReferenceEvaluator(model).run(outputs, dict(feeds))
-        except Exception:  # whatever the reference raises, the node simply stays
-            return None
-        values = [np.asarray(value) for value in results]
-        if len(values) != len(node.output) or any(value.dtype == object for value in values):
-            return None
-        return values
+        model = helper.make_model(graph, opset_imports=self.opset_imports, ir_version=self.ir_version)
+        if node.op_type == "Constant" and node.attribute[0].name == "sparse_value":
+            return [_dense(node.attribute[0].sparse_tensor)]
+        libraries = (_by_onnxruntime,) if node.op_type in COSTLY else (_by_reference, _by_onnxruntime)
+        for run in libraries:
+            try:
+                results = run(model, outputs, dict(feeds))
+            except Exception:  # whatever a library raises, the other one is asked, or the node stays
+                continue
+            values = [np.asarray(value) for value in results]
+            if len(values) == len(node.output) and not any(value.dtype == object for value in values):
+                return values
+        return None
+
+    def _value_info(self, name: str, value: Array) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+
+
+def _dense(tensor: onnx.SparseTensorProto) -> Array:
+    """A sparse tensor written out; indices count elements, or are one tuple each."""
+    shape, values = tuple(tensor.dims), _to_array(tensor.values)
+    indices = _to_array(tensor.indices).astype(np.int64)
+    if indices.ndim == 2:
+        indices = np.ravel_multi_index(tuple(indices.T), shape)
+    result = np.zeros(math.prod(shape), values.dtype)
+    result[indices] = values
+    return result.reshape(shape)
+
+
+def _by_reference(model: onnx.ModelProto, outputs: list[str], feeds: dict[str, Array]) -> list[Array]:
+    return list(ReferenceEvaluator(model).run(outputs, feeds))
+
+
+def _by_onnxruntime(model: onnx.ModelProto, outputs: list[str], feeds: dict[str, Array]) -> list[Array]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    results: list[Array] = session.run(outputs, feeds)
+    return results
 
 
 def _standard(node: onnx.NodeProto) -> bool:
     nested = any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute)
-    return node.domain in ("", "ai.onnx") and not nested
+    return _standard_domain(node) and not nested
+
+
+def _standard_domain(node: onnx.NodeProto) -> bool:
+    return node.domain in ("", "ai.onnx")
 
 
 def _shape_of(type_proto: onnx.TypeProto) -> Shape | None:

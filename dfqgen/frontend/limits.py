@@ -12,3 +12,5 @@ LARGEST_AXIS = 1 << 16
 """A side of an image that windows make, and each of kernel, stride, dilation and pad."""
 LONGEST_LIST = 64
 """Axes, pads, shapes: no tensor dfqgen handles has more."""
+MOST_NODES = 1 << 17
+"""Of a model whose local functions are expanded; large released networks have a few thousand."""

@@ -16,10 +16,17 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from dfqgen.errors import ModelFileError, UserError
 from dfqgen.files import check_regular, read_regular
 from dfqgen.frontend.guard import LIBRARY_ERRORS, reason, refusing_damage
-from dfqgen.frontend.limits import LARGEST_TENSOR_ELEMENTS
+from dfqgen.frontend.limits import LARGEST_TENSOR_ELEMENTS, MOST_NODES
+from dfqgen.frontend.modernize import (
+    OLDEST_OPSET,
+    convert_old,
+    names_read,
+    nested_graphs,
+    sort_nodes,
+    sparse_to_nodes,
+    to_single_precision,
+)
 from dfqgen.graph.ir import Shape
-
-OLDEST_OPSET = 7
 
 # Their attributes are graphs, which may read names from around them: these cannot be checked alone.
 CONTROL_OPERATORS = frozenset(["If", "Loop", "Scan", "SequenceMap"])
@@ -30,7 +37,8 @@ _RE_EXPORT = "Export the model again, and check that the file was copied as a wh
 def read_model(path: str | Path) -> onnx.ModelProto:
     """The model of an ONNX file, external data loaded, local functions inlined, each node checked.
 
-    Raises ModelFileError when the file is not a sound ONNX model of opset 7 or later.
+    Nodes are in topological order, floats in single precision, the operator set is OLDEST_OPSET or later.
+    Raises ModelFileError when the file is not a sound ONNX model.
     """
     path = Path(path)
     with refusing_damage(path):
@@ -40,6 +48,11 @@ def read_model(path: str | Path) -> onnx.ModelProto:
         _load_external_data(model, path)
         if model.functions:
             model = _inlined(model, path)
+        sparse_to_nodes(model.graph)
+        sort_nodes(model.graph)
+        if opset_version(model) < OLDEST_OPSET:
+            model = _converted(model, path)
+        to_single_precision(model.graph)
         _check_graph(model, path)
     return model
 
@@ -69,11 +82,6 @@ def _check_header(model: onnx.ModelProto, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     if version == 0:
         raise ModelFileError(f"{path} does not say which opset it uses", _RE_EXPORT)
-    if version < OLDEST_OPSET:
-        raise ModelFileError(
-            f"{path} uses ONNX opset {version}; dfqgen reads opset {OLDEST_OPSET} and later",
-            "Convert it with onnx.version_converter.convert_version(model, 13), or export it again.",
-        )
     if version > newest:
         raise ModelFileError(
             f"{path} uses ONNX opset {version}; the installed onnx package knows up to {newest}",
@@ -99,8 +107,22 @@ def _check_text(model: onnx.ModelProto, path: Path) -> None:
             raise ModelFileError(f"{path} is damaged: the name {name!r} is not text", _RE_EXPORT)
 
 
+def _converted(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The model in a newer operator set."""
+    try:
+        return convert_old(model)
+    except LIBRARY_ERRORS as error:
+        raise ModelFileError(
+            f"{path} uses ONNX opset {opset_version(model)}, and cannot be converted to a newer one "
+            f"({reason(error)})",
+            f"Export the model again with opset {OLDEST_OPSET} or later.",
+        ) from None
+
+
 def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """The model with its local functions expanded."""
+    if inlined_nodes(model) > MOST_NODES:
+        raise ModelFileError(f"{path} unfolds into more than {MOST_NODES:,} nodes", _RE_EXPORT)
     try:
         return onnx.inliner.inline_local_functions(model)
     except LIBRARY_ERRORS as error:
@@ -109,13 +131,35 @@ def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         ) from None
 
 
+def inlined_nodes(model: onnx.ModelProto) -> int:
+    """How many nodes the model has once its local functions are expanded; MOST_NODES + 1 where too many.
+
+    Functions of functions may double at each level; ones that call themselves have no end.
+    """
+    functions = {(function.domain, function.name): function for function in model.functions}
+    known: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto]) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in functions and key not in known:
+                known[key] = MOST_NODES + 1  # while it is being counted: it calls itself
+                known[key] = size(functions[key].node)
+            total += known.get(key, 1)
+            total += sum(size(graph.node) for graph in nested_graphs(node))
+        return min(total, MOST_NODES + 1)
+
+    return size(model.graph.node)
+
+
 def _check_graph(model: onnx.ModelProto, path: Path) -> None:
     """Each node fits its operator's schema, and each tensor is given once, before it is read."""
     graph = model.graph
     context = onnx.checker.C.CheckerContext()
     context.ir_version = model.ir_version
     context.opset_imports = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
-    given = [t.name for t in graph.initializer] + [t.values.name for t in graph.sparse_initializer]
+    given = [t.name for t in graph.initializer]
     known = set(given)
     inputs = [value.name for value in graph.input]
     if len(set(given)) != len(given) or len(set(inputs)) != len(inputs):
@@ -225,10 +269,7 @@ def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tup
     for node in reversed(nodes):
         if needed.intersection(name for name in node.output if name):
             kept.append(node)
-            needed.update(node.input)
-            for attribute in node.attribute:  # a nested graph may read anything around it
-                for nested in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                    needed.update(name for inner in nested.node for name in inner.input)
+            needed.update(names_read(node))
     return tuple(reversed(kept))
 
 

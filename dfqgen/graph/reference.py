@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 
 from dfqgen.errors import UserError
+from dfqgen.frontend.modernize import names_read
 from dfqgen.frontend.read import needed_nodes, read_model
 from dfqgen.graph.ir import Array, Shape
 
@@ -32,7 +33,7 @@ class Reference:
         nodes = needed_nodes(model.graph.node, self.output_names)
         del model.graph.node[:]
         model.graph.node.extend(nodes)
-        read = {name for node in nodes for name in node.input}.union(self.output_names)
+        read = set().union(self.output_names, *(names_read(node) for node in nodes))
         inputs = [value for value in model.graph.input if value.name in read]
         del model.graph.input[:]
         model.graph.input.extend(inputs)

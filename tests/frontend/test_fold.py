@@ -62,6 +62,55 @@ def test_weights_computed_from_constants_are_folded(tmp_path: Path) -> None:
     check(net.output(net.node("Gemm", net.input(1, 6), weight, transB=1)), tmp_path)
 
 
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+
+
+def made_weight(net: Net, kind: str) -> str:
+    """A weight [4, 3, 3, 3] as exporters and tools leave it."""
+    if kind == "weight norm":
+        length = net.node("ReduceL2", random(4, 3, 3, 3), axes=[1, 2, 3], keepdims=1)
+        return net.node("Mul", net.node("Div", random(4, 3, 3, 3), length), random(4, 1, 1, 1))
+    if kind == "integers":
+        integers = np.random.default_rng(0).integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
+        scales = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+        return net.node("DequantizeLinear", integers, scales, np.zeros(4, np.int8), axis=0)
+    if kind == "Gemm":
+        factored = net.node("Gemm", random(4, 2), random(2, 27), random(27))
+        return net.node("Reshape", factored, ints(4, 3, 3, 3))
+    if kind == "MatMul":
+        return net.node("Reshape", net.node("MatMul", random(4, 2), random(2, 27)), ints(4, 3, 3, 3))
+    assert kind == "Conv"
+    return net.node("Conv", random(4, 3, 5, 5), random(3, 3, 3, 3))
+
+
+@pytest.mark.parametrize("kind", ["weight norm", "integers", "Gemm", "MatMul", "Conv"])
+def test_weights_that_nodes_compute_are_one_convolution(tmp_path: Path, kind: str) -> None:
+    net = Net()
+    x = net.input(1, 3, 8, 8)
+    assert kinds(check(net.output(net.node("Conv", x, made_weight(net, kind))), tmp_path)) == ["Conv2D"]
+
+
+def test_a_product_of_constants_that_would_take_long_is_not_computed(tmp_path: Path) -> None:
+    net = Net()
+    x = net.input(1, 2000)
+    wide = net.node("Expand", np.ones((1, 1), np.float32), ints(2000, 2000))
+    for _ in range(4):
+        wide = net.node("MatMul", wide, wide)
+    started = time.perf_counter()
+    with pytest.raises(UnsupportedModel):
+        load(net.output(net.node("MatMul", x, wide)).save(tmp_path))
+    assert time.perf_counter() - started < 20.0
+
+
+def test_random_numbers_are_not_folded(tmp_path: Path) -> None:
+    net = Net()
+    x = net.input(1, 4)
+    y = net.node("Add", x, net.node("RandomNormal", shape=[4]))
+    with pytest.raises(UnsupportedModel, match="RandomNormal"):
+        load(net.output(y).save(tmp_path))
+
+
 def test_nodes_no_output_depends_on_are_left_out(tmp_path: Path) -> None:
     net = Net()
     x = net.input(1, 4)

@@ -98,7 +98,6 @@ def edited(folder: Path, edit: Callable[[onnx.ModelProto], object]) -> Path:
         (lambda m: m.graph.ClearField("node"), "empty graph"),
         (lambda m: m.ClearField("graph"), "no graph"),
         (lambda m: m.ClearField("opset_import"), "which opset"),
-        (lambda m: setattr(m.opset_import[0], "version", 6), "opset 6"),
         (lambda m: setattr(m.opset_import[0], "version", 999), "opset 999"),
         (lambda m: m.graph.ClearField("output"), "no output"),
         (lambda m: m.graph.node[2].input.__setitem__(0, "nowhere"), "'nowhere'"),
@@ -138,7 +137,7 @@ def test_weights_that_are_not_finite_are_named_with_their_node(tmp_path: Path, v
     assert error.problems[0].node == "stem"
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+@pytest.mark.parametrize("dtype", [np.int8, np.int32])
 def test_weights_of_other_types_are_refused(tmp_path: Path, dtype: type) -> None:
     net = Net()
     y = net.node("Conv", net.input(1, 3, 8, 8), np.ones((2, 3, 3, 3), dtype))
@@ -151,9 +150,7 @@ def test_half_precision_weights_behind_a_cast_are_read(tmp_path: Path) -> None:
     check(net.output(net.node("Conv", net.input(1, 3, 8, 8), weight)), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "dtype", [TensorProto.UINT8, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.DOUBLE]
-)
+@pytest.mark.parametrize("dtype", [TensorProto.UINT8, TensorProto.INT64])
 def test_inputs_of_other_types_are_refused(tmp_path: Path, dtype: int) -> None:
     net = Net()
     y = net.node("Relu", net.node("Cast", net.input(1, 3, dtype=dtype), to=1))

@@ -46,6 +46,7 @@ def import_model(model: FoldedModel) -> Graph:
 
     Raises UnsupportedModel that lists every node dfqgen cannot compile.
     """
+    _refuse_quantized(model)
     builder = Builder(model)
     for name, shape in model.inputs.items():
         builder.add_input(name, shape)
@@ -73,13 +74,27 @@ def import_model(model: FoldedModel) -> Graph:
     return Graph(model.name, ports, outputs, tuple(builder.nodes))
 
 
+def _refuse_quantized(model: FoldedModel) -> None:
+    """One line for a network of integers; one whose weights alone are quantized has none of these left."""
+    found = [node.op_type for node in model.nodes if node.op_type in _QUANTIZED]
+    if found:
+        names = ", ".join(dict.fromkeys(found))
+        count = "1 node" if len(found) == 1 else f"{len(found)} nodes"
+        raise UnsupportedModel(
+            f"this model is quantized already: {count} of {names}",
+            hint="Quantized models are not taken yet: give the float32 model it was made from.",
+        )
+
+
 def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
     """Import one node; what is wrong and what to do when that fails, else None."""
     model = builder.model
     importer = find_importer(proto.op_type, model.opset) if proto.domain in ("", "ai.onnx") else None
     if importer is None:
         failure = model.failures.get(node_label(proto))
-        return f"is malformed: {failure}" if failure else _advice(proto, builder)
+        if failure is None:
+            return _advice(proto, builder)
+        return failure if proto.domain not in ("", "ai.onnx") else f"is malformed: {failure}"
     if any(name and not _usable(name, builder) for name in proto.input):
         return None  # behind a refused node: nothing more to learn
     try:
@@ -111,8 +126,6 @@ def _stand_in(proto: onnx.NodeProto, builder: Builder) -> None:
 def _advice(proto: onnx.NodeProto, builder: Builder) -> str:
     if proto.domain not in ("", "ai.onnx"):
         return f"belongs to the unknown domain {proto.domain!r}; export with standard ONNX operators"
-    if proto.op_type in _QUANTIZED:
-        return "the model is quantized already; give the float32 model it was made from"
     if proto.op_type in _RECURRENT:
         return "recurrent layers are not supported"
     if proto.op_type in _CONTROL:
