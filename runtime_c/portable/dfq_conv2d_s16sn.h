@@ -34,8 +34,14 @@ typedef struct {
 /* `count` inputs from place `from` on as int16. */
 DFQ_INLINE dfq_half_t *dfq_widen_run(dfq_half_t *to, const int8_t *x, int32_t wide, int32_t from, int32_t count)
 {
-    if (wide) {
-        dfq_copy((int8_t *)to, x + 2 * from, 2 * count);
+    const dfq_half_t *halves = (const dfq_half_t *)(const void *)(wide ? x + 2 * from : x);
+    if (wide && (((uintptr_t)to | (uintptr_t)halves) & 3u) == 0u) {
+        dfq_copy((int8_t *)to, (const int8_t *)halves, 2 * count);
+    } else if (wide) {
+        DFQ_UNROLL(4)
+        for (int32_t i = 0; i < count; i++) {
+            to[i] = halves[i];
+        }
     } else {
         DFQ_UNROLL(4)
         for (int32_t i = 0; i < count; i++) {
@@ -300,33 +306,53 @@ DFQ_INLINE void dfq_depthwise_row_s16(const dfq_conv2d_s16sn_t *layer, const int
     }
 }
 
+/* Pixels of the rows that an output row needs. */
+DFQ_INLINE int32_t dfq_depthwise_row_pixels(const dfq_conv2d_s16sn_t *layer)
+{
+    return (layer->out_width - 1) * layer->stride_x + (layer->kernel_width - 1) * layer->dilation_x + 1;
+}
+
+/* The rows under output row `oy` as int16, padding included. */
+DFQ_INLINE void dfq_gather_rows_s16(const dfq_conv2d_s16sn_t *layer, const int8_t *x, int32_t oy, dfq_half_t *to)
+{
+    const int32_t channels = layer->in_channels;
+    const int32_t pixels = dfq_depthwise_row_pixels(layer);
+    const int32_t left = dfq_min(layer->pad_left, pixels);
+    const int32_t end = dfq_max(dfq_min(layer->pad_left + layer->in_width, pixels), left);
+    for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
+        const int32_t iy = oy * layer->stride_y - layer->pad_top + ky * layer->dilation_y;
+        if (iy < 0 || iy >= layer->in_height) {
+            to = dfq_fill_halves(to, layer->pad_value, pixels * channels);
+            continue;
+        }
+        to = dfq_fill_halves(to, layer->pad_value, left * channels);
+        to = dfq_widen_run(to, x, layer->in_wide, iy * layer->in_width * channels, (end - left) * channels);
+        to = dfq_fill_halves(to, layer->pad_value, (pixels - end) * channels);
+    }
+}
+
+/* The weights as bytes, unpacked behind the rows in scratch where they have fewer bits. */
+DFQ_INLINE const int8_t *dfq_depthwise_bytes(const dfq_conv2d_s16sn_t *layer, int8_t *scratch)
+{
+    const int32_t channels = layer->in_channels;
+    int8_t *bytes = scratch + (2 * layer->kernel_height * dfq_depthwise_row_pixels(layer) * channels + 3) / 4 * 4;
+    if (layer->bytes != NULL) {
+        return layer->bytes;
+    }
+    dfq_unpack(layer->packed.words, layer->packed.bits, layer->kernel_height * layer->kernel_width * channels, bytes);
+    return bytes;
+}
+
 /* One filter a channel. The rows under an output row go to scratch, padding included. */
 DFQ_KERNEL void dfq_depthwise_s16sn(const dfq_conv2d_s16sn_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
 {
-    const int32_t channels = layer->in_channels;
-    const int32_t pixels = (layer->out_width - 1) * layer->stride_x + (layer->kernel_width - 1) * layer->dilation_x + 1;
-    const int32_t left = dfq_min(layer->pad_left, pixels);
-    const int32_t end = dfq_max(dfq_min(layer->pad_left + layer->in_width, pixels), left);
     dfq_half_t *const rows = (dfq_half_t *)(void *)scratch;
-    const int8_t *weight = layer->bytes;
-    if (weight == NULL) {
-        int8_t *bytes = scratch + (2 * layer->kernel_height * pixels * channels + 3) / 4 * 4;
-        dfq_unpack(layer->packed.words, layer->packed.bits, layer->kernel_height * layer->kernel_width * channels, bytes);
-        weight = bytes;
-    }
+    const int32_t channels = layer->in_channels;
+    const int32_t pitch = dfq_depthwise_row_pixels(layer) * channels;
+    const int8_t *weight = dfq_depthwise_bytes(layer, scratch);
     for (int32_t oy = 0; oy < layer->out_height; oy++) {
-        dfq_half_t *to = rows;
-        for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
-            const int32_t iy = oy * layer->stride_y - layer->pad_top + ky * layer->dilation_y;
-            if (iy < 0 || iy >= layer->in_height) {
-                to = dfq_fill_halves(to, layer->pad_value, pixels * channels);
-                continue;
-            }
-            to = dfq_fill_halves(to, layer->pad_value, left * channels);
-            to = dfq_widen_run(to, x, layer->in_wide, iy * layer->in_width * channels, (end - left) * channels);
-            to = dfq_fill_halves(to, layer->pad_value, (pixels - end) * channels);
-        }
-        dfq_depthwise_row_s16(layer, weight, rows, pixels * channels, out, oy * layer->out_width * channels);
+        dfq_gather_rows_s16(layer, x, oy, rows);
+        dfq_depthwise_row_s16(layer, weight, rows, pitch, out, oy * layer->out_width * channels);
     }
 }
 

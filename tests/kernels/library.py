@@ -38,6 +38,7 @@ class KernelLibrary:
         own = sorted({kernel.header for kernel in registry.kernels if kernel.isa is isa})
         root = resources.runtime_dir()
         self._ffi = cffi.FFI()
+        self._ffi.cdef("typedef int16_t dfq_half_t; typedef uint32_t dfq_word_t;")
         seen: set[str] = set()
         for header in runtime_headers(own):
             for struct in _STRUCT.findall(_COMMENT.sub("", (root / header).read_text())):

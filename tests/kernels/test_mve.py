@@ -53,6 +53,7 @@ FAMILIES = {
     "pool": strategies.pools(),
     "lookup": strategies.lookups(),
     "low bits": strategies.low_bits(),
+    "int16": strategies.wide(),
 }
 
 

@@ -96,6 +96,12 @@ def low_bits(rng: np.random.Generator) -> list[Case]:
     return [strategies.narrowed(case, PACKED_TYPES[i % 4]) for i, case in enumerate(cases)]
 
 
+def wide(rng: np.random.Generator) -> list[Case]:
+    """int16 activations on either side, or both; some with weights of few bits."""
+    cases = [*convolutions(rng)[::2], *depthwise(rng)[::2], *low_bits(rng)[::4]]
+    return [strategies.widened(case, *strategies.WIDE_TYPES[i % 3]) for i, case in enumerate(cases)]
+
+
 def others(rng: np.random.Generator) -> list[Case]:
     cases = []
     for elements in (1, 3, 4, 15, 64, 101):
@@ -127,7 +133,7 @@ def others(rng: np.random.Generator) -> list[Case]:
 
 
 @pytest.mark.parametrize("optimize", ["speed", "size"])
-@pytest.mark.parametrize("family", [convolutions, depthwise, low_bits, others])
+@pytest.mark.parametrize("family", [convolutions, depthwise, low_bits, wide, others])
 def test_instructions_equal_the_operator_in_place_too(
     tmp_path: Path, optimize: str, family: Callable[[np.random.Generator], list[Case]]
 ) -> None:
