@@ -60,9 +60,11 @@ SUBJECTS = {
 }
 
 
-def replace_table(document: Path, text: str) -> None:
-    """Put the table between the document's markers."""
-    begin, end = "<!-- accuracy table -->\n", "<!-- end -->"
-    before, _, rest = document.read_text().partition(begin)
+def replace_table(document: Path, text: str, name: str = "accuracy table") -> None:
+    """Put the table between the document's markers, of which `name` is the first."""
+    begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+    before, marker, rest = document.read_text().partition(begin)
+    if not marker:
+        raise SystemExit(f"{document} has no {begin.strip()}")
     _, _, after = rest.partition(end)
     document.write_text(f"{before}{begin}{text}\n{end}{after}")
