@@ -24,10 +24,9 @@ import onnxruntime
 import onnxruntime_static
 from subjects import SUBJECTS, replace_table
 
-from dfqgen.compilation import CompileOptions
-from dfqgen.evaluation import evaluate
-from dfqgen.inputs import Samples
-from dfqgen.quantization.options import QuantizeOptions
+from dfqgen.commands.evaluate import evaluate
+from dfqgen.recipe.choices import make_recipe
+from dfqgen.samples.files import Samples
 
 Array = npt.NDArray[Any]
 
@@ -90,14 +89,9 @@ def main() -> None:
     cell("float (onnxruntime)", accuracy.text(floats))
     rows["float (onnxruntime)"] *= 4
     for weights in GRANULARITIES:
-        for calibration in (None, Samples({tensor: raw[chosen]})):
-            options = CompileOptions(
-                "cortex-m4",
-                meaning=network.meaning,
-                quantize=QuantizeOptions(weights=weights),
-                calibration_data=calibration,
-            )
-            found = evaluate(model, samples, options, float_outputs={"output": floats})
+        for calibration in ({}, {"calibration_data": Samples({tensor: raw[chosen]})}):
+            recipe = make_recipe(target="cortex-m4", meaning=network.meaning, weights=weights, **calibration)
+            found = evaluate(model, samples, recipe, float_outputs={"output": floats})
             cell("dfqgen, no data / 64 real images", accuracy.text(found.outputs["output"]))
         for source in sources.values():
             outputs = onnxruntime_static.quantized_outputs(

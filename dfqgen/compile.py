@@ -32,7 +32,8 @@ from dfqgen.recipe.command import build_command
 from dfqgen.recipe.manifest import file_hash, recipe_to_json
 from dfqgen.recipe.records import CodeRecipe, InputRecipe, Recipe
 from dfqgen.report.facts import size_facts
-from dfqgen.samples.meaning import UNSTATED, InputMeaning, meanings_for
+from dfqgen.samples.doubts import input_warnings
+from dfqgen.samples.meaning import InputMeaning, meanings_for
 from dfqgen.targets import Target, load_target
 from dfqgen.verify.against_float import Network
 from dfqgen.verify.check import HostCheck, check_on_host
@@ -41,11 +42,14 @@ from dfqgen.verify.code_size import code_bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantized:
-    """A program, and the float graph whose function it has; `notes` say what was done."""
+    """A program, and the float graph whose function it has; `notes` say what was done, `warnings` what is
+    odd about the samples given.
+    """
 
     prepared: Prepared
     program: Program
     notes: tuple[Note, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,9 +67,12 @@ class Compiled:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should hear: choices without effect, and inputs that nobody explained."""
-        stated = self.recipe.input.meaning is not None
-        return self.recipe.warnings if stated else (*self.recipe.warnings, UNSTATED_WARNING)
+        """What the user should hear: choices without effect, inputs that nobody explained, or explained
+        in a way that is probably a mistake.
+        """
+        inputs = self.recipe.input
+        doubts = input_warnings(self.network.graph, inputs.meaning, inputs.meanings)
+        return (*self.recipe.warnings, *doubts, *self.quantized.warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +103,7 @@ def read_network(model: Path, recipe: InputRecipe, code: CodeRecipe, progress: P
     graph = load(model, input_shapes=shapes, io_layout=recipe.io_layout)
     # Not the graph's own name: exporters call every graph the same, and networks must live side by side.
     graph = replace(graph, name=code.name or model.stem)
-    return Network(model, graph, meanings_for(graph, recipe.meaning))
+    return Network(model, graph, meanings_for(graph, recipe.meaning, recipe.meanings))
 
 
 def quantize_graph(
@@ -107,7 +114,8 @@ def quantize_graph(
     given = samples.for_statistics(recipe.statistics)
     progress("preparing the graph")
     prepared = prepare(graph, meanings, recipe.passes, recipe.statistics, given)
-    return quantize_prepared(prepared, recipe, samples, progress)
+    quantized = quantize_prepared(prepared, recipe, samples, progress)
+    return quantized if given is None else replace(quantized, warnings=given.warnings)
 
 
 def quantize_prepared(
@@ -166,12 +174,6 @@ def provenance(model: Path, recipe: Recipe) -> dict[str, Any]:
 def rewritten_graph(network: Network, recipe: Recipe) -> Graph:
     """The float graph whose tensors the program's are compared with: what the passes made of the model."""
     return rewrite(network.graph, network.meanings, recipe.passes).graph
-
-
-UNSTATED_WARNING = (
-    f"nothing says what the network's input means, so values from {UNSTATED.lo:g} to {UNSTATED.hi:g} are "
-    "assumed; state it with --input-mean, --input-std and --input-range, or accuracy may be lost"
-)
 
 
 def _only_input(model: Path) -> str:

@@ -12,8 +12,12 @@ from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
 import typer
 
+from dfqgen.errors import UserError
 from dfqgen.recipe.choices import Choices
+from dfqgen.recipe.effect import STATED
 from dfqgen.recipe.records import SAMPLE_SOURCES, Recipe, SampleSource
+from dfqgen.samples.meaning import InputMeaning
+from dfqgen.samples.stated import CONFIG, PRESETS, parse_inputs, read_config
 
 T = TypeVar("T")
 
@@ -49,6 +53,14 @@ def shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
                 f"{text!r} is not a shape like 1,3,32,32 or image:1,3,32,32", param_hint="--input-shape"
             ) from None
     return parsed
+
+
+def input_meanings(texts: list[str]) -> dict[str, InputMeaning]:
+    """["image:mean=127.5,std=127.5", "state:range=-1..1"]; a wrong value is a usage error."""
+    try:
+        return parse_inputs(texts)
+    except UserError as error:
+        raise typer.BadParameter(str(error), param_hint="--input") from None
 
 
 def layer_bits(texts: list[str]) -> dict[str, int]:
@@ -119,12 +131,34 @@ IoLayout = Annotated[
     Literal["nhwc", "nchw"],
     typer.Option("--io-layout", help="Axes of the C interface's inputs and outputs.", rich_help_panel=_INPUT),
 ]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="[NAME:]MEANING",
+        help="What an input means: mean=M[,M...],std=S[,S...],range=LO..HI, or a preset: "
+        + ", ".join(PRESETS)
+        + ". Once for each input; without a name for all others.",
+        rich_help_panel=_INPUT,
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="A TOML file whose inputs table says what inputs mean; options come first.",
+        rich_help_panel=_INPUT,
+        show_default=f"{CONFIG}, if there is one",
+    ),
+]
 InputMean = Annotated[
     str | None,
     typer.Option(
         "--input-mean",
         metavar="M[,M...]",
-        help="The network sees (x - mean) / std: one value, or one a channel.",
+        help="The network sees (x - mean) / std in every input: one value, or one a channel.",
         rich_help_panel=_INPUT,
         show_default="0",
     ),
@@ -352,6 +386,8 @@ class InputArguments:
 
     input_shape: InputShape = None
     io_layout: IoLayout = DEFAULTS.input.io_layout
+    input: Input = None
+    config: Config = None
     input_mean: InputMean = None
     input_std: InputStd = None
     input_range: InputRange = None
@@ -397,6 +433,7 @@ CompileChoices = Annotated[Choices, CompileArguments]
 
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "input_shape": shapes,
+    "input": input_meanings,
     "input_mean": lambda text: numbers(text, "--input-mean"),
     "input_std": lambda text: numbers(text, "--input-std"),
     "input_range": lambda text: numbers(text, "--input-range", 2),
@@ -408,9 +445,25 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def choices_from(given: Mapping[str, Any]) -> Choices:
-    """The values of the options that stood on the command line, parsed. Raises usage errors."""
+    """The values of the options that stood on the command line, parsed, and what the configuration file says
+    of inputs that they say nothing of. Raises usage errors.
+    """
+    given = dict(given)
+    config = given.pop("config", CONFIG if CONFIG.is_file() else None)
     parsed = {name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
+    if config is not None:
+        parsed["input"] = _configured(config, parsed) | parsed.get("input", {})
     return cast(Choices, parsed)
+
+
+def _configured(config: Path, parsed: Mapping[str, Any]) -> dict[str, InputMeaning]:
+    try:
+        found = read_config(config)
+    except UserError as error:
+        raise typer.BadParameter(str(error), param_hint="--config") from None
+    if any(key in parsed for key in STATED):
+        found.pop("", None)
+    return found
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:

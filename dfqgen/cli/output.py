@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dfqgen.report.html import count_text, percent_text, shape_text, size_text, sqnr_text
+from dfqgen.report.html import count_text, meaning_text, percent_text, shape_text, size_text, sqnr_text
 
 Facts = Mapping[str, Any]
 
@@ -69,6 +69,8 @@ def print_build(facts: Facts, console: Console) -> None:
     layers = len(facts["layers"])
     _row(table, "network", f"{facts['network']}, {layers} layers, {count_text(sizes['macs'])} MACs")
     _row(table, "target", f"{target['name']}: {target['description']}")
+    for entry in facts["meanings"]:
+        _row(table, "input", f"{entry['input']}: {meaning_text(entry)}")
     code = "constants only" if sizes["code_bytes"] is None else f"code {size_text(sizes['code_bytes'])}"
     _row(table, "flash", f"{_of_budget(sizes['flash_bytes'], target['flash_bytes'])}, {code}")
     arena = _of_budget(sizes["arena_bytes"], target["ram_bytes"])

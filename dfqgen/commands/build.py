@@ -66,6 +66,8 @@ def build(
     if per_layer:
         graph = compiled.quantized.prepared.graph
         layers = compare_layers_with_float(network, graph, program, data)
+    checked = [built.check.warning] if built.check.warning else []
+    warnings = [*compiled.warnings, *checked, *comparison.warnings]
     manifest = json.loads(built.files[MANIFEST])
     facts = {
         "dfqgen": manifest["dfqgen"],
@@ -77,7 +79,8 @@ def build(
         "verification": report.check_facts(built.check),
         "comparison": report.comparison_facts(comparison),
         "layers": report.layer_facts(program, built.plan, layers),
-        "warnings": [*compiled.warnings, *([built.check.warning] if built.check.warning else [])],
+        "warnings": list(dict.fromkeys(warnings)),
+        "meanings": report.meaning_facts(network.meanings),
         **report.port_facts(program),
         "steps": report.note_facts(compiled.quantized.notes),
         "memory": report.memory_facts(program, built.plan),

@@ -23,6 +23,7 @@ from dfqgen.plan import plan_program
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe
 from dfqgen.report.facts import Facts, note_facts, rounded
+from dfqgen.samples.doubts import sample_warnings
 from dfqgen.samples.files import Samples, load_samples
 from dfqgen.targets import load_target
 from dfqgen.verify.compare import ErrorMeter
@@ -153,7 +154,9 @@ def evaluation_facts(evaluation: Evaluation, decode: Decoder | None = None) -> F
             "invented": boxes.invented,
         }
     result["steps"] = note_facts(compiled.quantized.notes)
-    result["warnings"] = list(compiled.warnings)
+    network = compiled.network
+    odd = sample_warnings(network.graph, network.meanings, evaluation.samples)
+    result["warnings"] = list(dict.fromkeys([*compiled.warnings, *odd]))
     return result
 
 

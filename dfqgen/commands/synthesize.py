@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from dfqgen.compile import UNSTATED_WARNING, read_network
+from dfqgen.compile import read_network
 from dfqgen.errors import UserError
 from dfqgen.recipe.records import Recipe
 from dfqgen.report.facts import Facts
+from dfqgen.samples.doubts import input_warnings
 
 if TYPE_CHECKING:
     from dfqgen.synthesis import Diversity
@@ -111,7 +112,7 @@ def synthesize(
         "loss": [float(made.losses[0]), float(made.losses[-1])] if len(made.losses) else None,
         "diversity": {name: diversity_facts(result) for name, result in measured.items()},
         "warnings": [
-            *([] if recipe.input.meaning is not None else [UNSTATED_WARNING]),
+            *input_warnings(graph, recipe.input.meaning, recipe.input.meanings),
             *([] if made.exact else [PROPAGATED_WARNING]),
         ],
     }

@@ -55,7 +55,9 @@ def verify(
     recipe = recipe_from_json(origin["recipe"])
     network = read_network(model, recipe.input, recipe.code, progress)
     progress("comparing with the float network")
-    facts["comparison"] = report.comparison_facts(compare_with_float(network, program, check.network, data))
+    comparison = compare_with_float(network, program, check.network, data)
+    facts["comparison"] = report.comparison_facts(comparison)
+    facts["warnings"] += comparison.warnings
     if per_layer:
         graph = rewritten_graph(network, recipe)
         layers = compare_layers_with_float(network, graph, program, data)

@@ -56,7 +56,8 @@ WIDTHS = (IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6, IntType.INT8)
 class Choices(TypedDict, total=False):
     """What somebody said, by the names of the command's options; what is not in here they did not say.
 
-    `meaning` is the three of `input_*` in one. `bits` is like "4" or "4/8", `flash_budget` like "96K" or
+    `input` are meanings by input name, "" of all that are not named; `meaning`, and the three of `input_*`
+    together, are of those too. `bits` is like "4" or "4/8", `flash_budget` like "96K" or
     "60%". `calibration_data` is an .npz file or samples, `rounding_data` also one of `SAMPLE_SOURCES`.
     `equalize` is by default on with weights per tensor, where it decides. `rounding` "auto" is to nearest at
     8 bits and "feedback" below. `empirical_bias` is by default on where statistics are synthetic and weights
@@ -72,6 +73,7 @@ class Choices(TypedDict, total=False):
     input_std: tuple[float, ...]
     input_range: tuple[float, float]
     meaning: InputMeaning
+    input: Mapping[str, InputMeaning]
     weights: Granularity
     scales: ScaleMode
     statistics: Literal["auto", "analytic", "synthetic"]
@@ -134,6 +136,7 @@ def _settled(choices: Choices) -> Recipe:
         input=InputRecipe(
             shapes=dict(choices.get("input_shape", {})),
             meaning=_meaning(choices),
+            meanings={name: stated for name, stated in choices.get("input", {}).items() if name},
             **_said(choices, "io_layout"),
         ),
         code=CodeRecipe(**_said(choices, "target", "name", "optimize")),
@@ -171,6 +174,8 @@ def _said(choices: Choices, *keys: str, **renamed: str) -> dict[str, Any]:
 def _meaning(choices: Choices) -> InputMeaning | None:
     if "meaning" in choices:
         return choices["meaning"]
+    if "" in choices.get("input", {}):
+        return choices["input"][""]
     return state_meaning(choices.get("input_mean"), choices.get("input_std"), choices.get("input_range"))
 
 

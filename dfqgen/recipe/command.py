@@ -20,6 +20,7 @@ from dfqgen.recipe.records import (
     UserSamples,
 )
 from dfqgen.samples.files import Samples
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import load_target
 
 
@@ -57,6 +58,7 @@ def choices_of(recipe: Recipe) -> Choices | None:
         meaning = recipe.input.meaning
         found |= {"input_mean": meaning.mean, "input_std": meaning.std}
         found["input_range"] = (meaning.lo, meaning.hi)
+    differs("input", recipe.input.meanings, {})
     differs("weights", recipe.weights.granularity, default.weights.granularity)
     differs("scales", recipe.weights.scales, load_target(recipe.code.target).scales)
     if recipe.statistics.source != "data":
@@ -114,7 +116,14 @@ def _words(key: str, value: Any) -> list[str]:
     if key == "input_shape":
         shapes = [(f"{name}:" if name else "") + ",".join(map(str, shape)) for name, shape in value.items()]
         return [word for shape in shapes for word in (flag(key), shape)]
+    if key == "input":
+        return [word for name, stated in value.items() for word in (flag(key), f"{name}:{_meaning(stated)}")]
     return [flag(key), _text(value)]
+
+
+def _meaning(stated: InputMeaning) -> str:
+    bounds = f"{number(stated.lo)}..{number(stated.hi)}"
+    return f"mean={_text(stated.mean)},std={_text(stated.std)},range={bounds}"
 
 
 def _text(value: Any) -> str:

@@ -48,8 +48,9 @@ def _two_wishes(said: Said, recipe: Recipe) -> tuple[str, str] | None:
 
 
 def _two_meanings(said: Said, recipe: Recipe) -> tuple[str, str] | None:
-    other = _first(said, STATED)
-    return ("meaning", other) if "meaning" in said and other else None
+    of_all = ("meaning" in said and "meaning") or ("" in said.get("input", {}) and "input")
+    other = _first(said, STATED) or ("input" if of_all == "meaning" and "" in said.get("input", {}) else None)
+    return (of_all, other) if of_all and other else None
 
 
 def _feedback_on_samples(said: Said, recipe: Recipe) -> tuple[str, str] | None:

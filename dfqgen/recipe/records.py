@@ -46,11 +46,16 @@ UserSamples = Path | Samples | RecordedSamples
 
 @dataclass(frozen=True, slots=True)
 class InputRecipe:
-    """How the model is read. `shapes` go by input name, "" names the only one; `meaning` None: not stated."""
+    """How the model is read.
+
+    `shapes` go by input name, "" names the only one. `meanings` are of inputs by name, `meaning` is of all
+    others; None: not stated.
+    """
 
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     io_layout: IoLayout = "nhwc"
     meaning: InputMeaning | None = None
+    meanings: Mapping[str, InputMeaning] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

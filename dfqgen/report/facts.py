@@ -14,6 +14,7 @@ from dfqgen.plan.budget import Budget
 from dfqgen.plan.estimate import LayerEstimate
 from dfqgen.plan.lifetimes import lifetimes, scratch_name
 from dfqgen.plan.workload import Workload
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 from dfqgen.verify.against_float import FloatComparison
 from dfqgen.verify.check import HostCheck
@@ -59,6 +60,20 @@ def port_facts(program: Program) -> Facts:
         kind: [{"name": port.name} | tensor_facts(program.tensors[port.tensor]) for port in group]
         for kind, group in ports.items()
     }
+
+
+def meaning_facts(meanings: Mapping[str, InputMeaning]) -> list[Facts]:
+    """What each input means, and the range that the float network sees."""
+    return [
+        {
+            "input": name,
+            "mean": list(meaning.mean),
+            "std": list(meaning.std),
+            "range": [meaning.lo, meaning.hi],
+            "seen": [rounded(value, 6) for value in meaning.seen],
+        }
+        for name, meaning in meanings.items()
+    ]
 
 
 def layer_facts(program: Program, plan: Plan, comparison: Sequence[LayerComparison] = ()) -> list[Facts]:

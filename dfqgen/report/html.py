@@ -45,6 +45,14 @@ def sqnr_text(row: Mapping[str, Any]) -> str:
     return "no signal" if row["max_error"] else "exact"
 
 
+def meaning_text(entry: Mapping[str, Any]) -> str:
+    """What an input means, for people: (0 … 255 - 127.5) / 127.5 is -1 … 1."""
+    mean, std = (", ".join(f"{value:g}" for value in entry[key]) for key in ("mean", "std"))
+    raw, seen = ("{:.4g} … {:.4g}".format(*entry[key]) for key in ("range", "seen"))
+    plain = (mean, std) == ("0", "1")
+    return raw if plain else f"({raw} - [{mean}]) / [{std}] = {seen}"
+
+
 def shape_text(shape: list[int]) -> str:
     """Without the batch: 32x32x3."""
     return "x".join(map(str, shape[1:])) or "1"
@@ -83,6 +91,11 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        size=size_text, count=count_text, percent=percent_text, sqnr=sqnr_text, shape=shape_text
+        size=size_text,
+        count=count_text,
+        percent=percent_text,
+        sqnr=sqnr_text,
+        shape=shape_text,
+        meaning=meaning_text,
     )
     return environment.get_template(name)

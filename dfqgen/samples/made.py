@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from dfqgen.graph.ir import Array, Graph
+from dfqgen.samples.doubts import sample_warnings
 from dfqgen.samples.files import Samples, load_samples
 from dfqgen.samples.meaning import InputMeaning, normalize_inputs
 from dfqgen.samples.noise import random_samples
@@ -22,12 +23,14 @@ SAMPLES, SAMPLES_OF_LARGE = 64, 32
 class NetworkSamples:
     """Samples [N, ...] by input tensor, as the float network sees them, and what they are in words.
 
-    `real` ones are the user's own; no class is certain on others, so their extremes fall short.
+    `real` ones are the user's own; no class is certain on others, so their extremes fall short. `warnings`
+    say what is odd about them.
     """
 
     values: Mapping[str, Array]
     description: str
     real: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -52,6 +55,7 @@ def given_samples(graph: Graph, meanings: Mapping[str, InputMeaning], data: Path
         normalize_inputs(graph, meanings, samples.raw),
         kind if isinstance(data, Samples) else f"{kind} ({data.name})",
         real=samples.made is None,
+        warnings=sample_warnings(graph, meanings, samples),
     )
 
 

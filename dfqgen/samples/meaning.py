@@ -55,6 +55,12 @@ class InputMeaning:
         """The inverse of `normalize`, float64."""
         return x.astype(np.float64) * np.asarray(self.std) + np.asarray(self.mean)
 
+    @property
+    def seen(self) -> tuple[float, float]:
+        """The least and the largest value that the float network sees, over channels."""
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        return float(((self.lo - mean) / std).min()), float(((self.hi - mean) / std).max())
+
     def statistics(self, channels: int, *, image: bool = True) -> ChannelStatistics:
         """Centred in the range, with a deviation of a quarter of it for an image (natural ones are close
         to that), else of a sixth (a normal that fills the range).
@@ -87,17 +93,31 @@ def state_meaning(
     return InputMeaning(mean or (0.0,), std or (1.0,), lo, hi)
 
 
-def meanings_for(graph: Graph, stated: InputMeaning | None) -> dict[str, InputMeaning]:
-    """The meaning of every input by port name: as stated, or the default."""
-    meaning = UNSTATED if stated is None else stated
+def meanings_for(
+    graph: Graph, stated: InputMeaning | None, named: Mapping[str, InputMeaning] | None = None
+) -> dict[str, InputMeaning]:
+    """The meaning of every input by port name: its own, else what is stated of all, else the default.
+
+    Raises UserError for names that are no inputs, and values that are not one for each channel.
+    """
+    named = named or {}
+    inputs = [port.name for port in graph.inputs]
+    for name in named:
+        if name not in inputs:
+            raise UserError(
+                f"the model has no input {name!r}, whose meaning is stated",
+                f"It has {', '.join(map(repr, inputs))}.",
+            )
+    found = {name: named.get(name, UNSTATED if stated is None else stated) for name in inputs}
     for port in graph.inputs:
+        meaning = found[port.name]
         for what, values in (("mean", meaning.mean), ("standard deviation", meaning.std)):
             if len(values) not in (1, port.shape[-1]):
                 raise UserError(
                     f"the input {what} has {len(values)} values, {port.name!r} has {port.shape[-1]} channels",
                     "Give one value, or one for each channel.",
                 )
-    return {port.name: meaning for port in graph.inputs}
+    return found
 
 
 def normalize_inputs(

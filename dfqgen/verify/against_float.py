@@ -10,6 +10,7 @@ from pathlib import Path
 from dfqgen.fixedpoint.program import Program
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.graph.reference import Reference
+from dfqgen.samples.doubts import sample_warnings
 from dfqgen.samples.files import Samples, load_samples
 from dfqgen.samples.meaning import InputMeaning, normalize_inputs
 from dfqgen.samples.noise import random_samples
@@ -57,11 +58,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class FloatComparison:
-    """What was compared on which samples, and by what the integers were computed."""
+    """What was compared on which samples, by what the integers were computed, and what is odd about the
+    samples.
+    """
 
     source: str
     integers_by: str
     outputs: tuple[OutputComparison, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def compare_with_float(
@@ -80,7 +84,8 @@ def compare_with_float(
         samples.labels,
     )
     by = "the interpreter" if built is None else "the generated C"
-    return FloatComparison(source, by, tuple(outputs))
+    odd = () if data is None else sample_warnings(network.graph, network.meanings, samples)
+    return FloatComparison(source, by, tuple(outputs), odd)
 
 
 def compare_layers_with_float(
