@@ -1,10 +1,11 @@
-"""The wheel carries all that a build needs: installed elsewhere, dfqgen works outside the checkout."""
+"""The wheel, built by way of the sdist, carries all that a build needs; both carry the licences."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,20 +13,42 @@ import pytest
 
 from tests.models import DIGITS, DIGITS_INPUT, ROOT
 
+LICENSES = {"LICENSE": "Apache License", "runtime_c/LICENSE": "MIT No", "templates/LICENSE": "MIT No"}
+PAPERS = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md")
+PACKED = ("dfqgen", "templates", "runtime_c", "targets", "pyproject.toml", "setup.py", "MANIFEST.in", *PAPERS)
+
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the tracked files' folders so that nothing lands in the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both, built from a copy of what is packed so that nothing lands in the checkout."""
+    folder = tmp_path_factory.mktemp("distributions")
     source = folder / "source"
     source.mkdir()
-    for name in ("dfqgen", "templates", "runtime_c", "targets", "pyproject.toml", "setup.py", "README.md"):
+    for name in PACKED:
         subprocess.run(["cp", "-r", str(ROOT / name), str(source / name)], check=True)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
     done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions: Path) -> Path:
+    (path,) = distributions.glob("*.whl")
     return path
+
+
+def test_both_distributions_carry_every_licence(distributions: Path, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        (folder,) = {name.split("/")[0] for name in files.namelist() if ".dist-info/" in name}
+        for name, start in LICENSES.items():
+            assert start in files.read(f"{folder}/licenses/{name}").decode()
+        metadata = files.read(f"{folder}/METADATA").decode()
+    assert "License-Expression: Apache-2.0 AND MIT-0\n" in metadata
+    (path,) = distributions.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert {*LICENSES, *PAPERS} <= packed
 
 
 def test_the_wheel_carries_every_file_of_the_runtime_and_nothing_else(wheel: Path) -> None:
