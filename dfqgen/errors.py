@@ -74,6 +74,6 @@ class ProgramError(DfqgenError):
 
 
 class VerificationFailed(DfqgenError):
-    """The generated C and the integer reference differ."""
+    """The generated C and the integer reference differ, or an output is farther from float than allowed."""
 
     exit_code = 1

@@ -135,6 +135,7 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Replace what an earlier build put there.")] = False,
     data: opt.Data = None,
     per_layer: opt.PerLayer = False,
+    min_sqnr: opt.MinSqnr = None,
     as_json: opt.Json = False,
 ) -> None:
     """Compile MODEL to a folder of C, prove it equal to the integer reference, compare it with float.
@@ -154,6 +155,7 @@ def build(
             force=force,
             data=data,
             per_layer=per_layer,
+            min_sqnr=min_sqnr,
             progress=progress,
         )
     _finish(result.facts, as_json, show.print_build)
@@ -168,6 +170,7 @@ def verify(
     ] = None,
     data: opt.Data = None,
     per_layer: opt.PerLayer = False,
+    min_sqnr: opt.MinSqnr = None,
     as_json: opt.Json = False,
 ) -> None:
     """Compile the C in OUT_DIR for this machine and check it again, bit for bit.
@@ -179,7 +182,9 @@ def verify(
       dfqgen verify out/model --model model.onnx --per-layer
     """
     with _reporting(as_json), _progress() as progress:
-        facts = commands.verify(out_dir, model=model, data=data, per_layer=per_layer, progress=progress)
+        facts = commands.verify(
+            out_dir, model=model, data=data, per_layer=per_layer, min_sqnr=min_sqnr, progress=progress
+        )
     _finish(facts, as_json, show.print_verify)
 
 

@@ -377,6 +377,15 @@ Data = Annotated[
         show_default="random inputs",
     ),
 ]
+MinSqnr = Annotated[
+    float | None,
+    typer.Option(
+        "--min-sqnr",
+        metavar="DB",
+        help="End with an error when an output's SQNR against the float network is lower.",
+        show_default=False,
+    ),
+]
 PerLayer = Annotated[bool, typer.Option("--per-layer", help="Compare every layer with the float network.")]
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfqgen.commands.advice import quality_warnings, require_sqnr
 from dfqgen.compile import build_c, compile_model
 from dfqgen.emit.package import MANIFEST, check_folder, write_folder
 from dfqgen.files import check_regular
@@ -45,12 +46,14 @@ def build(
     force: bool = False,
     data: Path | None = None,
     per_layer: bool = False,
+    min_sqnr: float | None = None,
     progress: Progress = silent,
 ) -> BuildResult:
     """Compile a model to a folder of C, check it bit for bit, compare it with the float network.
 
     `data` is an .npz file to compare on (see `load_samples`), else inputs are random; `per_layer` compares
-    every layer. The folder appears only when everything is well; `force` replaces an earlier build. Raises
+    every layer. `min_sqnr` is the least SQNR of every output, in dB. The folder appears only when
+    everything is well; `force` replaces an earlier build. Raises
     UserError (a BudgetExceeded among them) and VerificationFailed.
     """
     model, folder = Path(model), Path(folder)
@@ -62,12 +65,15 @@ def build(
     built = build_c(compiled, budget, progress)
     progress("comparing with the float network")
     comparison = compare_with_float(network, program, built.check.network, data)
+    if min_sqnr is not None:
+        require_sqnr(comparison.outputs, min_sqnr)
     layers: tuple[LayerComparison, ...] = ()
     if per_layer:
         graph = compiled.quantized.prepared.graph
         layers = compare_layers_with_float(network, graph, program, data)
     checked = [built.check.warning] if built.check.warning else []
     warnings = [*compiled.warnings, *checked, *comparison.warnings]
+    warnings += quality_warnings(compiled, comparison, data, progress)
     manifest = json.loads(built.files[MANIFEST])
     facts = {
         "dfqgen": manifest["dfqgen"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dfqgen.commands.advice import require_sqnr
 from dfqgen.compile import read_network, rewritten_graph
 from dfqgen.errors import UserError
 from dfqgen.plan import plan_program
@@ -23,6 +24,7 @@ def verify(
     model: str | Path | None = None,
     data: Path | None = None,
     per_layer: bool = False,
+    min_sqnr: float | None = None,
     progress: Progress = silent,
 ) -> Facts:
     """Check a folder's C against its program again; with the model, compare with the float network too.
@@ -32,7 +34,7 @@ def verify(
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    if model is None and (data is not None or per_layer):
+    if model is None and (data is not None or per_layer or min_sqnr is not None):
         raise UserError("comparing with the float network needs the model", "Give it with --model.")
     program = read_program(folder)
     check = check_on_host(program, folder, progress)
@@ -56,6 +58,8 @@ def verify(
     network = read_network(model, recipe.input, recipe.code, progress)
     progress("comparing with the float network")
     comparison = compare_with_float(network, program, check.network, data)
+    if min_sqnr is not None:
+        require_sqnr(comparison.outputs, min_sqnr)
     facts["comparison"] = report.comparison_facts(comparison)
     facts["warnings"] += comparison.warnings
     if per_layer:

@@ -213,6 +213,7 @@ def output_comparison_facts(outputs: Iterable[OutputComparison]) -> list[Facts]:
             "top1_agreement": rounded(output.top1_agreement, 4),
             "float_accuracy": rounded(output.float_accuracy, 4),
             "accuracy": rounded(output.accuracy, 4),
+            "equal": rounded(output.equal, 4),
         }
         for output in outputs
     ]

@@ -38,6 +38,8 @@ def percent_text(fraction: float | None) -> str:
 
 def sqnr_text(row: Mapping[str, Any]) -> str:
     """The SQNR of an entry with `sqnr_db`, None where it is infinite, and `max_error`."""
+    if row.get("equal") is not None:
+        return f"{percent_text(row['equal'])} equal"
     if row["sqnr_db"] is not None:
         return f"{row['sqnr_db']:.1f} dB"
     if row.get("undefined") and not row["max_error"]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program, QOp
 from dfqgen.graph.ir import Array, Graph, Node
+from dfqgen.ops.argmax import QArgMax
+from dfqgen.ops.log_softmax import QLogSoftmax
+from dfqgen.ops.movement import QReshape, QTranspose
+from dfqgen.ops.softmax import QSoftmax
 
 Runner = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """Arrays [N, ...] by input tensor -> arrays [N, ...] by output tensor."""
@@ -53,11 +58,31 @@ class ErrorMeter:
         return float(10.0 * np.log10(self.signal / self.error))
 
 
+Measure = Literal["values", "classes", "indices"]
+"""What an output is judged by: the distance of its values, of scores also their largest, or equal indices."""
+
+
+def measure_of(program: Program, tensor: str) -> Measure:
+    """Positions found by ArgMax are indices; a vector out of a softmax, or the network's only output, is
+    scores of classes. A vector beside other outputs may be coordinates, of which no largest one counts.
+    """
+    shape = program.tensors[tensor].shape
+    writers = {op.output: op for op in program.ops}
+    while tensor in writers and isinstance(writers[tensor], QReshape | QTranspose):
+        (tensor,) = writers[tensor].inputs
+    writer = writers.get(tensor)
+    if isinstance(writer, QArgMax):
+        return "indices"
+    scores = isinstance(writer, QSoftmax | QLogSoftmax) or len(program.outputs) == 1
+    return "classes" if scores and is_class_vector(shape) else "values"
+
+
 @dataclass(frozen=True, slots=True)
 class OutputComparison:
     """One output over all samples. Fractions are None where they have no meaning.
 
-    `undefined` values of the float network are infinite, and left out.
+    `undefined` values of the float network are infinite, and left out. Of indices, `sqnr_db` is NaN and
+    `equal` the fraction of them that are the float network's.
     """
 
     name: str
@@ -68,6 +93,7 @@ class OutputComparison:
     top1_agreement: float | None = None
     float_accuracy: float | None = None
     accuracy: float | None = None
+    equal: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +118,7 @@ def compare_outputs(
     `inputs` are float arrays [N, ...] by input tensor, as the float network sees them.
     `integer_runner` takes and gives integers: the interpreter, or the generated C.
     """
-    meters = {port.tensor: ErrorMeter() for port in program.outputs}
-    winners: dict[str, tuple[list[Array], list[Array]]] = {tensor: ([], []) for tensor in meters}
+    meters = {port.tensor: _OutputMeter(measure_of(program, port.tensor)) for port in program.outputs}
     count = len(next(iter(inputs.values())))
     for start in range(0, count, batch):
         chunk = {name: value[start : start + batch] for name, value in inputs.items()}
@@ -101,16 +126,8 @@ def compare_outputs(
         expected, found = float_runner(chunk), integer_runner(quantized)
         _refuse_nan(program, expected)
         for tensor, meter in meters.items():
-            real = program.tensors[tensor].qtype.dequantize(found[tensor])
-            meter.add(expected[tensor], real)
-            if is_class_vector(program.tensors[tensor].shape):
-                rows = len(real)
-                winners[tensor][0].append(expected[tensor].reshape(rows, -1).argmax(axis=1))
-                winners[tensor][1].append(real.reshape(rows, -1).argmax(axis=1))
-    return tuple(
-        _output_comparison(port.name, count, meters[port.tensor], winners[port.tensor], labels)
-        for port in program.outputs
-    )
+            meter.add(expected[tensor], program.tensors[tensor].qtype.dequantize(found[tensor]))
+    return tuple(meters[port.tensor].comparison(port.name, count, labels) for port in program.outputs)
 
 
 def _refuse_nan(program: Program, outputs: Mapping[str, Array]) -> None:
@@ -131,19 +148,36 @@ def is_class_vector(shape: tuple[int, ...]) -> bool:
     return shape[-1] > 1 and int(np.prod(shape)) == shape[-1]
 
 
-def _output_comparison(
-    name: str, count: int, meter: ErrorMeter, winners: tuple[list[Array], list[Array]], labels: Array | None
-) -> OutputComparison:
-    agreement = float_accuracy = accuracy = None
-    if winners[0]:
-        expected, found = np.concatenate(winners[0]), np.concatenate(winners[1])
-        agreement = float(np.mean(expected == found))
-        if labels is not None:
-            float_accuracy = float(np.mean(expected == labels))
-            accuracy = float(np.mean(found == labels))
-    return OutputComparison(
-        name, count, meter.sqnr_db, meter.largest, meter.undefined, agreement, float_accuracy, accuracy
-    )
+class _OutputMeter:
+    """One output, batch by batch, in the terms of its measure."""
+
+    def __init__(self, measure: Measure) -> None:
+        self._measure = measure
+        self._error = ErrorMeter()
+        self._winners: tuple[list[Array], list[Array]] = ([], [])
+        self._equal = 0
+
+    def add(self, expected: Array, found: Array) -> None:
+        self._error.add(expected, found)
+        self._equal += int(np.count_nonzero(expected == found))
+        if self._measure == "classes":
+            for winners, scores in zip(self._winners, (expected, found), strict=True):
+                winners.append(scores.reshape(len(scores), -1).argmax(axis=1))
+
+    def comparison(self, name: str, samples: int, labels: Array | None) -> OutputComparison:
+        error = self._error
+        if self._measure == "indices":
+            equal = self._equal / error.values
+            return OutputComparison(name, samples, float("nan"), error.largest, equal=equal)
+        result = OutputComparison(name, samples, error.sqnr_db, error.largest, error.undefined)
+        if self._measure == "values":
+            return result
+        expected, found = (np.concatenate(winners) for winners in self._winners)
+        result = replace(result, top1_agreement=float(np.mean(expected == found)))
+        if labels is None:
+            return result
+        right, right_in_float = (float(np.mean(winners == labels)) for winners in (found, expected))
+        return replace(result, accuracy=right, float_accuracy=right_in_float)
 
 
 def compare_layers(
