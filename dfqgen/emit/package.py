@@ -28,6 +28,9 @@ Files = dict[str, bytes]
 MANIFEST = "manifest.json"
 PROGRAM = "program.json"
 
+LICENSE = "MIT-0"
+"""Of everything in the folder, as SPDX names it; templates and kernels say it in their first lines."""
+
 _INCLUDE = re.compile(rb'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 
@@ -189,6 +192,7 @@ def _manifest(
         )
     return {
         "dfqgen": importlib.metadata.version("dfqgen"),
+        "license": LICENSE,
         "network": net.name,
         "name": program.name,
         "target": target.name,

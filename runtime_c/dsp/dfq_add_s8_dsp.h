@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Sum of two int8 tensors of one shape, each with its own scale, Arm DSP extension.
  *
  *   y[i] = clamp((a[i] * multiplier_a + b[i] * multiplier_b + offset) >> shift, lo, hi)

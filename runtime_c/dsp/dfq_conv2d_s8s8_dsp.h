@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* 2-D convolution, int8, Arm DSP extension: any kernel, stride, dilation and padding; one group.
  *
  *   x        [in_height][in_width][in_channels]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* 2-D convolutions and fully connected layers with 4-bit and 2-bit weights, Arm DSP extension.
  *
  * As dfq_conv2d_s8s8_dsp.h and dfq_fully_connected_s8s8_dsp.h, and with their descriptors, but `matmul.stream` is packed for

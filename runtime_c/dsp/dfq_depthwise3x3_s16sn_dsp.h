@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Depthwise 3x3 convolution with int16 activations, Arm DSP extension, stride 1 or 2, any padding: inputs and outputs
  * int8 or int16 each, weights of 2 to 8 bits.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Depthwise 3x3 convolution, int8, Arm DSP extension, stride 1 or stride 2, any padding.
  *
  *   x        [in_height][in_width][channels]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Depthwise 3x3 convolution with packed weights of 2, 3, 4 or 6 bits, Arm DSP extension.
  *
  *   packed   [channels][kernel_width][kernel_height] weights

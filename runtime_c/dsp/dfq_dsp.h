@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* The instructions of the Arm DSP extension (Armv7E-M, Armv8-M Mainline) that dfqgen's kernels use.
  *
  * On a core that has them each function is one instruction; anywhere else it is plain C with the same

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Matrix products with packed 4-bit and 2-bit weights, four output channels at a time, on the Arm DSP extension:
  * what both widths share. The products are in dfq_dsp_matmul_4bit.h and dfq_dsp_matmul_2bit.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Matrix products with packed int8 weights, four output channels at a time, on the Arm DSP extension.
  *
  * The weights of a layer are one stream of words that the kernels read front to back. For each block of four

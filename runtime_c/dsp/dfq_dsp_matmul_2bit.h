@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Matrix products with 2-bit weights on the Arm DSP extension; see dfq_dsp_low_bits.h.
  *
  * Two channels share one half, 2^14 c1 + (c0 + 2), so that one SMLAD is four products: R = 2^14 S1 + S0. In 16

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Matrix products with 4-bit weights on the Arm DSP extension; see dfq_dsp_low_bits.h.
  *
  * `pair` below is two neighbouring output channels. A byte holds a weight a of the first pair in its upper and b of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Vertical pairs: rows of an HWC int8 image as words of two int16, one above the other.
  *
  * For each channel and column, scratch holds two words side by side, A and B; each is the pair of one channel's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Matrix products of int16 activations and weights of up to eight bits, on the Arm DSP extension.
  *
  * SMLAD multiplies pairs of int16, so activations are used as they are. Weights lie in flash in their own width and

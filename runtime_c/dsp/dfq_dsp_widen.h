@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Activations of two pixels as int16, interleaved for dfq_dsp_matmul.h. */
 #ifndef DFQ_DSP_WIDEN_H
 #define DFQ_DSP_WIDEN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* A function of each int8 element, as a table; four elements a word.
  *
  *   y[i] = table[x[i] + 128]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Pointwise (1x1) convolution, int8, Arm DSP extension.
  *
  *   x        [pixels][in_channels], in_channels a multiple of 4

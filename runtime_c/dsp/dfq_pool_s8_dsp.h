@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Average and maximum pooling, int8, Arm DSP extension, four channels at a time.
  *
  *   x  [in_height][in_width][channels], channels a multiple of 4

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* QEMU plugin: how often every instruction ran, in each segment of the run.
  *
  *     -plugin libcount.so,out=FILE,probe=ADDRESS,segments=N

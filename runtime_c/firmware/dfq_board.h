@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* A bare Cortex-M board under QEMU: output, exit, an instruction counter, stack use.
  *
  * The emulator runs with `-icount shift=0`: every instruction takes 1 ns of virtual time, whatever it is.

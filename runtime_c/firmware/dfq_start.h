@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Between start.c, which every board shares, and start_<board>.c, which knows the architecture. */
 #ifndef DFQ_START_H
 #define DFQ_START_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Runs a network's self-test on the board and reports instructions per layer.
  *
  * Compiled with -DDFQ_NETWORK=<name> -DDFQ_NETWORK_HEADER='"<name>.h"'. Each line of output begins with

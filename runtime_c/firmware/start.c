@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* What dfq_board.h promises, as far as it is the same on every board; the rest is in start_<board>.c. */
 #include "dfq_start.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* From reset to main on Armv6-M to Armv8.1-M; ticks by SysTick. */
 #include "dfq_start.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* From reset to main on RV32 in machine mode; ticks are the instructions that minstret counts. */
 #include "dfq_start.h"
 

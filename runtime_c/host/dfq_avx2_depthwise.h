@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* A row of ../portable/dfq_depthwise_s8s8.h with AVX2, eight channels at a time: for fast evaluation on a development
  * machine. Included by that header alone, where the compiler has AVX2. */
 #ifndef DFQ_AVX2_DEPTHWISE_H

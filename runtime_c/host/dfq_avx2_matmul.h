@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* The dot products of ../portable/dfq_matmul.h with AVX2, 16 inputs at a time: for fast evaluation on a development
  * machine. Included by that header alone, where the compiler has AVX2. */
 #ifndef DFQ_AVX2_MATMUL_H

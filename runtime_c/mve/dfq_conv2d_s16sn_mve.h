@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Convolutions without groups, depthwise convolutions and fully connected layers with int16 activations, Helium:
  * inputs and outputs int8 or int16 each, weights of 2 to 8 bits.
  *

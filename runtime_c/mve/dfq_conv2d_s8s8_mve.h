@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Convolution without groups, and fully connected layers, int8, Helium.
  *
  *   x        [in_height][in_width][in_channels]

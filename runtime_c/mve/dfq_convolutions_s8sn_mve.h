@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Convolutions and fully connected layers whose weights have 2, 3, 4 or 6 bits, Helium.
  *
  * A chunk of output channels (a multiple of 16) is unpacked to scratch by vectors, a few instructions for 16

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Depthwise convolution, int8, Helium.
  *
  *   x        [in_height][in_width][channels]

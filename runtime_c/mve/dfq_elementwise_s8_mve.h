@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Element by element, int8, Helium: `out` may be an input.
  *
  * Equal dfq_add_s8 and dfq_lookup_s8 bit for bit, and take their descriptors.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* What the Helium (MVE) kernels share: copying, and the end of a layer.
  *
  * Every kernel has two bodies over the same packed constants: MVE where DFQ_MVE is 1, and plain C with the

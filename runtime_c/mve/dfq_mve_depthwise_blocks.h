@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Depthwise convolution on Helium: up to 16 channels of a pass, from their strip to int8 results.
  *
  * What a strip, a unit and a pass are, and how weights lie: dfq_depthwise_s8s8_mve.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* The matrix product under convolutions and fully connected layers, int8, Helium.
  *
  *   x        pixels of `depth` bytes; reads up to the next multiple of 16, so up to 15 bytes more

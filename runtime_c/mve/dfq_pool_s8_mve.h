@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Average and maximum pooling, int8, Helium: channels are lanes.
  *
  * Equal dfq_average_pool_s8 and dfq_max_pool_s8 bit for bit, and take their descriptors.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Two int8 tensors element by element, where one may repeat along axes: product, sum, larger, smaller.
  *
  *   out [size[0]] ... [size[3]]; a and b are read at i * pitch[0] + ... + l * pitch[3], each with its

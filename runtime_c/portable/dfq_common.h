@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* What every dfqgen kernel shares: types, the inlining seam, requantization, copying.
  *
  * Kernels are `static` functions in headers; the first parameter is the layer's constant descriptor. By
@@ -13,9 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dfq_align.h"
+
 #if defined(__GNUC__)
 #define DFQ_UNUSED __attribute__((unused))
-#define DFQ_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #define DFQ_MAY_ALIAS __attribute__((may_alias))
 #define DFQ_INLINE static inline DFQ_UNUSED __attribute__((always_inline))
 #if defined(__clang__)
@@ -38,7 +40,6 @@
 #endif
 #else
 #define DFQ_UNUSED
-#define DFQ_ALIGNED(bytes)
 #define DFQ_MAY_ALIAS
 #define DFQ_INLINE static
 #define DFQ_NOINLINE static

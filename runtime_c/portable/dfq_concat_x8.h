@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Up to eight int8 tensors of one type, one after the other along an axis.
  *
  *   out [outer][runs[0] + runs[1] + ...], tensor k is [outer][runs[k]]

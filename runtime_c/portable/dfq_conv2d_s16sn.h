@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Convolutions with int16 activations: inputs and outputs int8 or int16 each, weights of 2 to 8 bits.
  *
  *   x        [in_height][in_width][in_channels], 2-byte aligned where int16

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* 2-D convolution, int8, any kernel, stride, dilation, padding and number of groups.
  *
  *   x        [in_height][in_width][in_channels]

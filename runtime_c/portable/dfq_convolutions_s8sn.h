@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Convolutions and fully connected layers whose weights have 2, 3, 4 or 6 bits, packed in flash.
  *
  * The rows of a few output channels are unpacked to scratch at a time (dfq_unpack.h); then the int8 loops run over

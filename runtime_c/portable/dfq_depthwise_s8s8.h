@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Depthwise convolution, int8: one filter for each channel.
  *
  *   x        [in_height][in_width][channels]

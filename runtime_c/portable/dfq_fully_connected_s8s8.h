@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Fully connected layer, int8.
  *
  *   x        [in_channels]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Functions of the lanes of an int8 tensor: all elements along one axis, here the middle one.
  *
  *   x [outer][size][inner]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* A function of each int8 element, as a table.
  *
  *   out[i] = table[x[i] + 128]

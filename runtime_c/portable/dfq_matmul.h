@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Columns of activations times rows of weights: the inner loop of every convolution but the depthwise one.
  *
  *   columns  [2][depth] or [1][depth]   activations, zero point folded into the bias

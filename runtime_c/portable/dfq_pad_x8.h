@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* A constant border around an int8 tensor of four axes (the compiler merges axes without padding).
  *
  *   x    [size[0]] ... [size[3]]

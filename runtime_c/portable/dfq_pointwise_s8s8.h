@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Pointwise (1x1) convolution, int8; a fully connected layer is one pixel of it.
  *
  *   x        [pixels][in_channels]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Average and maximum pooling, int8.
  *
  *   x    [in_height][in_width][channels]

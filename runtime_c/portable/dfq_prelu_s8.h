@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Leaky ReLU of int8 whose slope differs by channel.
  *
  *   x, out  [pixels][channels]

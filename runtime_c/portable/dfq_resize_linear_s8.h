@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Linear interpolation of an int8 image, both ways.
  *
  *   x    [.][in_width][channels]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Softmax of int8 logits over one axis.
  *
  *   x, out  [outer][size][inner], softmax over the middle axis

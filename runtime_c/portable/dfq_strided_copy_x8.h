@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Elements of an int8 tensor at regular distances, in another order: slices, reversals, broadcasts,
  * depth to space, transpositions of many axes.
  *

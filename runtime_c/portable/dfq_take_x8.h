@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Elements of an int8 tensor by tables of positions: nearest resizing, reflected borders, gathers.
  *
  *   out [sizes[0]][sizes[1]][sizes[2]][run], element (i, j, k, n) is x[first[i] + second[j] + third[k] + n]

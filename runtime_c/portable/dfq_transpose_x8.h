@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Axes of an int8 tensor in another order; up to four axes after the compiler has merged those that stay together.
  *
  *   out [size[0]][size[1]][size[2]][size[3]], element (i, j, k, l) is

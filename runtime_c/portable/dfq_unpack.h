@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Weights of 2, 3, 4 or 6 bits, packed in flash, to bytes in scratch.
  *
  * A weight is stored as the unsigned number w + 2^(bits - 1). Words hold fields of one width, little endian: field i

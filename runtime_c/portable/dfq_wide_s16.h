@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Layers with int16 activations: sum, pooling and padding; and what all of them share.
  *
  * Inputs and outputs are int8 or int16 each, as the descriptor's `..._wide` members say; all else is as in the

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dfqgen import resources
 from dfqgen.emit import emit, with_files, write_folder
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program, QPort
@@ -42,6 +43,18 @@ def test_the_c_of_a_tiny_network_is_this_text() -> None:
     files = emit(stored(), plan_program(stored(), target), target)
     for path in ("tiny.h", "tiny.c", "tiny_weights.h", "tiny_selftest.c", "tiny.mk", "CMakeLists.txt"):
         assert files[path].decode() == (GOLDEN / path).read_text(), path
+
+
+def test_every_file_says_that_firmware_may_ship_it_freely(tmp_path: Path) -> None:
+    """Its first line has the SPDX tag, but for JSON, which has no comments: the manifest speaks for it."""
+    files = write(tiny(), tmp_path / "out")
+    texts = {path: text for path, text in files.items() if not path.endswith(".json")}
+    for folder in (resources.runtime_dir(), resources.templates_dir()):
+        paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "LICENSE")
+        texts |= {str(path): path.read_bytes() for path in paths}
+    for path, text in texts.items():
+        assert b"SPDX-License-Identifier: MIT-0" in text.splitlines()[0], path
+    assert json.loads(files["manifest.json"])["license"] == "MIT-0"
 
 
 def test_the_same_program_gives_the_same_bytes() -> None:
