@@ -46,9 +46,7 @@ class Independent:
 
     def round(self, typed: Typed, bits: Bits) -> Rounded:
         """See `Rounder`."""
-        weights = quantize_weights(
-            typed.graph, typed.types, typed.clips, self.weights, bits, self.integers
-        )
+        weights = quantize_weights(typed.graph, typed.types, typed.clips, self.weights, bits, self.integers)
         if not self.correct_bias:
             return Rounded(typed.graph, weights)
         means = {name: channels.moments()[0] for name, channels in typed.statistics.items()}

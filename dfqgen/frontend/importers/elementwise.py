@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from dfqgen.frontend.importers.constants import affine
 from dfqgen.frontend.importers.functions import pairwise
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
-from dfqgen.graph.ir import Array, Op
+from dfqgen.graph.ir import Op
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
 from dfqgen.ops.lookup import Clip, Elementwise
@@ -75,7 +76,7 @@ def _clip(node: OnnxNode, lo: float, hi: float) -> str:
 
 @importer("Add", "Sub", "Mul", "Div")
 def arithmetic(node: OnnxNode) -> str:
-    """Two activations, broadcast as numpy does, or one with a constant (a scalar or one value a channel)."""
+    """Two activations, or one and a constant, broadcast as numpy does."""
     kind = node.op_type
     if node.is_constant(0) or node.is_constant(1):
         return _with_constant(node, 0 if node.is_constant(0) else 1)
@@ -128,26 +129,6 @@ def _with_constant(node: OnnxNode, constant_index: int) -> str:
     return affine(node, x, scale, shift)
 
 
-def affine(node: OnnxNode, x: str, scale: Array, shift: Array) -> str:
-    """scale * x + shift; the constants have one shape, broadcast to x, and vary along one axis at most."""
-    shape = node.shape_of(x)
-    if np.broadcast_shapes(shape, scale.shape) != shape:
-        raise Refused(f"a constant of shape {list(scale.shape)} would enlarge an activation {list(shape)}")
-    rank = len(shape)
-    varying = [rank - scale.ndim + axis for axis, n in enumerate(scale.shape) if n > 1]
-    if len(varying) > 1:
-        raise Refused(
-            f"its constant of shape {list(scale.shape)} varies along {len(varying)} axes; "
-            "a scalar or one value for each channel is supported"
-        )
-    op = Affine(scale.ravel(), shift.ravel())
-    if not varying:
-        return node.emit(op, x)
-    to_last = (*(a for a in range(rank) if a != varying[0]), varying[0])
-    back = tuple(int(a) for a in np.argsort(to_last))
-    return node.transpose(node.emit(op, node.transpose(x, to_last)), back)
-
-
 @importer("Softmax")
 def softmax_of_matrix(node: OnnxNode) -> str:
     """Before opset 13: over all axes from `axis` on, as if they were one."""
@@ -169,10 +150,14 @@ def softmax(node: OnnxNode) -> str:
 
 @importer("Where")
 def where(node: OnnxNode) -> str:
-    """A constant mask over an activation and constants: mask * x + (1 - mask) * c, along one axis at most."""
+    """A constant mask over activations or an activation and a constant: mask * a + (1 - mask) * b."""
     mask = node.constant(0, "mask").astype(np.float64)
-    if node.is_constant(1) == node.is_constant(2):
-        raise Refused("chooses between two activations; one of the two must be a constant")
+    if not node.is_constant(1) and not node.is_constant(2):
+        first, second = (
+            affine(node, node.tensor(i), part, np.zeros_like(mask))
+            for i, part in ((1, mask), (2, 1.0 - mask))
+        )
+        return pairwise(node, Add(), first, second)
     index = 2 if node.is_constant(1) else 1
     value = node.weight(3 - index, "constant").astype(np.float64)
     kept = mask if index == 1 else 1.0 - mask

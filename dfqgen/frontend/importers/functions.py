@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from dfqgen.frontend.importers.constants import affine, along_last_axis
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
-from dfqgen.graph.ir import Op
+from dfqgen.frontend.importers.selection import broadcast_to
+from dfqgen.graph.ir import Array, Op
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
 from dfqgen.ops.argmax import ArgMax
@@ -97,19 +99,15 @@ def power(node: OnnxNode) -> str:
 
 @importer("PRelu")
 def prelu(node: OnnxNode) -> str:
-    """One slope, or one a channel (any single axis)."""
+    """One slope, or slopes along any axes."""
     slope, x = node.weight(1, "slope").astype(np.float64), node.tensor()
     shape = node.shape_of(x)
     if slope.size == 1:
         return node.emit(Elementwise("leaky_relu", float(slope.reshape(()))), x)
     if np.broadcast_shapes(shape, slope.shape) != shape:
         raise Refused(f"slopes of shape {list(slope.shape)} do not fit {list(shape)}")
-    varying = [len(shape) - slope.ndim + axis for axis, n in enumerate(slope.shape) if n > 1]
-    if len(varying) != 1:
-        raise Refused(f"slopes of shape {list(slope.shape)} vary along several axes; one is supported")
-    to_last = (*(a for a in range(len(shape)) if a != varying[0]), varying[0])
-    result = node.emit(PRelu(slope.ravel()), node.transpose(x, to_last))
-    return node.transpose(result, tuple(int(a) for a in np.argsort(to_last)))
+    x, (slope,), back = along_last_axis(node, x, slope)
+    return back(node.emit(PRelu(slope), x))
 
 
 def of_one_rank(node: OnnxNode, tensors: list[str]) -> list[str]:
@@ -129,35 +127,46 @@ def pairwise(node: OnnxNode, op: Op, first: str, second: str) -> str:
 
 @importer("Max", "Min")
 def extreme(node: OnnxNode) -> str:
-    """Of any number of activations; constants, one number each, become a clip."""
+    """Of any number of activations and constants."""
     sign = 1 if node.op_type == "Max" else -1
-    bounds: list[float] = []
-    tensors: list[str] = []
-    for index in range(len(node.proto.input)):
-        if not node.is_constant(index):
-            tensors.append(node.tensor(index))
-            continue
-        value = node.weight(index, "bound")
-        if value.size != 1:
-            raise Refused(f"a bound of shape {list(value.shape)}: one number is supported")
-        bounds.append(float(value.reshape(())))
+    tensors, bounds = _sorted_inputs(node, "bound")
     result = tensors[0]
     for tensor in tensors[1:]:
         result = pairwise(node, Maximum(sign), result, tensor)
-    if bounds:
-        clip = Clip.of(max(bounds), np.inf) if sign > 0 else Clip.of(-np.inf, min(bounds))
-        result = node.emit(clip, result)
+    for bound in bounds:
+        result = _bounded(node, result, bound, sign)
     return result
+
+
+def _bounded(node: OnnxNode, x: str, bound: Array, sign: int) -> str:
+    """max(x, bound), or min where `sign` is -1; bounds that vary are taken off first and added after."""
+    if bound.size == 1:
+        x = broadcast_to(node, x, np.broadcast_shapes(node.shape_of(x), bound.shape))
+        value = float(bound.reshape(()))
+        return node.emit(Clip.of(value, np.inf) if sign > 0 else Clip.of(-np.inf, value), x)
+    above = affine(node, x, np.ones(()), -bound)
+    clip = Clip.of(0.0, np.inf) if sign > 0 else Clip.of(-np.inf, 0.0)
+    return affine(node, node.emit(clip, above), np.ones(()), bound)
 
 
 @importer("Sum", "Mean")
 def total(node: OnnxNode) -> str:
-    """Of any number of activations."""
+    """Of any number of activations and constants."""
     count = len(node.proto.input)
-    result = node.tensor(0)
-    for index in range(1, count):
-        result = pairwise(node, Add(), result, node.tensor(index))
+    tensors, constants = _sorted_inputs(node, "addend")
+    result = tensors[0]
+    for tensor in tensors[1:]:
+        result = pairwise(node, Add(), result, tensor)
+    for constant in constants:
+        result = affine(node, result, np.ones(()), constant)
     return scaled(node, result, 1.0 / count) if node.op_type == "Mean" and count > 1 else result
+
+
+def _sorted_inputs(node: OnnxNode, what: str) -> tuple[list[str], list[Array]]:
+    """The node's activations and its constants, in order."""
+    places = range(len(node.proto.input))
+    constants = [node.weight(i, what).astype(np.float64) for i in places if node.is_constant(i)]
+    return [node.tensor(i) for i in places if not node.is_constant(i)], constants
 
 
 def lane_axis(node: OnnxNode, default: int) -> int:

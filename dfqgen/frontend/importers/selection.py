@@ -1,4 +1,4 @@
-"""Operators that join, cut, repeat and rearrange: all become Concat, Take, Reshape and Transpose."""
+"""Operators that cut, repeat and rearrange: all become Take, Reshape and Transpose."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
-from dfqgen.ops.concat import Concat
 from dfqgen.ops.take import Take
-
-LARGEST_CONCAT = 8
-"""Inputs of one concatenation kernel; more become a tree."""
 
 
 def select(node: OnnxNode, tensor: str, axis: int, positions: Sequence[int]) -> str:
@@ -24,24 +20,6 @@ def select(node: OnnxNode, tensor: str, axis: int, positions: Sequence[int]) -> 
     if not len(positions):
         raise Refused("gives an empty tensor")
     return node.emit(Take.along(axis, [int(p) for p in positions], len(shape)), tensor)
-
-
-@importer("Concat")
-def concat(node: OnnxNode) -> str:
-    count = len(node.proto.input)
-    constants = [i for i in range(count) if node.is_constant(i)]
-    if constants:
-        raise Refused(
-            f"input {constants[0]} is a constant; joining activations with constants is not supported"
-        )
-    tensors = [node.tensor(i) for i in range(count)]
-    axis = node.axis(node.integer("axis", 1), len(node.shape()))
-    if axis == 0 and count > 1:
-        raise Refused("joins along the batch axis")
-    while len(tensors) > 1:
-        groups = [tensors[i : i + LARGEST_CONCAT] for i in range(0, len(tensors), LARGEST_CONCAT)]
-        tensors = [node.emit(Concat(axis), *group) if len(group) > 1 else group[0] for group in groups]
-    return tensors[0]
 
 
 @importer("Split")
