@@ -89,7 +89,7 @@ def source_hash() -> str:
     for folder, pattern in (
         ("dfqgen", "*.py"),
         ("templates", "*"),
-        ("runtime_c", "*.h"),
+        ("runtime_c", "*"),
         ("targets", "*.toml"),
     ):
         for path in sorted((root / folder).rglob(pattern)):
@@ -251,7 +251,7 @@ def table(results: Mapping[str, Facts], columns: Sequence[str]) -> str:
     reasons = []
     for name, facts in results.items():
         default = facts["default"]
-        accepted = "exact" if default["accepted"] else "refused"
+        accepted = "refused" if not default["accepted"] else "exact" if default["exact"] else "not checked"
         predicted = default.get("predicted")
         seconds = default.get("seconds")
         cells = [
