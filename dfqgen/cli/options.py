@@ -244,10 +244,11 @@ EmpiricalBias = Annotated[
     ),
 ]
 RangeMethod = Annotated[
-    Literal["sigma", "mse", "min-max", "percentile"],
+    Literal["predicted", "sigma", "mse", "min-max", "percentile"],
     _dfq(
         "--ranges",
-        text="Activation ranges: mean and n sigma, least squared error; of samples, extremes or 99.99 %.",
+        text="Activation ranges: of least predicted error, of n sigma, of least squared error; of samples, "
+        "extremes or 99.99 %.",
     ),
 ]
 NSigma = Annotated[
@@ -258,7 +259,7 @@ NSigma = Annotated[
         min=1.0,
         max=100.0,
         callback=finite,
-        show_default="by the network",
+        show_default="by predicted error",
     ),
 ]
 Rounding = Annotated[

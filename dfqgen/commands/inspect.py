@@ -61,7 +61,7 @@ def without_samples(recipe: Recipe) -> Recipe:
         recipe,
         statistics=StatisticsRecipe("analytic" if recipe.statistics.source == "analytic" else "auto"),
         activations=replace(
-            recipe.activations, range_method=ranges if ranges in ("sigma", "mse") else "sigma"
+            recipe.activations, range_method=ranges if ranges in ("sigma", "mse") else "predicted"
         ),
         rounding=replace(
             recipe.rounding,

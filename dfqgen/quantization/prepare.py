@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.contract import Note, apply_passes
 from dfqgen.passes.data_free import data_free_passes
-from dfqgen.quantization.widths import trusted_tensors
 from dfqgen.recipe.records import PassesRecipe, StatisticsRecipe
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.samples.meaning import InputMeaning
@@ -21,10 +20,14 @@ from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
 from dfqgen.statistics.procedural import is_image, procedural_samples
 from dfqgen.statistics.propagate import Statistics, propagate
+from dfqgen.statistics.reactions import Reaction, measure_reactions
 
 PROCEDURAL_SAMPLES = 8
 PROCEDURAL_ELEMENTS = 1 << 30
 """Of all tensors and samples together: half a minute. A segmentation network of 513x513 stays below."""
+PROBED_SAMPLES = 2
+PROBED_ELEMENTS = 1 << 26
+"""Of all tensors and samples together: what the backward pass holds at once."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -33,14 +36,14 @@ class Prepared:
     """A float graph with the function of the model, statistics of all its tensors, and what was done.
 
     Inner tensors of the program are compared with this graph's: equalization changed the model's own.
-    Statistics of `trusted` tensors follow from batch normalization; there are none where all are measured on
-    real samples, or where the model has no batch normalization.
+    `reactions` are the outputs' to errors in each tensor; none where statistics are in closed form, or of
+    real samples.
     """
 
     graph: Graph
     statistics: Mapping[str, ChannelStatistics]
     notes: tuple[Note, ...]
-    trusted: frozenset[str] = frozenset()
+    reactions: Mapping[str, Reaction] = field(default_factory=dict)
 
 
 def prepare(
@@ -58,14 +61,14 @@ def prepare(
     """
     rewritten = rewrite(graph, meanings, passes)
     graph, known, notes = rewritten.graph, rewritten.known, list(rewritten.notes)
-    normalized = known.keys() - {port.tensor for port in graph.inputs}
     if given is not None and given.real:
         notes.append(Note("statistics", f"measured on {given.count} {given.description}"))
         found = measure(graph, given.values)
         check_finite(graph, found)
         return Prepared(graph, found, tuple(notes))
-    trusted = trusted_tensors(graph, known) if normalized else frozenset()
+    made: Mapping[str, Array] = {}
     if given is not None:
+        made = given.values
         found = sampled_statistics(graph, known, given.values, keep_values=True)
         effect = f"batch normalization's, else of {given.count} {given.description}; theirs are all extremes"
     elif statistics.source == "analytic":
@@ -77,7 +80,16 @@ def prepare(
         count = len(next(iter(made.values())))
         effect = f"batch normalization's, else of {count} procedural samples"
     check_finite(graph, found)
-    return Prepared(graph, found, (*notes, Note("statistics", effect)), trusted=trusted)
+    return Prepared(graph, found, (*notes, Note("statistics", effect)), probe(graph, made))
+
+
+def probe(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Reaction]:
+    """The outputs' reaction to every tensor at some of the samples, as many as memory allows."""
+    if not samples:
+        return {}
+    elements = sum(math.prod(shape) for shape in graph.shapes.values())
+    count = max(1, min(PROBED_SAMPLES, PROBED_ELEMENTS // elements))
+    return measure_reactions(graph, {name: value[:count] for name, value in samples.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.chains import scale_input_channels
 from dfqgen.quantization.knapsack import Choice
 from dfqgen.quantization.low_bit_layers import Layer, LowBitQuantizer
-from dfqgen.quantization.widths import score_tensors
+from dfqgen.quantization.tensor_ranges import score_tensors
 from dfqgen.recipe.choices import WIDTHS
 
 MEASURED = IntType.INT4

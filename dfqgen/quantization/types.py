@@ -11,8 +11,8 @@ from dfqgen.graph.ir import Graph, Node
 from dfqgen.ops.lookup import Clip
 from dfqgen.quantization.evidence import Evidence
 from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.tensor_ranges import tensor_ranges
 from dfqgen.quantization.unify import insert_rescales, unified_types
-from dfqgen.quantization.widths import range_widths
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -39,9 +39,9 @@ class Typed:
 def assign_types(prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
     """Choose the type of every tensor that the program will have, and insert the rescales it needs."""
     clips = fused_clips(prepared.graph)
-    widths = range_widths(prepared.graph, prepared.trusted, recipe)
-    graph, statistics = insert_rescales(prepared.graph, prepared.statistics, clips, widths, recipe)
-    return Typed(graph, statistics, clips, unified_types(graph, statistics, clips, widths, recipe))
+    ranges = tensor_ranges(prepared, recipe)
+    graph, statistics = insert_rescales(prepared.graph, prepared.statistics, clips, ranges)
+    return Typed(graph, statistics, clips, unified_types(graph, statistics, clips, ranges, recipe))
 
 
 def fused_clips(graph: Graph) -> dict[str, Node]:

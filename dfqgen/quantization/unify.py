@@ -19,9 +19,8 @@ from dfqgen.graph.ir import Graph, Node
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.movement import Pad
-from dfqgen.quantization.ranges import activation_type, choose_range, sigma_range
+from dfqgen.quantization.ranges import activation_type
 from dfqgen.quantization.wide import wide_families
-from dfqgen.quantization.widths import score_tensors
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -73,15 +72,14 @@ def insert_rescales(
     graph: Graph,
     statistics: Mapping[str, ChannelStatistics],
     clips: Mapping[str, Node],
-    widths: Mapping[str, float],
-    options: ActivationsRecipe,
+    ranges: Mapping[str, Range],
 ) -> tuple[Graph, dict[str, ChannelStatistics]]:
     """The graph where every concatenation's inputs can have one type, and the statistics of its tensors.
 
-    `clips` are the fused activations by the tensor they take over (`quantize.fused_clips`), `widths` the n
-    of n-sigma by tensor (`range_widths`).
+    `clips` are the fused activations by the tensor they take over (`quantize.fused_clips`), `ranges` what
+    each tensor would have by itself (`tensor_ranges`).
     """
-    walk = _Walk(graph, statistics, clips, widths, options)
+    walk = _Walk(graph, statistics, clips, ranges)
     for node in graph.nodes:
         walk.visit(node)
     return graph.with_nodes(walk.nodes), walk.statistics
@@ -91,11 +89,11 @@ def unified_types(
     graph: Graph,
     statistics: Mapping[str, ChannelStatistics],
     clips: Mapping[str, Node],
-    widths: Mapping[str, float],
+    ranges: Mapping[str, Range],
     options: ActivationsRecipe,
 ) -> dict[str, QType]:
     """The integer type of every tensor that exists in the program; `graph` is from `insert_rescales`."""
-    walk = _Walk(graph, statistics, clips, widths, options, insert=False)
+    walk = _Walk(graph, statistics, clips, ranges, insert=False)
     for node in graph.nodes:
         walk.visit(node)
     wide = wide_families(graph, clips, walk.tensors, walk.sets.find, options)
@@ -119,13 +117,11 @@ class _Walk:
         graph: Graph,
         statistics: Mapping[str, ChannelStatistics],
         clips: Mapping[str, Node],
-        widths: Mapping[str, float],
-        options: ActivationsRecipe,
+        ranges: Mapping[str, Range],
         *,
         insert: bool = True,
     ) -> None:
-        self.graph, self.clips, self.widths, self.options, self.insert = graph, clips, widths, options, insert
-        self.scores = score_tensors(graph)
+        self.graph, self.clips, self.ranges, self.insert = graph, clips, ranges, insert
         self.statistics = dict(statistics)
         self.nodes: list[Node] = []
         self.tensors: list[str] = []
@@ -133,7 +129,7 @@ class _Walk:
         self.families: dict[str, _Family] = {}
         self._names = set(graph.consumers)
         for port in graph.inputs:
-            self._found(port.tensor, _Family(sigma_range(statistics[port.tensor], widths[port.tensor])))
+            self._found(port.tensor, _Family(ranges[port.tensor]))
 
     def _found(self, tensor: str, family: _Family) -> None:
         self.tensors.append(tensor)
@@ -159,10 +155,7 @@ class _Walk:
     def _range(self, node: Node) -> Range:
         if isinstance(node.op, Rescale):
             return self.family(node.inputs[0]).range
-        statistics, width = self.statistics[node.output], self.widths[node.output]
-        # A method that trades the extremes away is wrong where these are the answer.
-        method = "sigma" if node.output in self.scores else self.options.range_method
-        return choose_range(statistics, method, width, IntType.INT8)
+        return self.ranges[node.output]
 
     def _join(self, node: Node) -> None:
         """The output and all inputs of an operator that keeps the type are one family."""

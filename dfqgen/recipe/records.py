@@ -20,7 +20,7 @@ ScaleMode = Literal["multiplier", "power-of-two"]
 Optimize = Literal["speed", "size"]
 IoLayout = Literal["nhwc", "nchw"]
 StatisticsSource = Literal["auto", "analytic", "synthetic", "data"]
-RangeMethod = Literal["sigma", "mse", "min-max", "percentile"]
+RangeMethod = Literal["predicted", "sigma", "mse", "min-max", "percentile"]
 ActivationType = Literal["int8", "int16"]
 Granularity = Literal["per-channel", "per-tensor"]
 RoundingMethod = Literal["nearest", "squant", "feedback", "adaround"]
@@ -98,13 +98,14 @@ class StatisticsRecipe:
 class ActivationsRecipe:
     """How activations get their types.
 
-    `n_sigma` is the half-width of ranges, `n_sigma_scores` that of the network's last layers, whose rare
-    extremes are the answer; None decides by the network and the tensor (`quantization/widths.py`).
+    Ranges are "predicted" to make the least error at the outputs (`quantization/tensor_ranges.py`), or reach
+    the extremes of real samples where statistics are measured on these. `n_sigma`, where stated, is their
+    half-width, `n_sigma_scores` that of the network's last layers, whose rare extremes are the answer.
     `activations` "int16" makes every activation 16 bits wide that can be (`quantization/wide.py`),
     `activations_map` (by layer name) those of single layers' outputs.
     """
 
-    range_method: RangeMethod = "sigma"
+    range_method: RangeMethod = "predicted"
     n_sigma: float | None = None
     n_sigma_scores: float | None = None
     scales: ScaleMode = "multiplier"

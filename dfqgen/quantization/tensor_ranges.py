@@ -1,0 +1,105 @@
+"""The real range that each tensor's integers represent: the least error that is predicted at the outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtri
+
+from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.graph.ir import Graph
+from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.ranges import choose_range, extremes, sigma_range
+from dfqgen.recipe.records import ActivationsRecipe
+from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.reactions import Reaction
+
+Range = tuple[float, float]
+
+KNOWN_SIGMA = 4.0
+"""Where some ten thousand values of a normal distribution end: as far as a known deviation is evidence."""
+SCORE_SIGMA = 8.0
+"""The same for a network's last layers, where deviations alone decide: their rare extremes are the answer."""
+SURPRISE_SHARE = 0.2
+SURPRISE_OCTAVES = 0.8
+USUAL_OCTAVES = 0.3
+"""How real extremes compare with the evidence for them, in octaves: most fall around it with the deviation
+USUAL_OCTAVES, a share lies above it, exponentially distributed with the mean SURPRISE_OCTAVES. Fitted to the
+real extremes of the tensors of five networks (docs/accuracy.md has the halves)."""
+DAMAGE = 0.005
+"""Noise-to-signal at the outputs where one tensor's rare values are cut to nothing. What samples show of
+clipping is counted by itself; this is for what they do not show."""
+CANDIDATES = 2.0 ** np.arange(-0.5, 4.01, 0.125)
+"""What the evidence is multiplied by."""
+
+_QUANTILES = (np.arange(40) + 0.5) / 40
+SURPRISES = 2.0 ** np.concatenate(
+    [USUAL_OCTAVES * ndtri(_QUANTILES), -SURPRISE_OCTAVES * np.log(1.0 - _QUANTILES)]
+)
+WEIGHTS = np.repeat([(1.0 - SURPRISE_SHARE) / 40, SURPRISE_SHARE / 40], 40)
+
+
+def tensor_ranges(prepared: Prepared, recipe: ActivationsRecipe) -> dict[str, Range]:
+    """The range of every tensor of the graph by itself, before families of tensors share one."""
+    graph = prepared.graph
+    inputs, scores = {port.tensor for port in graph.inputs}, score_tensors(graph)
+    ranges: dict[str, Range] = {}
+    for tensor, statistics in prepared.statistics.items():
+        stated = recipe.n_sigma_scores if tensor in scores else None
+        stated = recipe.n_sigma if stated is None else stated
+        # What trades extremes away is wrong where they are the answer. An input has all its stated range.
+        extreme = tensor in scores or tensor in inputs
+        usual = SCORE_SIGMA if tensor in scores else KNOWN_SIGMA
+        if recipe.range_method != "predicted":
+            method = "sigma" if extreme else recipe.range_method
+            ranges[tensor] = choose_range(statistics, method, stated or usual, IntType.INT8)
+        elif stated is not None:
+            ranges[tensor] = sigma_range(statistics, stated)
+        elif tensor in prepared.reactions and tensor not in inputs:
+            ranges[tensor] = predicted_range(statistics, prepared.reactions[tensor])
+        elif statistics.values is not None and not prepared.reactions:
+            ranges[tensor] = extremes(statistics)
+        else:
+            ranges[tensor] = sigma_range(statistics, usual)
+    return ranges
+
+
+def predicted_range(statistics: ChannelStatistics, reaction: Reaction) -> Range:
+    """The range of least predicted noise: of rounding, of clipping what samples show, and what they may not.
+
+    The evidence for an extreme is the larger of the samples' and of a known deviation's. How far a real one
+    lies beyond is uncertain (`SURPRISES`), so a tensor to which the outputs hardly react gets much
+    headroom, and one whose rounding they hear gets little. Hard bounds hold.
+    """
+    low, high = sigma_range(statistics, KNOWN_SIGMA)
+    evidence = [max(-low, 0.0), max(high, 0.0)]
+    bounds = [max(-float(statistics.lo.min()), 0.0), max(float(statistics.hi.max()), 0.0)]
+    chosen = list(evidence)
+    for side in (1, 0, 1, 0):
+        if evidence[side] > 0.0:
+            chosen[side] = _least_noise(evidence[side], max(bounds[side], 1e-30), chosen, side, reaction)
+    return -chosen[0], chosen[1]
+
+
+def _least_noise(evidence: float, bound: float, chosen: list[float], side: int, reaction: Reaction) -> float:
+    candidates = np.unique(np.minimum(evidence * CANDIDATES, bound))
+    noise = []
+    for candidate in candidates.tolist():
+        lo, hi = (-candidate, chosen[1]) if side == 0 else (-chosen[0], candidate)
+        seen = reaction.rounding(lo, hi) + reaction.clipping(lo, hi)
+        noise.append(seen + unseen_clipping(candidate, evidence, bound))
+    return float(candidates[int(np.argmin(noise))])
+
+
+def unseen_clipping(limit: float, evidence: float, bound: float) -> float:
+    """Expected noise of clipping at `limit` where real values reach a surprising multiple of the evidence."""
+    real: Array = np.minimum(evidence * SURPRISES, bound)
+    return DAMAGE * float(np.sum(WEIGHTS * np.maximum(0.0, 1.0 - limit / real) ** 2))
+
+
+def score_tensors(graph: Graph) -> frozenset[str]:
+    """Tensors that leave the network as they are, or through a softmax: what decides is their extremes."""
+    scores = set(graph.output_tensors)
+    for node in reversed(graph.nodes):
+        if node.output in scores and (node.op.keeps_type or node.op.reads_scores):
+            scores.update(node.inputs)
+    return frozenset(scores)
