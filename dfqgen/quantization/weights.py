@@ -223,9 +223,10 @@ def ternary_weight(weight: Array, smallest_scale: Array) -> QuantizedWeight:
     magnitude = np.abs(weight.reshape(channels, -1).astype(np.float64))
     above = magnitude > 0.7 * magnitude.mean(axis=1, keepdims=True)
     count = above.sum(axis=1)
-    mean = np.divide((magnitude * above).sum(axis=1), count, where=count > 0, out=np.ones(channels))
+    mean = np.divide((magnitude * above).sum(axis=1), count, where=count > 0, out=np.zeros(channels))
     values = np.sign(weight) * above.reshape(weight.shape)
-    return QuantizedWeight(values.astype(np.int8), np.maximum(mean, smallest_scale), IntType.INT2)
+    scale = np.maximum(mean, smallest_scale)  # a channel of zeros takes the scale that suits its bias
+    return QuantizedWeight(values.astype(np.int8), np.where(scale > 0, scale, 1.0), IntType.INT2)
 
 
 def squant_round(real: Array) -> Array:

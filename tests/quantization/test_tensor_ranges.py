@@ -1,0 +1,87 @@
+"""Ranges by predicted error: headroom goes where it costs the outputs least."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dfqgen.ops.conv import Conv2D
+from dfqgen.quantization.tensor_ranges import predicted_range, tensor_ranges
+from dfqgen.recipe.records import ActivationsRecipe
+from dfqgen.samples.meaning import InputMeaning
+from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.reactions import LEVELS, Reaction
+from tests.builders import chain, conv, relu
+from tests.programs import prepare_by
+
+RNG = np.random.default_rng(0)
+UNITS = {"x": InputMeaning(lo=-1.0, hi=1.0)}
+EXTREME = 4.0
+FEATURE = ChannelStatistics.normal(np.zeros(1), 1.0, 0.0)
+
+
+def reaction(gain: float, clipping: float = 0.0) -> Reaction:
+    """To a tensor of values up to EXTREME."""
+    falling = clipping * (1.0 - LEVELS) ** 2
+    return Reaction(np.array([gain]), 0.0, EXTREME, np.zeros(len(LEVELS)), falling)
+
+
+def test_a_tensor_that_outputs_hardly_hear_gets_headroom_for_rare_events() -> None:
+    quiet = predicted_range(FEATURE, reaction(1e-6))[1]
+    loud = predicted_range(FEATURE, reaction(10.0))[1]
+    assert quiet > 2 * EXTREME
+    assert loud < 1.5 * EXTREME
+    ranges = [predicted_range(FEATURE, reaction(gain))[1] for gain in np.geomspace(1e-6, 1e3, 10)]
+    assert ranges == sorted(ranges, reverse=True)
+
+
+def test_what_samples_show_of_clipping_holds_a_range_open() -> None:
+    assert (
+        predicted_range(FEATURE, reaction(1e3, clipping=100.0))[1]
+        > predicted_range(FEATURE, reaction(1e3))[1]
+    )
+
+
+def test_no_range_leaves_the_hard_bounds() -> None:
+    relu6 = ChannelStatistics.normal(np.zeros(2), 3.0, 0.0, 6.0)
+    assert predicted_range(relu6, reaction(1e-9)) == (0.0, 6.0)
+
+
+def test_an_input_has_all_its_stated_range_and_stated_widths_hold() -> None:
+    graph = chain([conv(RNG, 4, 3), relu(), conv(RNG, 2, 4)])
+    prepared = prepare_by(graph, UNITS)
+    assert tensor_ranges(prepared, ActivationsRecipe())["x"] == (-1.0, 1.0)
+    wide, narrow = (
+        tensor_ranges(prepared, ActivationsRecipe(n_sigma=n, n_sigma_scores=n))[graph.nodes[-1].output]
+        for n in (20.0, 10.0)
+    )
+    assert wide[1] - wide[0] == pytest.approx(2 * (narrow[1] - narrow[0]), rel=0.2)
+
+
+def test_real_samples_are_never_cut() -> None:
+    graph = chain([conv(RNG, 4, 3), relu(), conv(RNG, 2, 4)])
+    rare = RNG.normal(0, 0.01, (8, 8, 8, 3)).astype(np.float32)
+    rare[0, 0, 0] = 1.0  # a hundred deviations out
+    prepared = prepare_by(graph, UNITS, samples={"x": rare})
+    seen: dict[str, np.ndarray] = {}
+    graph.evaluate({"x": rare}, lambda node, _, value: seen.__setitem__(node.output, value))
+    for tensor, (lo, hi) in tensor_ranges(prepared, ActivationsRecipe()).items():
+        if tensor in seen:
+            assert lo == pytest.approx(float(seen[tensor].min()))
+            assert hi == pytest.approx(float(seen[tensor].max()))
+
+
+def test_a_feature_that_no_sample_shows_is_not_cut_to_what_they_show() -> None:
+    """A detector whose weak channel fires on no procedural image: real values are many times as large."""
+    first = conv(RNG, 4, 3)
+    weak = replace(first, weight=first.weight * 0.05, bias=np.full(4, -0.02))
+    second = conv(RNG, 4, 4)
+    assert isinstance(second, Conv2D)
+    graph = chain([weak, relu(), replace(second, bias=np.full(4, 5.0))])
+    prepared = prepare_by(graph, UNITS)
+    tensor = graph.nodes[1].output
+    seen = prepared.statistics[tensor].seen
+    assert seen is not None
+    assert tensor_ranges(prepared, ActivationsRecipe())[tensor][1] > 2 * float(seen[1].max())
