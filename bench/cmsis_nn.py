@@ -122,13 +122,16 @@ static unsigned wrong;
 
 __attribute__((noinline)) void dfq_probe(void) {{ __asm volatile(""); }}
 
-static void check(const int8_t *out, const int8_t *expected, int count)
-{{
-    for (int i = 0; i < count; i++) {{
-        const int off = out[i] - expected[i];
-        wrong += off > {TOLERANCE} || off < -{TOLERANCE};
+#define CHECK(type) \\
+    static void check_##type(const type *out, const type *expected, int count) \\
+    {{ \\
+        for (int i = 0; i < count; i++) {{ \\
+            const int off = out[i] - expected[i]; \\
+            wrong += off > {TOLERANCE} || off < -{TOLERANCE}; \\
+        }} \\
     }}
-}}
+CHECK(int8_t)
+CHECK(int16_t)
 """
 
 _TAIL = """    dfq_print("dfq layer 0 0 1\\ndfq stack 0\\ndfq wrong ");
@@ -168,19 +171,33 @@ def _firmware(program: Program, layers: Sequence[QOp]) -> str:
         inputs, output = program.tensors_of(op)
         layer = _Layer(f"l{index}")
         for i, name in enumerate(op.inputs):
-            given = layer.array("int8_t", f"given{i}", values[name].reshape(-1))
-            layer.tables.append(f"static int8_t l{index}_in{i}[sizeof {given}] __attribute__((aligned(16)));")
+            given = layer.array(_ctype(inputs[i]), f"given{i}", values[name].reshape(-1))
+            size = inputs[i].elements
+            layer.tables.append(
+                f"static {_ctype(inputs[i])} l{index}_in{i}[{size}] __attribute__((aligned(16)));"
+            )
             layer.setup.append(f"memcpy(l{index}_in{i}, {given}, sizeof {given});")
-        expected = layer.array("int8_t", "expected", values[op.output].reshape(-1))
-        layer.tables.append(f"static int8_t l{index}_out[sizeof {expected}] __attribute__((aligned(16)));")
+        expected = layer.array(_ctype(output), "expected", values[op.output].reshape(-1))
+        layer.tables.append(
+            f"static {_ctype(output)} l{index}_out[{output.elements}] __attribute__((aligned(16)));"
+        )
         _write_layer(layer, op, inputs, output)
         parts += layer.tables
         parts.append(f"__attribute__((noinline)) static void l{index}(void)\n{{\n    {layer.call}\n}}\n")
         body += ["dfq_probe();", check, *layer.setup, "dfq_probe();", f"l{index}();"]
-        check = f"check(l{index}_out, {expected}, {output.elements});" if _is_comparable(op) else ""
+        checked = f"check_{_ctype(output)}(l{index}_out, {expected}, {output.elements});"
+        check = checked if _is_comparable(op) else ""
     body += ["dfq_probe();", check]
     lines = [f"    {line}" for line in body if line]
     return "\n".join([*parts, "int main(void)", "{", *lines]) + "\n" + _TAIL
+
+
+def _ctype(tensor: QTensor) -> str:
+    return f"{tensor.qtype.dtype.carrier.name}_t"
+
+
+def _suffix(tensor: QTensor) -> str:
+    return f"s{tensor.qtype.dtype.bits}"
 
 
 def _is_comparable(op: QOp) -> bool:
@@ -242,7 +259,8 @@ def _convolution(layer: _Layer, op: QConv2D, x: QTensor, output: QTensor) -> Non
     name = layer.prefix
     weight = np.ascontiguousarray(op.weight.transpose(3, 1, 2, 0)) if op.depthwise else op.weight
     weights = layer.array("int8_t", "weight", weight.reshape(-1))
-    bias = layer.array("int32_t", "bias", _plain_bias(op, x))
+    wide = _suffix(x) == "s16"
+    bias = layer.array("int64_t" if wide and op.depthwise else "int32_t", "bias", _plain_bias(op, x))
     multipliers = layer.array("int32_t", "multipliers", np.array([m for m, _ in factors]))
     shifts = layer.array("int32_t", "shifts", np.array([s for _, s in factors]))
     kind, multiplier = ("dw_conv", "1, ") if op.depthwise else ("conv", "")
@@ -253,7 +271,10 @@ def _convolution(layer: _Layer, op: QConv2D, x: QTensor, output: QTensor) -> Non
         f"{_activation(op.requantize)}}};"
     )
     layer.tables.append(f"static cmsis_nn_context {name}_context;")
-    wrapper = "arm_depthwise_conv_wrapper_s8" if op.depthwise else "arm_convolve_wrapper_s8"
+    wrapper = "arm_depthwise_conv_wrapper" if op.depthwise else "arm_convolve_wrapper"
+    wrapper = f"{wrapper}_{_suffix(x)}"
+    if wide and not op.depthwise:
+        bias = f"&(const cmsis_nn_bias_data){{{bias}, true}}"
     height, width = op.kernel
     first, last = (1, op.out_channels) if op.depthwise else (op.out_channels, x.shape[3] // op.groups)
     kernel, size = _dims(first, height, width, last), _dims_of(output)
@@ -273,7 +294,8 @@ def _fully_connected(layer: _Layer, op: QConv2D, x: QTensor, output: QTensor) ->
     factors = _factors(op.requantize)
     name, depth, channels = layer.prefix, x.elements, op.out_channels
     weights = layer.array("int8_t", "weight", op.weight.reshape(-1))
-    bias = layer.array("int32_t", "bias", _plain_bias(op, x))
+    wide = _suffix(x) == "s16"
+    bias = layer.array("int64_t" if wide else "int32_t", "bias", _plain_bias(op, x))
     multipliers = layer.array("int32_t", "multipliers", np.array([m for m, _ in factors]))
     shifts = layer.array("int32_t", "shifts", np.array([s for _, s in factors]))
     layer.tables.append(
@@ -281,6 +303,15 @@ def _fully_connected(layer: _Layer, op: QConv2D, x: QTensor, output: QTensor) ->
         f"{op.requantize.zero_point}, {_activation(op.requantize)}}};"
     )
     layer.tables.append(f"static cmsis_nn_context {name}_context;")
+    if wide:  # one factor for all channels
+        filter_dims, out = _dims(depth, 1, 1, channels), _dims(1, 1, 1, channels)
+        layer.setup.append(f"{name}_context.buf = scratch;")
+        quant = f"&(cmsis_nn_per_tensor_quant_params){{{factors[0][0]}, {factors[0][1]}}}"
+        layer.call = (
+            f"arm_fully_connected_s16(&{name}_context, &{name}_params, {quant}, {_dims(1, 1, 1, depth)}, "
+            f"{name}_in0, {filter_dims}, {weights}, {out}, {bias}, {out}, {name}_out);"
+        )
+        return
     layer.setup += [
         f"{name}_context.size = arm_fully_connected_s8_get_buffer_size({_dims(depth, 1, 1, channels)});",
         f"{name}_context.buf = scratch;",

@@ -1,8 +1,9 @@
 """Single layers with int8 and with int16 activations, beside CMSIS-NN's s16 functions: instructions a MAC.
 
-    python bench/wide_layers.py [--targets cortex-m4] [--cmsis-nn PATH] [--json]
+    python bench/wide_layers.py --cmsis-nn PATH [--targets cortex-m4] [--write docs/int16.md]
 
-Every layer runs in QEMU on the target, its weights the same in both; results are checked bit by bit.
+Every layer runs in QEMU on the target, its weights the same in all; ours are checked bit by bit, CMSIS-NN's
+to a difference of 2. The M0+ has power-of-two scales.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from cmsis_nn import build_library, count_layers
 from cost_cases import Case, convolution
 from single_layers import program_of
 
 from dfqgen.emit.package import emit, write_folder
-from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.fixedpoint.vectors import golden_vectors
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS, Pads
@@ -29,6 +31,7 @@ from dfqgen.verify.firmware import build_firmware
 from dfqgen.verify.profile import count_segments
 
 TARGETS = ("cortex-m4", "cortex-m55", "cortex-m3", "cortex-m0plus")
+MARK = "<!-- layers -->"
 SAME = Pads(1, 1, 1, 1)
 LAYERS = {
     "1x1, 24x24x64 to 64": ((24, 24), (64, 64), (1, 1), 1, NO_PADS, 1),
@@ -53,29 +56,33 @@ def int8_cases(power_of_two: bool) -> list[Case]:
     ]
 
 
-def int16_case(case: Case, power_of_two: bool) -> Case:
-    """The same layer between int16 tensors: sums are 256 times larger, and so are outputs."""
+def int16_case(case: Case) -> Case:
+    """The same layer between int16 tensors, symmetric: sums are 256 times larger, and so are outputs.
+
+    A fully connected layer has one factor, as CMSIS-NN wants it.
+    """
     op = case.op
     assert isinstance(op, QConv2D)
     form = op.requantize
-    limits = IntType.INT16.minimum, IntType.INT16.maximum
-    zero_points = (0, 0) if power_of_two else (256 * op.pad_value, 256 * form.zero_point)
+    multiplier = form.multiplier
+    if case.inputs[0].shape[1:3] == (1, 1):
+        multiplier = np.full_like(multiplier, multiplier[0])
     wide = replace(
         op,
-        pad_value=zero_points[0],
+        pad_value=0,
         bias=op.bias << 8,
         requantize=replace(
             form,
-            zero_point=zero_points[1],
-            lo=np.full_like(form.lo, limits[0]),
-            hi=np.full_like(form.hi, limits[1]),
+            multiplier=multiplier,
+            zero_point=0,
+            lo=np.full_like(form.lo, IntType.INT16.minimum),
+            hi=np.full_like(form.hi, IntType.INT16.maximum),
         ),
     )
-    tensors = [
-        replace(t, qtype=replace(t.qtype, dtype=IntType.INT16, scale=t.qtype.scale / 256, zero_point=zp))
-        for t, zp in zip((*case.inputs, case.output), zero_points, strict=True)
-    ]
-    return Case(wide, (tensors[0],), tensors[1])
+    x, y = (
+        replace(t, qtype=QType(IntType.INT16, t.qtype.scale / 256, 0)) for t in (*case.inputs, case.output)
+    )
+    return Case(wide, (x,), y)
 
 
 def count(cases: Sequence[Case], target_name: str) -> list[float]:
@@ -92,24 +99,50 @@ def count(cases: Sequence[Case], target_name: str) -> list[float]:
     if counted.wrong_values:
         raise SystemExit(f"{target_name}: {counted.wrong_values} values are wrong")
     places = {step.op.name: index for index, step in enumerate(plan.steps)}
-    print([step.kernel.function for step in plan.steps], file=sys.stderr)
     return [counted.instructions[places[case.op.name]] / case.op.macs(case.output) for case in cases]
 
 
+def count_cmsis(cases: Sequence[Case], target_name: str, checkout: Path) -> list[float]:
+    """The same with CMSIS-NN, a firmware a layer."""
+    with tempfile.TemporaryDirectory(prefix="dfqgen-wide-") as name:
+        work = Path(name)
+        library = build_library(checkout, load_target(target_name), work)
+        return [
+            count_layers(program_of("layer", [case]), library, work)[0].instructions
+            / case.op.macs(case.output)
+            for case in cases
+        ]
+
+
+def table(rows: Sequence[tuple[str, str, float, float, float]]) -> str:
+    """Markdown."""
+    lines = ["| target | layer | int8 | int16 | of int8 | CMSIS-NN s16 | of CMSIS-NN |"]
+    lines.append("| --- | --- | --: | --: | --: | --: | --: |")
+    for target, layer, narrow, wide, theirs in rows:
+        lines.append(
+            f"| {target} | {layer} | {narrow:.3f} | {wide:.3f} | {wide / narrow:.2f} | {theirs:.3f} "
+            f"| {wide / theirs:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--targets", default=",".join(TARGETS))
-    parser.add_argument("--json", action="store_true")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--targets", default=",".join(TARGETS), help="some of %(default)s")
+    parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", required=True, help="a checkout")
+    parser.add_argument("--write", type=Path, metavar="FILE", help=f"put the table after {MARK} in it")
     arguments = parser.parse_args()
+    rows = []
     for target in arguments.targets.split(","):
-        shifts = target == "cortex-m0plus"
-        narrow = int8_cases(shifts)
-        wide = [int16_case(case, shifts) for case in narrow]
-        rows = zip(LAYERS, count(narrow, target), count(wide, target), strict=True)
-        for layer, a, b in rows:
-            print(f"{target:14} {layer:34} int8 {a:7.3f}  int16 {b:7.3f}  ratio {b / a:5.2f}")
+        narrow = int8_cases(target == "cortex-m0plus")
+        wide = [int16_case(case) for case in narrow]
+        columns = [count(narrow, target), count(wide, target), count_cmsis(wide, target, arguments.cmsis_nn)]
+        rows += [(target, *row) for row in zip(LAYERS, *columns, strict=True)]
+        print(table(rows[-len(LAYERS) :]))
+    if arguments.write:
+        before = arguments.write.read_text().split(MARK)[0]
+        arguments.write.write_text(f"{before}{MARK}\n{table(rows)}\n")
     return 0
 
 

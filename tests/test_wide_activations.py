@@ -17,6 +17,7 @@ from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.ops.add import Add
 from dfqgen.ops.conv import Conv2D, QConv2D
+from dfqgen.ops.lookup import LARGEST_BEND, Elementwise
 from dfqgen.ops.movement import Pad, Reshape
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.softmax import Softmax
@@ -161,6 +162,38 @@ def test_weights_of_few_bits_go_with_int16(tmp_path: Path, bits: str) -> None:
     assert wide(result.program)
     types = {op.weight_type.bits for op in result.program.ops if isinstance(op, QConv2D)}
     assert min(types) == int(bits[0])
+
+
+@pytest.mark.parametrize("function", ["swish", "tanh", "sigmoid"])
+@pytest.mark.parametrize("scales", ["multiplier", "power-of-two"])
+def test_functions_take_int16_and_are_closer_to_float(tmp_path: Path, function: str, scales: str) -> None:
+    rng = np.random.default_rng(0)
+    ops: list[tuple[str, Op, tuple[str, ...], str]] = [
+        ("first", conv(rng, 8, 3, spread=1.0), ("x",), "a"),
+        ("function", Elementwise(function, 1.0), ("a",), "b"),
+        ("second", conv(rng, 4, 8), ("b",), "y"),
+    ]
+    nodes = tuple(Node(name, op, inputs, output) for name, op, inputs, output in ops)
+    graph = Graph("net", (Port("x", "x", (1, 8, 8, 3)),), (Port("y", "y", (1, 8, 8, 4)),), nodes)
+    x = rng.uniform(-1, 1, (16, 8, 8, 3)).astype(np.float32)
+
+    def noise(**options: Any) -> tuple[float, float]:
+        program = program_of(graph, scales=scales, **options)
+        found: dict[str, np.ndarray] = {}
+        q = program.tensors["x"].qtype.quantize(x)
+        program.run({"x": q}, lambda op, value: found.update({op.output: value}))
+        exact = Elementwise(function, 1.0).evaluate(program.tensors["a"].qtype.dequantize(found["a"]))
+        qtype = program.tensors["b"].qtype
+        error = float(np.abs(qtype.dequantize(found["b"]) - exact).max())
+        return error, error / qtype.scale
+
+    error, steps = noise(activations="int16")
+    assert steps < LARGEST_BEND + 1  # and half a step each for the table and the result
+    assert error < 0.2 * noise()[0]
+    program = program_of(graph, scales=scales, activations="int16")
+    assert wide(program) == {"a", "b"}
+    write(program, tmp_path / "out")
+    verify_on_host(program, tmp_path / "out")
 
 
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import PerChannel
@@ -32,6 +33,9 @@ class Affine(PerChannel):
 
     def is_identity(self, shape: Shape) -> bool:
         return bool(np.all(self.scale == 1.0) and np.all(self.shift == 0.0))
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         for parameter in (self.scale, self.shift):

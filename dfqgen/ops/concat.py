@@ -9,6 +9,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis, SamePlace
@@ -86,6 +87,9 @@ class QConcat(QOp):
 @dataclass(frozen=True, slots=True, eq=False)
 class Rescale(SamePlace):
     """The identity on reals; on integers, the change from one type to another. Only quantization makes it."""
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from dfqgen.fixedpoint.program import QOp
-from dfqgen.fixedpoint.qtype import QType
+from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import SamePlace
@@ -28,6 +28,9 @@ class Pointwise(SamePlace):
     steps: tuple[Step, ...]
 
     fuses_clip: ClassVar[bool] = True
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
 
     def output_type(self) -> QType | None:
         return self.steps[-1].op.output_type()

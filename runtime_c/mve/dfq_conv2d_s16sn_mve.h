@@ -199,7 +199,7 @@ DFQ_INLINE void dfq_mve_wide_pixels(const dfq_conv2d_s16sn_mve_t *layer, const d
 }
 
 /* One window as int16, contiguous, whole steps: what lies beyond `depth` meets zero weights. */
-DFQ_NOINLINE void dfq_mve_wide_gather(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *x, int32_t oy, int32_t ox,
+DFQ_INLINE void dfq_mve_wide_gather(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *x, int32_t oy, int32_t ox,
                                       dfq_half_t *column)
 {
     dfq_gather_window_s16(&layer->conv, x, oy, ox, 0, layer->conv.in_channels, column);

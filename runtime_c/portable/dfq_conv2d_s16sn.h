@@ -17,6 +17,10 @@
 #include "dfq_unpack.h"
 #include "dfq_wide_s16.h"
 
+#if defined(__GNUC__) && defined(__ARM_FEATURE_MVE)
+#include <arm_mve.h>
+#endif
+
 typedef struct {
     const int8_t *bytes; /* weights, or NULL: `packed` has them */
     dfq_packed_t packed;
@@ -35,6 +39,19 @@ typedef struct {
 /* `count` inputs from place `from` on as int16. */
 DFQ_INLINE dfq_half_t *dfq_widen_run(dfq_half_t *to, const int8_t *x, int32_t wide, int32_t from, int32_t count)
 {
+#if defined(__GNUC__) && defined(__ARM_FEATURE_MVE)
+    const int8_t *bytes = wide ? x + 2 * from : x + from;
+    const int32_t step = wide ? 16 : 8;
+    int32_t i = 0;
+    for (; i + 8 <= count; i += 8, bytes += step) {
+        vstrhq_s16(to + i, wide ? vldrhq_s16((const int16_t *)(const void *)bytes) : vldrbq_s16(bytes));
+    }
+    if (i < count) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)(count - i));
+        const int16_t *halves = (const int16_t *)(const void *)bytes;
+        vstrhq_p_s16(to + i, wide ? vldrhq_z_s16(halves, lanes) : vldrbq_z_s16(bytes, lanes), lanes);
+    }
+#else
     const dfq_half_t *halves = (const dfq_half_t *)(const void *)(wide ? x + 2 * from : x);
     if (wide && (((uintptr_t)to | (uintptr_t)halves) & 3u) == 0u) {
         dfq_copy((int8_t *)to, (const int8_t *)halves, 2 * count);
@@ -49,6 +66,7 @@ DFQ_INLINE dfq_half_t *dfq_widen_run(dfq_half_t *to, const int8_t *x, int32_t wi
             to[i] = x[from + i];
         }
     }
+#endif
     return to + count;
 }
 

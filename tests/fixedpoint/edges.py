@@ -19,7 +19,7 @@ from dfqgen.ops.argmax import CLASS, QArgMax
 from dfqgen.ops.concat import QConcat
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.log_softmax import QLogSoftmax
-from dfqgen.ops.lookup import SYMMETRIC, QLookup
+from dfqgen.ops.lookup import SYMMETRIC, QInterpolate, QLookup
 from dfqgen.ops.maximum import QMaximum
 from dfqgen.ops.movement import QPad, QReshape, QTranspose
 from dfqgen.ops.multiply import QMul
@@ -435,9 +435,29 @@ def lookups() -> Iterator[Edge]:
     yield from ends("entry", base, "table", -128, 127, "an entry of the table")
     yield Edge("table", base, with_op(base, table=full(0, 255)), "the table has shape (255,), not (256,)")
     yield Edge("input's type", base, with_input(base, qtype=INT16), "x is int16, not int8")
-    yield Edge("output's type", base, with_output(base, qtype=INT16), "y is int16, not int8")
+    wide = with_output(base, qtype=INT16)
+    yield from ends("entry, int16", wide, "table", -32768, 32767, "an entry of the table")
     other = with_output(base, shape=(1, 1, 2, 3))
     yield Edge("shape", base, other, f"{base.inputs[0]} -> {other.output} is not of one shape")
+
+
+def interpolations() -> Iterator[Edge]:
+    op = QInterpolate("op", ("x",), "y", full(0, 257), 16)
+    narrow = with_input(case(op, IMAGE, IMAGE), qtype=INT16)
+    wide = with_op(with_output(narrow, qtype=INT16), shift=8)
+    yield from ends("entry", wide, "table", -32768, 32767, "an entry of the table")
+    yield from ends("entry, to int8", narrow, "table", -32768, 32639, "an entry of the table")
+    yield from ends("shift", wide, "shift", 8, 8, "the shift")
+    yield from ends("shift, to int8", narrow, "shift", 16, 16, "the shift")
+    message = "the table's 256 entries are not 2^n + 1"
+    yield Edge("table", wide, with_op(wide, table=full(0, 256)), message)
+    yield Edge("table's shape", wide, with_op(wide, table=full(0, 257, 1)), "the table has shape (257, 1)")
+    for what, other in (
+        ("shape", with_output(wide, shape=(1, 1, 2, 3))),
+        ("input's type", with_input(wide, qtype=OTHER)),
+    ):
+        message = f"{other.inputs[0]} -> {other.output} is not int16 and of one shape"
+        yield Edge(what, wide, other, message)
 
 
 def axes(base: Case) -> Iterator[Edge]:
@@ -675,6 +695,8 @@ def kernel_limits() -> Iterator[Case]:
 LIMITS = [*kernel_limits()]
 EDGES = [
     *sums(), *broadcast_sums(), *products(), *maxima(), *prelus(), *convolutions(), *pools(), *max_pools(),
-    *lookups(), *softmaxes(), *log_softmaxes(), *normalizations(), *resizes(), *positions(),
+    *lookups(),
+    *interpolations(),
+        *softmaxes(), *log_softmaxes(), *normalizations(), *resizes(), *positions(),
     *concatenations(), *moves(),
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
 from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.conv import QConv2D
-from dfqgen.ops.lookup import QLookup
+from dfqgen.ops.lookup import QInterpolate, QLookup
 from dfqgen.ops.movement import QPad, QTranspose
 from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
 from dfqgen.ops.softmax import PROBABILITY, QSoftmax
@@ -272,6 +272,22 @@ def lookups(draw: st.DrawFn) -> Case:
     rng, shape = draw(rngs), draw(shapes)
     op = QLookup("table", ("x",), "y", rng.integers(-128, 128, 256).astype(np.int8))
     return make_case(op, (tensor("x", shape),), tensor("y", shape), rng)
+
+
+@st.composite
+def interpolations(draw: st.DrawFn) -> Case:
+    """Functions with int16 on at least one side."""
+    rng, shape = draw(rngs), draw(shapes)
+    x, y = draw(st.sampled_from(WIDE_TYPES))
+    types = (replace(TYPE, dtype=x), replace(TYPE, dtype=y))
+    if x is IntType.INT8:
+        table = rng.integers(-32768, 32768, 256).astype(np.int16)
+        op: QOp = QLookup("table", ("x",), "y", table)
+    else:
+        bits = draw(st.integers(1, 10))
+        entries = rng.integers(-32768, 32768 - (128 if y is IntType.INT8 else 0), 2**bits + 1)
+        op = QInterpolate("table", ("x",), "y", entries.astype(np.int16), 32 - bits - y.bits)
+    return make_case(op, (tensor("x", shape, types[0]),), tensor("y", shape, types[1]), rng)
 
 
 @st.composite

@@ -52,6 +52,7 @@ FAMILIES = {
     "move": strategies.moves(),
     "softmax": strategies.softmaxes(),
     "int16": strategies.wide(),
+    "int16 functions": strategies.interpolations(),
 }
 
 

@@ -20,6 +20,7 @@ FAMILIES = [
     strategies.pointwise(),
     strategies.low_bits(),
     strategies.wide(),
+    strategies.interpolations(),
     strategies.sums(),
     strategies.pools(),
     strategies.lookups(),
