@@ -72,7 +72,8 @@ class Compiled:
         """
         inputs = self.recipe.input
         doubts = input_warnings(self.network.graph, inputs.meaning, inputs.meanings)
-        return (*self.recipe.warnings, *doubts, *self.quantized.warnings)
+        remarks = self.network.graph.remarks
+        return (*self.recipe.warnings, *remarks, *doubts, *self.quantized.warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

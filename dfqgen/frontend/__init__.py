@@ -8,7 +8,7 @@ from pathlib import Path
 from dfqgen.errors import UnsupportedModel, UserError
 from dfqgen.frontend.fold import fold_constants
 from dfqgen.frontend.importers import import_model, supported_operators
-from dfqgen.frontend.read import cut_outputs, fixed_input_shapes, read_model
+from dfqgen.frontend.read import cut_inputs, cut_outputs, fixed_input_shapes, read_model
 from dfqgen.graph.ir import Graph, Shape
 from dfqgen.passes.contract import apply_passes
 from dfqgen.passes.importing import IMPORT_PASSES, PORTS_CHANNELS_LAST
@@ -21,13 +21,14 @@ def load(
     *,
     input_shapes: Mapping[str, Shape] | None = None,
     io_layout: str = "nhwc",
+    inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
 ) -> Graph:
     """Read an ONNX file into a float Graph, channels last, BatchNorm still visible.
 
     `input_shapes` fixes dynamic inputs (in the model's axes, batch 1). `io_layout` "nhwc" lets the ports
-    take and give channels last, "nchw" keeps the model's axes there. `outputs` cuts the graph at these
-    tensors of the model.
+    take and give channels last, "nchw" keeps the model's axes there. `inputs` and `outputs` cut the
+    graph at these tensors of the model.
 
     Raises ModelFileError for a bad file, UserError for inputs that must be fixed or names that do not
     exist, UnsupportedModel with every node that cannot be compiled.
@@ -37,6 +38,8 @@ def load(
     model = read_model(path)
     if outputs is not None:
         cut_outputs(model, outputs)
+    if inputs is not None:
+        cut_inputs(model, inputs)
     shapes = fixed_input_shapes(model, input_shapes)
     graph = import_model(fold_constants(model, shapes))
     kept = () if io_layout == "nhwc" else (PORTS_CHANNELS_LAST,)

@@ -22,7 +22,7 @@ from onnx.reference import ReferenceEvaluator
 
 from dfqgen.errors import ModelFileError
 from dfqgen.frontend.expand import NotPlain, expanded, inlined_branch, taken_branch
-from dfqgen.frontend.read import needed_nodes, node_label, opset_version
+from dfqgen.frontend.read import needed_nodes, node_label, opset_version, stated_batch
 from dfqgen.graph.ir import Array, Shape
 
 # A folded tensor is a shape, a mask or a weight at most; beyond this it is a mistake or an attack.
@@ -73,14 +73,15 @@ SHAPED_BY_VALUES = frozenset(("Compress", "NonZero", "Unique"))
 class FoldedModel:
     """What is left to import: nodes on activations, in order, and the constants they read.
 
-    `shapes` holds every activation whose shape ONNX could infer; `failures` why it could not, by the label
-    of the node.
+    `batch` is the batch that the file states where it was made 1, else 1. `shapes` holds every activation
+    whose shape ONNX could infer; `failures` why it could not, by the label of the node.
     """
 
     name: str
     opset: int
     inputs: Mapping[str, Shape]
     outputs: tuple[str, ...]
+    batch: int
     nodes: tuple[onnx.NodeProto, ...]
     constants: Mapping[str, Array]
     shapes: Mapping[str, Shape]
@@ -110,6 +111,7 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
         opset=walk.opset,
         inputs={name: s for name, s in input_shapes.items() if any(name in n.input for n in kept)},
         outputs=outputs,
+        batch=stated_batch(model, input_shapes),
         nodes=kept,
         constants=walk.constants,
         shapes=walk.shapes,

@@ -286,22 +286,61 @@ def cut_outputs(model: onnx.ModelProto, outputs: Iterable[str]) -> None:
         raise UserError("no outputs were named to cut the graph at")
     for name in chosen:
         if name not in available:
-            close = difflib.get_close_matches(name, available, n=3)
-            raise UserError(
-                f"the model has no tensor {name!r} to use as an output",
-                f"Similar names: {', '.join(close)}" if close else "",
-            )
+            raise _no_such_tensor(name, available, "an output")
     kept = [values.get(name, onnx.ValueInfoProto(name=name)) for name in chosen]
     del graph.output[:]
     graph.output.extend(kept)
 
 
+def cut_inputs(model: onnx.ModelProto, inputs: Iterable[str]) -> None:
+    """Make these tensors inputs of the graph, in place; the others stay where something still needs them.
+
+    Raises UserError for a name the graph does not give.
+    """
+    graph = model.graph
+    own = {value.name for value in graph.input}
+    chosen = [name for name in dict.fromkeys(inputs) if name not in own]
+    if not chosen:
+        return
+    available = [name for node in graph.node for name in node.output if name]
+    for name in chosen:
+        if name not in available:
+            raise _no_such_tensor(name, [*own, *available], "an input")
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    known = {value.name: value for value in (*inferred.value_info, *inferred.output)}
+    for name in chosen:
+        value = onnx.ValueInfoProto()
+        value.CopyFrom(known.get(name, onnx.ValueInfoProto(name=name)))
+        if not value.type.HasField("tensor_type"):
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        graph.input.append(value)
+        for node in graph.node:
+            for i, output in enumerate(node.output):
+                if output == name:
+                    node.output[i] = f"{name}/before the cut"
+    kept = needed_nodes(graph.node, [value.name for value in graph.output])
+    read = set().union(*(names_read(node) for node in kept), (value.name for value in graph.output))
+    values = [value for value in graph.input if value.name in read]
+    nodes = onnx.GraphProto(node=kept, input=values)
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes.node)
+    graph.input.extend(nodes.input)
+
+
+def _no_such_tensor(name: str, available: Sequence[str], use: str) -> UserError:
+    close = difflib.get_close_matches(name, available, n=3)
+    return UserError(
+        f"the model has no tensor {name!r} to use as {use}",
+        f"Similar names: {', '.join(close)}" if close else "dfqgen inspect lists them.",
+    )
+
+
 def fixed_input_shapes(
     model: onnx.ModelProto, input_shapes: Mapping[str, Shape] | None = None
 ) -> dict[str, Shape]:
-    """Shape of each graph input (initializers left out): the file's, `input_shapes` where given, batch 1.
+    """Shape of each graph input (initializers left out): the file's with a batch of 1, or as given.
 
-    Raises UserError for an input that stays dynamic, that is not float32, or whose batch is not 1.
+    Raises UserError for an input that stays dynamic or that is not float32.
     """
     overrides = dict(input_shapes or {})
     initializers = {t.name for t in model.graph.initializer}
@@ -315,7 +354,7 @@ def fixed_input_shapes(
         override = overrides.pop(value.name, None)
         if override is not None:
             stated = _overridden(value.name, stated, tuple(override))
-        elif stated and (stated[0] is None or stated[0] <= 0):
+        elif stated and (stated[0] is None or _is_batch(stated)):
             stated = (1, *stated[1:])
         if stated is None or any(n is None for n in stated):
             text = "?" if stated is None else "x".join("?" if n is None else str(n) for n in stated)
@@ -331,6 +370,11 @@ def fixed_input_shapes(
             f"Fix it, for example --input-shape {dynamic[0].split(':')[0]}:1x3x224x224",
         )
     return shapes
+
+
+def _is_batch(shape: tuple[int | None, ...]) -> bool:
+    """Whether the first axis counts samples. [T, 1, F] is a sequence or a state, the batch behind time."""
+    return len(shape) > 1 and not (len(shape) == 3 and shape[1] == 1)
 
 
 def _check_input_type(value: onnx.ValueInfoProto) -> None:
@@ -374,9 +418,14 @@ def _checked(name: str, shape: Shape) -> Shape:
             f"input {name!r} cannot have shape {'x'.join(map(str, shape))}",
             f"An input has at least one and at most {LARGEST_TENSOR_ELEMENTS:,} elements.",
         )
-    if not shape or shape[0] != 1:
-        raise UserError(
-            f"input {name!r} has shape {list(shape)}; the first axis must be a batch of 1",
-            "Give the shape of one sample: --input-shape " + "x".join(["1", *map(str, shape[1:])]),
-        )
     return shape
+
+
+def stated_batch(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> int:
+    """The batch that the file fixes where `input_shapes` have 1 instead, else 1."""
+    batches = [1]
+    for value in model.graph.input:
+        stated, shape = _stated_shape(value), input_shapes.get(value.name)
+        if stated and shape and stated[0] is not None and shape[0] == 1:
+            batches.append(stated[0])
+    return max(batches)

@@ -135,13 +135,15 @@ class Port:
     """A graph input or output.
 
     `permutation` maps the model's axes to ours (NCHW to NHWC is (0, 2, 3, 1)), None when they agree:
-    `ours = model_tensor.transpose(permutation)`.
+    `ours = model_tensor.transpose(permutation)`. `whole`: the model's tensor is one sample, without an
+    axis for the batch; the model's axes are then counted with one in front.
     """
 
     name: str
     tensor: str
     shape: Shape
     permutation: tuple[int, ...] | None = None
+    whole: bool = False
 
     def from_model(self, value: Array) -> Array:
         """An array in the model's axes, in ours."""
@@ -154,12 +156,16 @@ class Port:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in topological order between input and output ports."""
+    """Nodes in topological order between input and output ports.
+
+    `remarks` say what was read otherwise than the file has it, for the user.
+    """
 
     name: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     nodes: tuple[Node, ...]
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:

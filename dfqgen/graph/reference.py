@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +11,51 @@ import onnxruntime
 
 from dfqgen.errors import UserError
 from dfqgen.frontend.modernize import names_read
-from dfqgen.frontend.read import needed_nodes, read_model
-from dfqgen.graph.ir import Array, Shape
+from dfqgen.frontend.read import cut_inputs, needed_nodes, read_model
+from dfqgen.graph.ir import Array, Graph, Shape
+
+_INTEGERS = {
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(uint16)": np.uint16,
+    "tensor(int16)": np.int16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
 
 
 class Reference:
     """An onnxruntime session on the original model, in the model's own axes.
 
     `outputs` names tensors of the model to give instead of the graph's outputs: where the graph was cut,
-    or every layer's result.
+    or every layer's result. `inputs` likewise those where it was cut off its inputs. `whole` are the outputs
+    without a batch axis.
     """
 
-    def __init__(self, path: str | Path, outputs: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        outputs: Sequence[str] | None = None,
+        inputs: Sequence[str] | None = None,
+        whole: Collection[str] = (),
+    ) -> None:
         model = read_model(path)
+        if inputs is not None:
+            cut_inputs(model, inputs)
         if outputs is not None:
             _expose(model, outputs)
         for node in model.graph.node:
             node.name = ""  # onnxruntime refuses names that occur twice; ONNX does not
         self.output_names = tuple(value.name for value in model.graph.output)
+        self._whole = frozenset(whole)
         # What no output depends on may be what made the user cut the graph: do not run it.
         nodes = needed_nodes(model.graph.node, self.output_names)
         del model.graph.node[:]
         model.graph.node.extend(nodes)
         read = set().union(self.output_names, *(names_read(node) for node in nodes))
-        inputs = [value for value in model.graph.input if value.name in read]
+        kept = [value for value in model.graph.input if value.name in read]
         del model.graph.input[:]
-        model.graph.input.extend(inputs)
+        model.graph.input.extend(kept)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
@@ -46,6 +65,16 @@ class Reference:
             )
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise UserError(f"onnxruntime cannot load {path}: {_first_line(error)}") from None
+
+    @classmethod
+    def of(cls, path: str | Path, graph: Graph) -> Reference:
+        """Between the ports of a graph that was read from this file."""
+        return cls(
+            path,
+            outputs=[port.name for port in graph.outputs],
+            inputs=[port.name for port in graph.inputs],
+            whole=[port.name for port in graph.outputs if port.whole],
+        )
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -57,22 +86,36 @@ class Reference:
         Inputs the network does not need may be left out. Raises UserError when onnxruntime refuses.
         """
         count = max((len(value) for value in inputs.values()), default=1)
-        fixed = {
-            value.name: np.zeros(_batch_of_one(value.shape), np.float32)
-            for value in self._session.get_inputs()
-            if value.name not in inputs
-        }
         results: list[list[Array]] = []
         for sample in range(count):
-            feeds = {name: value[sample : sample + 1].astype(np.float32) for name, value in inputs.items()}
+            feeds = {
+                value.name: _feed(value, inputs.get(value.name), sample)
+                for value in self._session.get_inputs()
+            }
             try:
-                results.append(self._session.run(self.output_names, {**fixed, **feeds}))
+                results.append(self._session.run(self.output_names, feeds))
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise UserError(f"onnxruntime cannot run the model: {_first_line(error)}") from None
         return {
-            name: np.concatenate([np.atleast_1d(sample[i]) for sample in results])
+            name: np.concatenate([self._one(name, sample[i]) for sample in results])
             for i, name in enumerate(self.output_names)
         }
+
+    def _one(self, name: str, value: Array) -> Array:
+        """One sample's output, [1, ...]; of a batch that the file fixes, the first."""
+        return value[None] if name in self._whole else np.atleast_1d(value)[:1]
+
+
+def _feed(value: onnxruntime.NodeArg, samples: Array | None, sample: int) -> Array:
+    """What one input is given for one sample: the same for all of a batch that the file fixes."""
+    dtype = _INTEGERS.get(value.type, np.float32)
+    if samples is None:
+        return np.zeros(_batch_of_one(value.shape), dtype)
+    one = samples[sample]
+    if one.ndim < len(value.shape):
+        batch = value.shape[0] if isinstance(value.shape[0], int) else 1
+        one = np.repeat(one[None], max(batch, 1), axis=0)
+    return (one if dtype is np.float32 else np.rint(one)).astype(dtype)
 
 
 def _expose(model: onnx.ModelProto, names: Sequence[str]) -> None:

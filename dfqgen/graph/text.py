@@ -6,6 +6,7 @@
       output %c [1,3,3,4] is result
 
 `is` gives a port's name where it differs from its tensor's, `axes` the permutation from the model's axes,
+`whole` says that the model's tensor has no axis for the batch,
 `of` a node's name where it differs from its output's.
 """
 
@@ -30,10 +31,14 @@ from dfqgen.ops import float_operators
 def graph_text(graph: Graph, *, full: bool = False) -> str:
     """The graph; with `full` it can be parsed, else large constants are summarised."""
     lines = [f"graph {name_text(graph.name)}"]
-    lines += [f"  input {port_text(port, shape_text(port.shape))}" for port in graph.inputs]
+    lines += [f"  input {_port_text(port)}" for port in graph.inputs]
     lines += [_node_text(node, graph.shapes[node.output], full) for node in graph.nodes]
-    lines += [f"  output {port_text(port, shape_text(port.shape))}" for port in graph.outputs]
+    lines += [f"  output {_port_text(port)}" for port in graph.outputs]
     return "\n".join(lines) + "\n"
+
+
+def _port_text(port: Port) -> str:
+    return port_text(port, shape_text(port.shape)) + (" whole" if port.whole else "")
 
 
 def _node_text(node: Node, shape: Shape, full: bool) -> str:
@@ -64,7 +69,7 @@ def parse_graph(text: str) -> Graph:
             side = ports["input" if reader.takes("input") else reader.take(text="output")]
             tensor, shape = reader.tensor(), reader.shape()
             name_of_port, permutation = reader.port_end(tensor)
-            side.append(Port(name_of_port, tensor, shape, permutation))
+            side.append(Port(name_of_port, tensor, shape, permutation, whole=reader.takes("whole")))
     graph = Graph(name, tuple(ports["input"]), tuple(ports["output"]), tuple(nodes))
     graph.verify()
     for tensor, shape in stated.items():

@@ -43,7 +43,8 @@ def _channels_last_input(graph: Graph, index: int) -> Graph:
     port = graph.inputs[index]
     permutation = _last(len(port.shape))
     tensor = f"{port.tensor}#1"
-    new = Port(port.name, tensor, tuple(port.shape[axis] for axis in permutation), permutation)
+    shape = tuple(port.shape[axis] for axis in permutation)
+    new = replace(port, tensor=tensor, shape=shape, permutation=permutation)
     inverse = Transpose(tuple(int(a) for a in np.argsort(permutation)))
     back = Node(f"{port.name}/layout", inverse, (tensor,), port.tensor)
     return replace(
@@ -64,6 +65,6 @@ def _channels_last_outputs(graph: Graph) -> Graph:
         if inverse != _last(len(port.shape)):
             return port
         source = node.inputs[0]
-        return Port(port.name, source, graph.shapes[source], inverse)
+        return replace(port, tensor=source, shape=graph.shapes[source], permutation=inverse)
 
     return replace(graph, outputs=tuple(absorbed(port) for port in graph.outputs)).without_dead_nodes()

@@ -46,7 +46,7 @@ class Network:
 
     def runner(self) -> Runner:
         """The float network by onnxruntime, between tensors in our axes."""
-        reference = Reference(self.model, [port.name for port in self.graph.outputs])
+        reference = Reference.of(self.model, self.graph)
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
             named = {port.name: port.to_model(inputs[port.tensor]) for port in self.graph.inputs}

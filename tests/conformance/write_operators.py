@@ -17,14 +17,15 @@ HEAD = """# Operators
 Written by `python -m tests.conformance.write_operators`; do not edit.
 
 Every ONNX operator that dfqgen imports, with what the ONNX project's own node tests say of it: each test
-whose activations are float32 becomes a network of one node, its parameters constants, its first axis the
-batch. *Passed* tests give the expected output in the float graph; the same tests, quantized with the ranges
+whose activations are float32 becomes a network of one node, its parameters constants, its activations one
+sample. *Passed* tests give the expected output in the float graph; the same tests, quantized with the ranges
 of their inputs, stay within the error that their scales allow, and the C equals the integers on every bit
 (`tests/conformance`). A refusal is an error message of the compiler, before anything is written.
 
-General limits: batch 1, float32, shapes fixed when compiling; operators must leave the first axis alone;
-images have one or two spatial axes. Parameters (weights, axes, shapes, indices, bounds) must be constants
-or computed from constants and shapes.
+General limits: shapes fixed when compiling, one sample at a time, float32 (or half and double precision,
+which are read as float32); images have one or two spatial axes. Any axis may come first: a layer on several
+samples, such as after a reshape that puts time there, is repeated up to 16 times. Parameters (weights, axes,
+shapes, indices, bounds) must be constants or computed from constants and shapes.
 
 | operator | tests passed | attributes and inputs seen in them | refused |
 |---|---|---|---|

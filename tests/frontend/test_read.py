@@ -183,7 +183,6 @@ def test_other_open_axes_must_be_given(tmp_path: Path) -> None:
     [
         ({"y": (1, 5)}, "no input 'y'"),
         ({"x": (1, 5, 5)}, "2 axes"),
-        ({"x": (2, 5)}, "batch of 1"),
         ({"x": (1, 0)}, "cannot have shape"),
         ({"x": (1, 1 << 40)}, "cannot have shape"),
     ],
@@ -192,8 +191,10 @@ def test_given_shapes_are_checked(tmp_path: Path, shapes: dict[str, tuple[int, .
     refused(relu_of("N", "C").save(tmp_path), text, input_shapes=shapes)
 
 
-def test_a_fixed_larger_batch_is_refused(tmp_path: Path) -> None:
-    refused(relu_of(8, 5).save(tmp_path), "batch of 1")
+def test_a_fixed_larger_batch_becomes_one_and_is_told(tmp_path: Path) -> None:
+    graph = load(relu_of(8, 5).save(tmp_path))
+    assert graph.inputs[0].shape == (1, 5)
+    assert "batch of 8" in graph.remarks[0]
 
 
 def test_initializers_listed_as_inputs_are_not_inputs(tmp_path: Path) -> None:
@@ -237,11 +238,15 @@ def test_an_output_that_is_the_input_is_refused(tmp_path: Path, operator: str) -
     refused(net.output(net.node(operator, net.input(1, 4))).save(tmp_path), "the input itself")
 
 
-def test_an_output_that_is_constant_is_refused(tmp_path: Path) -> None:
+def test_an_output_that_is_constant_is_left_out_and_told(tmp_path: Path) -> None:
     net = Net()
     y = net.node("Relu", net.input(1, 4))
     constant = net.node("Neg", np.ones((1, 4), np.float32))
-    refused(net.output(y, constant).save(tmp_path), "does not depend")
+    graph = load(net.output(y, constant).save(tmp_path))
+    assert [port.name for port in graph.outputs] == [y]
+    assert "does not depend on the input; it is left out" in graph.remarks[0]
+    with pytest.raises(UserError, match="does not depend"):
+        load(net.save(tmp_path), outputs=[constant])
 
 
 # --- external data ---

@@ -27,12 +27,27 @@ from dfqgen.frontend.importers import (  # noqa: F401 - they register
     selection,
     transposed,
 )
-from dfqgen.frontend.importers.registry import Builder, OnnxNode, Refused, find_importer, supported_operators
+from dfqgen.frontend.importers.concat import join
+from dfqgen.frontend.importers.registry import (
+    Builder,
+    FirstAxisMoved,
+    Importer,
+    OnnxNode,
+    Refused,
+    find_importer,
+    supported_operators,
+    takes_batch_first,
+)
+from dfqgen.frontend.importers.selection import select
 from dfqgen.frontend.limits import LARGEST_NETWORK_ELEMENTS
 from dfqgen.frontend.read import node_label
 from dfqgen.graph.ir import Graph, Port
+from dfqgen.ops.movement import Reshape
 
 __all__ = ["import_model", "supported_operators"]
+
+MOST_SAMPLES = 16
+"""How often one layer is repeated where the first axis is not the batch: as often in C."""
 
 _RECURRENT = frozenset(["LSTM", "GRU", "RNN"])
 _CONTROL = frozenset(["If", "Loop", "Scan"])
@@ -51,14 +66,14 @@ def import_model(model: FoldedModel) -> Graph:
     builder = Builder(model)
     for name, shape in model.inputs.items():
         builder.add_input(name, shape)
-    ports = tuple(Port(name, builder.tensors[name], shape) for name, shape in model.inputs.items())
+    ports = tuple(_port(name, builder) for name in model.inputs)
     problems: list[Problem] = []
     for proto in model.nodes:
         advice = _import_node(proto, builder)
         if advice is not None:
             problems.append(Problem(proto.op_type, node_label(proto), advice))
             _stand_in(proto, builder)
-    problems += _bad_outputs(model, builder, problems)
+    names, remarks = _useful_outputs(model, builder, problems)
     if problems:
         count = "1 node" if len(problems) == 1 else f"{len(problems)} nodes"
         raise UnsupportedModel(f"{count} of this model cannot be compiled", tuple(problems))
@@ -69,10 +84,18 @@ def import_model(model: FoldedModel) -> Graph:
             f"the activations of this network have more than {LARGEST_NETWORK_ELEMENTS:,} elements together",
             hint="Give it smaller inputs: --input-shape, or export it so.",
         )
-    outputs = tuple(
-        Port(name, builder.tensors[name], builder.shapes[builder.tensors[name]]) for name in model.outputs
-    )
-    return Graph(model.name, ports, outputs, tuple(builder.nodes))
+    if model.batch > 1:
+        remarks.append(
+            f"the model is exported for a batch of {model.batch}; the C takes one sample at a time"
+        )
+    outputs = tuple(_port(name, builder) for name in names)
+    graph = Graph(model.name, ports, outputs, tuple(builder.nodes), tuple(remarks))
+    return graph.without_dead_nodes()
+
+
+def _port(name: str, builder: Builder) -> Port:
+    tensor = builder.tensors[name]
+    return Port(name, tensor, builder.shapes[tensor], whole=tensor in builder.lifted)
 
 
 def _refuse_quantized(model: FoldedModel) -> None:
@@ -99,17 +122,72 @@ def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
     if any(name and not _usable(name, builder) for name in proto.input):
         return None  # behind a refused node: nothing more to learn
     try:
-        results = importer(OnnxNode(proto, builder))
+        results = _results(importer, proto, builder)
     except Refused as refusal:
         return str(refusal)
     except ValueError as error:  # a shape rule
         return f"is malformed: {error}"
     except LIBRARY_ERRORS as error:
         return f"is malformed ({reason(error)})"
-    for name, tensor in zip(proto.output, [results] if isinstance(results, str) else results, strict=False):
+    for name, tensor in zip(proto.output, results, strict=False):
         if name:
             builder.tensors[name] = tensor
     return None
+
+
+def _results(importer: Importer, proto: onnx.NodeProto, builder: Builder) -> tuple[str, ...]:
+    """Our tensors of the node's outputs: with ONNX's first axis as the batch, else with one in front."""
+    whole = any(builder.tensors.get(name) in builder.lifted for name in proto.input)
+    if not whole:
+        try:
+            return _as_tuple(importer(OnnxNode(proto, builder)))
+        except FirstAxisMoved as moved:
+            if takes_batch_first(importer):
+                raise Refused(str(moved)) from None
+    if takes_batch_first(importer):
+        return _sample_by_sample(importer, proto, builder)
+    node = OnnxNode(proto, builder, lead=1)
+    return tuple(_settled(node, result) for result in _as_tuple(importer(node)))
+
+
+def _as_tuple(results: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (results,) if isinstance(results, str) else results
+
+
+def _settled(node: OnnxNode, tensor: str) -> str:
+    """A result behind a leading axis: without it where ONNX's own first axis can be the batch."""
+    shape = node.shape_of(tensor)
+    if len(shape) < 2:
+        raise Refused("gives a single number without axes; export the model with the batch axis kept")
+    if shape[1] == 1:
+        return node.emit(Reshape(shape[1:]), tensor)
+    node.builder.lifted.add(tensor)
+    return tensor
+
+
+def _sample_by_sample(importer: Importer, proto: onnx.NodeProto, builder: Builder) -> tuple[str, ...]:
+    """A layer on several samples: once for each, on the same weights."""
+    node = OnnxNode(proto, builder, lead=1)
+    places = [i for i in range(len(proto.input)) if proto.input[i] in builder.tensors]
+    wholes = {i: node.tensor(i) for i in places}
+    count = max(node.shape_of(tensor)[1] for tensor in wholes.values())
+    if count > MOST_SAMPLES or any(node.shape_of(tensor)[1] != count for tensor in wholes.values()):
+        raise Refused(
+            f"works on {count} samples; up to {MOST_SAMPLES} are supported, the first axis being the batch"
+        )
+    outer = {proto.input[i]: builder.tensors[proto.input[i]] for i in places}
+    parts: list[tuple[str, ...]] = []
+    for sample in range(count):
+        for i in places:
+            one = select(node, wholes[i], 1, [sample])
+            builder.tensors[proto.input[i]] = node.reshape(one, node.shape_of(one)[1:])
+        parts.append(_as_tuple(importer(OnnxNode(proto, builder))))
+    builder.tensors.update(outer)
+    joined = []
+    for results in zip(*parts, strict=True):
+        rows = [node.reshape(result, (1, *node.shape_of(result))) for result in results]
+        joined.append(_settled(node, join(node, 1, rows)))
+    return tuple(joined)
 
 
 def _usable(name: str, builder: Builder) -> bool:
@@ -142,17 +220,25 @@ def _given_by_nodes(names: Iterable[str], builder: Builder) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in builder.model.inputs]
 
 
-def _bad_outputs(model: FoldedModel, builder: Builder, problems: list[Problem]) -> list[Problem]:
-    """Outputs that no compiled node gives."""
-    bad = []
+def _useful_outputs(
+    model: FoldedModel, builder: Builder, problems: list[Problem]
+) -> tuple[list[str], list[str]]:
+    """The outputs that depend on the input, and a remark on each of the others, which are left out.
+
+    Adds to the problems where none is left, or one is not given.
+    """
     inputs = {builder.tensors[name] for name in model.inputs}
+    useful, useless = [], {}
     for name in model.outputs:
         if name in model.constants:
-            bad.append(Problem("output", name, "is a constant: it does not depend on the input"))
+            useless[name] = "is a constant: it does not depend on the input"
         elif builder.tensors.get(name) in inputs:
-            bad.append(Problem("output", name, "is the input itself"))
-        elif name not in builder.tensors and not problems:
-            bad.append(
-                Problem("output", name, "is the second output of a node; only first ones are supported")
-            )
-    return bad
+            useless[name] = "is the input itself"
+        else:
+            useful.append(name)
+            if name not in builder.tensors and not problems:
+                advice = "is the second output of a node; only first ones are supported"
+                problems.append(Problem("output", name, advice))
+    if not useful:
+        problems += [Problem("output", name, why) for name, why in useless.items()]
+    return useful, [f"the output {name!r} {why}; it is left out" for name, why in useless.items()]

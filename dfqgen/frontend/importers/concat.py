@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dfqgen.frontend.importers.constants import affine
-from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
 from dfqgen.graph.ir import Array
 from dfqgen.ops.concat import Concat
 from dfqgen.ops.movement import Pad
@@ -22,8 +22,8 @@ def concat(node: OnnxNode) -> str:
     shape = node.shape(activations[0])
     axis = node.axis(node.integer("axis", 1), len(shape))
     if axis == 0 and len(places) > 1:
-        raise Refused("joins along the batch axis")
-    constants = {i: node.weight(i, "constant") for i in places if node.is_constant(i)}
+        raise FirstAxisMoved("joins along the batch axis")
+    constants = {i: node.behind_lead(node.weight(i, "constant")) for i in places if node.is_constant(i)}
     for constant in constants.values():
         sizes = [n for a, n in enumerate(constant.shape) if a != axis]
         if constant.ndim != len(shape) or sizes != [n for a, n in enumerate(shape) if a != axis]:
@@ -33,7 +33,8 @@ def concat(node: OnnxNode) -> str:
     if fill is not None or not constants:
         return joined
     parts = [constants[i].astype(np.float64) if i in constants else np.zeros(node.shape(i)) for i in places]
-    return affine(node, joined, np.ones(()), np.concatenate(parts, axis))
+    addend = np.concatenate(parts, axis)
+    return affine(node, joined, np.ones(()), addend.reshape(addend.shape[node.lead :]))
 
 
 def _shared_value(constants: list[Array]) -> float | None:

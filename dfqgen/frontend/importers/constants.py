@@ -22,7 +22,7 @@ def along_last_axis(node: OnnxNode, x: str, *constants: Array) -> tuple[str, tup
     it. One varying axis is moved to the end; of several, all from the first on are taken as one, with a
     parameter for each element.
     """
-    values = np.broadcast_arrays(*constants)
+    values = np.broadcast_arrays(*(node.behind_lead(constant) for constant in constants))
     common = np.broadcast_shapes(node.shape_of(x), values[0].shape)
     x = broadcast_to(node, x, common)
     rank = len(common)

@@ -6,13 +6,16 @@ import math
 
 import numpy as np
 
-from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.constants import affine
+from dfqgen.frontend.importers.functions import pairwise, scaled
+from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
 from dfqgen.frontend.importers.windows import Window, read_window
 from dfqgen.graph.ir import Array
+from dfqgen.ops.add import Add
 from dfqgen.ops.conv import Conv2D
 
 
-@importer("Conv")
+@importer("Conv", batch_first=True)
 def conv(node: OnnxNode) -> str:
     """[N,C,H,W] or [N,C,L]; weight [Cout,C/groups,kh,kw] or [Cout,C/groups,k]."""
     weight = node.weight(1)
@@ -43,20 +46,27 @@ def conv(node: OnnxNode) -> str:
 @importer("Gemm")
 def gemm(node: OnnxNode) -> str:
     """alpha * x [M,K] @ B [K,N] + beta * C."""
-    if node.flag("transA", default=False):
-        raise Refused("transA on an activation is not supported; export the layer as Linear or Dense")
     weight = node.weight(1)
-    if weight.ndim != 2 or len(node.shape()) != 2:
+    if weight.ndim != 2 or len(node.shape()) != 2 + node.lead:
         raise Refused(f"takes matrices, not {list(node.shape())} and {list(weight.shape)}")
+    x = node.tensor()
+    if node.flag("transA", default=False):
+        if not node.lead:
+            raise FirstAxisMoved("transposes the batch axis")
+        x = node.transpose(x, (0, 2, 1))
     weight = weight * np.float32(node.number("alpha", 1.0))
     weight = weight if node.flag("transB", default=False) else weight.T
     bias = np.zeros(weight.shape[0], np.float32)
+    if node.has_input(2) and not node.is_constant(2):
+        addend_tensor = scaled(node, node.tensor(2), node.number("beta", 1.0))
+        return pairwise(node, Add(), fully_connected(node, x, weight, bias), addend_tensor)
     if node.has_input(2):
         addend = node.weight(2, "bias") * np.float32(node.number("beta", 1.0))
         if addend.size not in (1, bias.size) or addend.shape[-1:] not in ((), (1,), bias.shape):
-            raise Refused(f"its bias {addend.shape} does not give one value for each of {bias.size} outputs")
+            product = fully_connected(node, x, weight, bias)
+            return affine(node, product, np.ones(()), addend.astype(np.float64))
         bias = bias + addend.ravel()
-    return fully_connected(node, node.tensor(), weight, bias)
+    return fully_connected(node, x, weight, bias)
 
 
 @importer("MatMul")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from dfqgen.frontend.importers.constants import affine
-from dfqgen.frontend.importers.functions import pairwise
+from dfqgen.frontend.importers.functions import lane_axis, pairwise
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.graph.ir import Op
 from dfqgen.ops.add import Add
@@ -22,7 +22,7 @@ from dfqgen.ops.take import Take
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-@importer("BatchNormalization")
+@importer("BatchNormalization", batch_first=True)
 def batch_normalization(node: OnnxNode) -> str:
     """On axis 1 of any rank from 2."""
     node.needs_single_output()
@@ -133,19 +133,14 @@ def _with_constant(node: OnnxNode, constant_index: int) -> str:
 def softmax_of_matrix(node: OnnxNode) -> str:
     """Before opset 13: over all axes from `axis` on, as if they were one."""
     shape = node.shape()
-    axis = node.axis(node.integer("axis", 1), len(shape))
-    if axis == 0:
-        raise Refused("runs over the batch axis")
+    axis = lane_axis(node, 1)
     flat = node.reshape(node.tensor(), (1, math.prod(shape[1:axis]), math.prod(shape[axis:])))
     return node.reshape(node.emit(Softmax(2), flat), shape)
 
 
 @importer("Softmax", since=13)
 def softmax(node: OnnxNode) -> str:
-    axis = node.axis(node.integer("axis", -1), len(node.shape()))
-    if axis == 0:
-        raise Refused("runs over the batch axis")
-    return node.emit(Softmax(axis), node.tensor())
+    return node.emit(Softmax(lane_axis(node, -1)), node.tensor())
 
 
 @importer("Where")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dfqgen.frontend.importers.constants import affine, along_last_axis
-from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
 from dfqgen.frontend.importers.selection import broadcast_to
 from dfqgen.graph.ir import Array, Op
 from dfqgen.ops.add import Add
@@ -141,6 +141,7 @@ def extreme(node: OnnxNode) -> str:
 def _bounded(node: OnnxNode, x: str, bound: Array, sign: int) -> str:
     """max(x, bound), or min where `sign` is -1; bounds that vary are taken off first and added after."""
     if bound.size == 1:
+        bound = node.behind_lead(bound)
         x = broadcast_to(node, x, np.broadcast_shapes(node.shape_of(x), bound.shape))
         value = float(bound.reshape(()))
         return node.emit(Clip.of(value, np.inf) if sign > 0 else Clip.of(-np.inf, value), x)
@@ -173,7 +174,7 @@ def lane_axis(node: OnnxNode, default: int) -> int:
     """The operator's axis; never the batch."""
     axis = node.axis(node.integer("axis", default), len(node.shape()))
     if axis == 0:
-        raise Refused("runs over the batch axis")
+        raise FirstAxisMoved("runs over the batch axis")
     return axis
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
 from dfqgen.frontend.importers.selection import select
 from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.movement import Pad
@@ -46,15 +46,16 @@ def _class_map(node: OnnxNode, tensor: str) -> bool:
 def flatten(node: OnnxNode) -> str:
     shape = node.shape()
     axis = node.integer("axis", 1)
-    axis = axis if axis == len(shape) else node.axis(axis, len(shape))
-    return node.reshape(node.tensor(), (math.prod(shape[:axis]), math.prod(shape[axis:])))
+    axis = len(shape) if axis == len(shape) - node.lead else node.axis(axis, len(shape))
+    matrix = (math.prod(shape[:axis]), math.prod(shape[axis:]))
+    return node.reshape(node.tensor(), (1,) * node.lead + matrix)
 
 
 @importer("Reshape")
 def reshape(node: OnnxNode) -> str:
     """0 copies an axis (unless allowzero), -1 takes what is left."""
-    shape = node.shape()
-    target = list(node.list_input(1, "shape"))
+    shape = node.shape()[node.lead :]
+    target = list(node.folded_batch(node.list_input(1, "shape")))
     if not node.flag("allowzero", default=False):
         target = [shape[i] if n == 0 and i < len(shape) else n for i, n in enumerate(target)]
     if target.count(-1) == 1:
@@ -62,7 +63,7 @@ def reshape(node: OnnxNode) -> str:
         target[target.index(-1)] = math.prod(shape) // rest if rest else 0
     if math.prod(target) != math.prod(shape) or min(target, default=1) < 1:
         raise Refused(f"{list(shape)} cannot become {target}")
-    return node.reshape(node.tensor(), tuple(target))
+    return node.reshape(node.tensor(), (1,) * node.lead + tuple(target))
 
 
 @importer("Squeeze")
@@ -70,7 +71,7 @@ def squeeze(node: OnnxNode) -> str:
     shape = node.shape()
     stated = node.optional_integers(1, "axes")
     if stated is None:
-        axes = {axis for axis, n in enumerate(shape) if n == 1}
+        axes = {axis for axis, n in enumerate(shape) if n == 1 and axis >= node.lead}
     else:
         axes = {node.axis(a, len(shape)) for a in stated}
     return node.reshape(node.tensor(), tuple(n for axis, n in enumerate(shape) if axis not in axes))
@@ -89,13 +90,14 @@ def unsqueeze(node: OnnxNode) -> str:
 @importer("Transpose")
 def transpose(node: OnnxNode) -> str:
     shape = node.shape()
-    permutation = list(node.integers("perm") or reversed(range(len(shape))))
+    stated = node.integers("perm") or tuple(reversed(range(len(shape) - node.lead)))
+    permutation = [*range(node.lead), *(axis + node.lead for axis in stated)]
     if sorted(permutation) != list(range(len(shape))):
         raise Refused(f"perm {permutation} does not order {len(shape)} axes")
     first = permutation[0]
     if first != 0:
         if shape[first] != 1:
-            raise Refused("moves the batch axis from the front")
+            raise FirstAxisMoved("moves the batch axis from the front")
         # Two axes of size 1 change places: no data moves, so let the batch stay in front.
         permutation[permutation.index(0)] = first
         permutation[0] = 0
@@ -113,7 +115,7 @@ def pad(node: OnnxNode) -> str:
     value = node.number("value", 0.0)
     if node.has_input(2):
         value = float(node.constant(2, "value").reshape(()))
-    axes = tuple(range(rank))
+    axes = tuple(range(node.lead, rank))
     if node.has_input(3):
         axes = tuple(node.axis(a, rank) for a in node.list_input(3, "axes"))
     if len(pads) != 2 * len(axes):
@@ -122,7 +124,7 @@ def pad(node: OnnxNode) -> str:
     for i, axis in enumerate(axes):
         before[axis], after[axis] = pads[i], pads[len(axes) + i]
     if before[0] or after[0]:
-        raise Refused("pads the batch axis")
+        raise FirstAxisMoved("pads the batch axis")
     if np.isnan(value):
         raise Refused("pads with NaN")
     tensor = node.tensor()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dfqgen.frontend.importers.functions import scaled
-from dfqgen.frontend.importers.registry import Length, OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import FirstAxisMoved, Length, OnnxNode, Refused, importer
 from dfqgen.frontend.importers.windows import read_window
 from dfqgen.graph.ir import Op
 from dfqgen.ops.lookup import Elementwise
@@ -18,7 +18,7 @@ def _sum(a: Pads, b: Pads) -> Pads:
     return Pads(*(x + y for x, y in zip(a, b, strict=True)))
 
 
-@importer("AveragePool")
+@importer("AveragePool", batch_first=True)
 def average_pool(node: OnnxNode) -> str:
     rank = len(node.shape())
     image = node.to_image(node.tensor())
@@ -37,7 +37,7 @@ def average_pool(node: OnnxNode) -> str:
     return node.from_image(_emit_pool(node, pool, image), rank)
 
 
-@importer("MaxPool")
+@importer("MaxPool", batch_first=True)
 def max_pool(node: OnnxNode) -> str:
     node.needs_single_output()
     rank = len(node.shape())
@@ -54,7 +54,7 @@ def _emit_pool(node: OnnxNode, pool: AveragePool | MaxPool, image: str) -> str:
     return node.emit(pool, image)
 
 
-@importer("GlobalAveragePool", "GlobalMaxPool")
+@importer("GlobalAveragePool", "GlobalMaxPool", batch_first=True)
 def global_pool(node: OnnxNode) -> str:
     axes = tuple(range(2, len(node.shape())))
     return _reduce(node, axes, keep_axes=True)
@@ -66,10 +66,10 @@ def reduce(node: OnnxNode) -> str:
     stated = node.optional_integers(1, "axes")
     if not stated and node.flag("noop_with_empty_axes", default=False):
         return node.tensor()
-    axes = {node.axis(a, rank) for a in stated} if stated else set(range(rank))
+    axes = {node.axis(a, rank) for a in stated} if stated else set(range(node.lead, rank))
     keep_axes = node.flag("keepdims", default=True)
     if 0 in axes and not keep_axes:
-        raise Refused("reduces the batch axis away; reduce the other axes only")
+        raise FirstAxisMoved("reduces the batch axis away; reduce the other axes only")
     reduced = tuple(sorted(axes - {0}))
     if not reduced:
         return node.tensor()

@@ -22,16 +22,27 @@ class Refused(Exception):
     """This node cannot be imported; the text says why and what to do."""
 
 
+class FirstAxisMoved(Refused):
+    """The node treats the first axis as one like others: it is imported again with one more in front."""
+
+
 # Gives the tensor of the node's first output (in ONNX's axis order), or one for each output.
 Importer = Callable[["OnnxNode"], "str | tuple[str, ...]"]
 
 _IMPORTERS: dict[str, dict[int, Importer]] = {}
+_BATCH_FIRST: set[Importer] = set()
 
 
-def importer(*operators: str, since: int = 1) -> Callable[[Importer], Importer]:
-    """Register a function for ONNX operators, from this opset version of the model on."""
+def importer(*operators: str, since: int = 1, batch_first: bool = False) -> Callable[[Importer], Importer]:
+    """Register a function for ONNX operators, from this opset version of the model on.
+
+    With `batch_first` the operator's first axis is always the batch: a layer, a pool. Others must do with
+    `OnnxNode.lead`.
+    """
 
     def register(function: Importer) -> Importer:
+        if batch_first:
+            _BATCH_FIRST.add(function)
         for operator in operators:
             _IMPORTERS.setdefault(operator, {})[since] = function
         return function
@@ -44,6 +55,11 @@ def find_importer(operator: str, opset: int) -> Importer | None:
     versions = _IMPORTERS.get(operator, {})
     usable = [since for since in versions if since <= opset]
     return versions[max(usable)] if usable else None
+
+
+def takes_batch_first(function: Importer) -> bool:
+    """Whether it was registered with `batch_first`."""
+    return function in _BATCH_FIRST
 
 
 def supported_operators() -> tuple[str, ...]:
@@ -74,7 +90,9 @@ class Length:
 class Builder:
     """The graph under construction. `tensors` maps ONNX's names to ours, in ONNX's axis order.
 
-    `lengths` are the norms found so far: a division by one is a normalization.
+    A tensor of ours has a batch of 1 as its first axis. ONNX's has it too, or the tensor is in `lifted`:
+    then ours has one axis more, in front. `lengths` are the norms found so far: a division by one is a
+    normalization.
     """
 
     model: FoldedModel
@@ -83,10 +101,14 @@ class Builder:
     tensors: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     lengths: dict[str, Length] = field(default_factory=dict)
+    lifted: set[str] = field(default_factory=set)
 
     def add_input(self, name: str, shape: Shape) -> str:
-        """A tensor that comes from outside."""
+        """A tensor that comes from outside, of this shape in ONNX."""
         tensor = fresh_name(name, self.names)
+        if not shape or shape[0] != 1:
+            self.lifted.add(tensor)
+            shape = (1, *shape)
         self.shapes[tensor] = shape
         self.tensors[name] = tensor
         return tensor
@@ -103,9 +125,14 @@ class Builder:
 
 
 class OnnxNode:
-    """One ONNX node while it is imported: its attributes, constants and tensors, and ways to emit ours."""
+    """One ONNX node while it is imported: its attributes, constants and tensors, and ways to emit ours.
 
-    def __init__(self, proto: onnx.NodeProto, builder: Builder) -> None:
+    `lead` is the number of axes that all its tensors and shapes here have in front of ONNX's: 1 where
+    ONNX's first axis is not the batch, else 0.
+    """
+
+    def __init__(self, proto: onnx.NodeProto, builder: Builder, lead: int = 0) -> None:
+        self.lead = lead
         self.proto = proto
         self.op_type = proto.op_type
         self.opset = builder.model.opset
@@ -172,11 +199,14 @@ class OnnxNode:
         return self.has_input(index) and self.proto.input[index] in self.builder.model.constants
 
     def tensor(self, index: int = 0) -> str:
-        """Our tensor of an activation input, in ONNX's axis order."""
+        """Our tensor of an activation input, in ONNX's axis order, behind `lead`."""
         name = self.proto.input[index] if self.has_input(index) else ""
         if name not in self.builder.tensors:
             raise Refused(f"input {index} must be an activation, not a constant")
-        return self.builder.tensors[name]
+        tensor = self.builder.tensors[name]
+        if self.lead and tensor not in self.builder.lifted:
+            return self.emit(Reshape((1, *self.shape_of(tensor))), tensor)
+        return tensor
 
     def shape(self, index: int = 0) -> Shape:
         return self.builder.shapes[self.tensor(index)]
@@ -200,9 +230,18 @@ class OnnxNode:
             )
         return value
 
+    def behind_lead(self, constant: Array) -> Array:
+        """A constant with as many axes in front as the node's tensors have."""
+        return constant.reshape((1,) * self.lead + constant.shape)
+
     def optional_integers(self, index: int, attribute: str) -> tuple[int, ...] | None:
         """A list that older opsets give as an attribute and newer ones as a constant input."""
         return self.list_input(index, attribute) if self.has_input(index) else self.integers(attribute)
+
+    def folded_batch(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A shape that the model states, for a batch of 1 where the model's own was made one."""
+        batch = self.builder.model.batch
+        return (1, *shape[1:]) if batch > 1 and shape[:1] == (batch,) else shape
 
     def list_input(self, index: int, what: str) -> tuple[int, ...]:
         """A constant input that lists axes or sizes."""
@@ -212,10 +251,11 @@ class OnnxNode:
         return tuple(int(v) for v in value.ravel())
 
     def axis(self, value: int, rank: int) -> int:
-        """An axis counted from the front; Refused when there is no such axis."""
+        """ONNX's axis of a tensor that has `rank` here, from the front; Refused when there is none."""
+        rank -= self.lead
         if not -rank <= value < rank:
             raise Refused(f"axis {value} does not exist in a tensor of {rank} axes")
-        return value % rank
+        return value % rank + self.lead
 
     def check_reads(self, reads: int) -> None:
         """Refuse a layer that would read so many elements for one input."""
@@ -249,10 +289,7 @@ class OnnxNode:
         if self.shape_of(tensor) == shape:
             return tensor
         if not shape or shape[0] != 1:
-            raise Refused(
-                f"gives shape {list(shape)}: the first axis must stay the batch of 1; "
-                "export the model with the batch axis kept"
-            )
+            raise FirstAxisMoved(f"gives shape {list(shape)}, which has no batch of 1 in front")
         return self.emit(Reshape(shape), tensor)
 
     def to_channels_last(self, tensor: str) -> str:

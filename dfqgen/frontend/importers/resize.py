@@ -39,22 +39,22 @@ def source_positions(transformation: str, size: int, result: int, scale: float) 
     raise Refused(f"coordinate_transformation_mode {transformation!r} is not supported")
 
 
-@importer("Upsample")
+@importer("Upsample", batch_first=True)
 def upsample_attribute(node: OnnxNode) -> str:
     return _resize(node, list(node.numbers("scales") or ()), None, "asymmetric", "floor")
 
 
-@importer("Upsample", since=9)
+@importer("Upsample", since=9, batch_first=True)
 def upsample_input(node: OnnxNode) -> str:
     return _resize(node, _floats(node, 1), None, "asymmetric", "floor")
 
 
-@importer("Resize", since=10)
+@importer("Resize", since=10, batch_first=True)
 def resize_scales(node: OnnxNode) -> str:
     return _resize(node, _floats(node, 1), None, "asymmetric", "floor")
 
 
-@importer("Resize", since=11)
+@importer("Resize", since=11, batch_first=True)
 def resize(node: OnnxNode) -> str:
     if node.flag("antialias", default=False):
         raise Refused("antialias is not supported; export the model without it")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
 from dfqgen.ops.take import Take
 
 
@@ -16,7 +16,7 @@ def select(node: OnnxNode, tensor: str, axis: int, positions: Sequence[int]) -> 
     if list(positions) == list(range(shape[axis])):
         return tensor
     if axis == 0:
-        raise Refused("selects along the batch axis")
+        raise FirstAxisMoved("selects along the batch axis")
     if not len(positions):
         raise Refused("gives an empty tensor")
     return node.emit(Take.along(axis, [int(p) for p in positions], len(shape)), tensor)
@@ -95,7 +95,7 @@ def gather(node: OnnxNode) -> str:
 
 @importer("Expand")
 def expand(node: OnnxNode) -> str:
-    target = tuple(int(n) for n in node.constant(1, "shape").ravel())
+    target = (1,) * node.lead + node.folded_batch(node.list_input(1, "shape"))
     return broadcast_to(node, node.tensor(), np.broadcast_shapes(node.shape(), target))
 
 
@@ -111,7 +111,7 @@ def broadcast_to(node: OnnxNode, tensor: str, shape: tuple[int, ...]) -> str:
 
 @importer("Tile")
 def tile(node: OnnxNode) -> str:
-    repeats = [int(n) for n in node.constant(1, "repeats").ravel()]
+    repeats = [1] * node.lead + [int(n) for n in node.constant(1, "repeats").ravel()]
     tensor = node.tensor()
     if len(repeats) != len(node.shape()):
         raise Refused(f"{len(repeats)} repeats do not fit {len(node.shape())} axes")
@@ -127,7 +127,7 @@ def _blocks(node: OnnxNode) -> int:
     return size
 
 
-@importer("DepthToSpace")
+@importer("DepthToSpace", batch_first=True)
 def depth_to_space(node: OnnxNode) -> str:
     size = _blocks(node)
     image = node.to_channels_last(node.tensor())
@@ -149,7 +149,7 @@ def depth_to_space(node: OnnxNode) -> str:
     return node.to_channels_first(node.reshape(blocks, (1, height * size, width * size, depth)))
 
 
-@importer("SpaceToDepth")
+@importer("SpaceToDepth", batch_first=True)
 def space_to_depth(node: OnnxNode) -> str:
     size = _blocks(node)
     image = node.to_channels_last(node.tensor())

@@ -58,7 +58,7 @@ def _phases(kernel: int, stride: int, dilation: int, before: int, result: int, c
     return Phases(table, first, -(-result // stride), crop)
 
 
-@importer("ConvTranspose")
+@importer("ConvTranspose", batch_first=True)
 def conv_transpose(node: OnnxNode) -> str:
     """[N,C,H,W] or [N,C,L]; weight [C,Cout/groups,kh,kw] or [C,Cout/groups,k]."""
     weight = node.weight(1)
