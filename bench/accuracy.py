@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Unpack
 
 from subjects import NORMAL_SAMPLES, SUBJECTS, replace_table
 
@@ -38,7 +38,7 @@ PLAIN = Choices(
 
 def plain(**changes: Unpack[Choices]) -> Choices:
     """Nothing but batch normalization's ranges at 6 sigma and rounding to nearest, with some changes."""
-    return cast(Choices, PLAIN | changes)
+    return PLAIN | changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +119,10 @@ def measure(name: str, shared: Path, methods: Sequence[Method]) -> Iterator[Colu
         if method.calibrate and subject.data is None:
             column.cells[method.name] = "-"
             continue
-        choices = method.choices
+        choices: Choices = {**method.choices, "target": "cortex-m4", "meaning": subject.meaning}
         if method.calibrate:
             choices = {**choices, "calibration_data": Samples({tensor: raw[1::2][:64]})}
-        recipe = make_recipe(target="cortex-m4", meaning=subject.meaning, **choices)
+        recipe = make_recipe(**choices)
         evaluation = evaluate(shared / "models" / subject.file, samples, recipe, float_outputs=reference)
         if reference is None:
             reference = evaluation.float_outputs

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 from subjects import SUBJECTS, replace_table
@@ -157,14 +157,14 @@ class Experiment:
 
     def measure(self, row: Row) -> str:
         """Top-1, and in brackets without the calibration images."""
-        choices = dict(row.choices)
+        choices: Choices = {**row.choices, "target": "cortex-m4", "meaning": self.meaning}
         if row.bits != 8:
             choices["bits_map"] = dict.fromkeys(self.inner, row.bits)
         if row.statistics is not None:
             choices["calibration_data"] = self.samples(row.statistics)
         if row.rounding is not None:
             choices["rounding_data"] = self.samples(row.rounding)
-        recipe = make_recipe(target="cortex-m4", meaning=self.meaning, **cast(Choices, choices))
+        recipe = make_recipe(**choices)
         started, compiled = Times.now(), []
 
         def progress(stage: str) -> None:

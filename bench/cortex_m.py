@@ -259,7 +259,8 @@ class Bench:
         counted, _, _ = self.count(program, target, mode)
         plan = plan_program(program, target, optimize=mode)
         place = {step.op.name: index for index, step in enumerate(plan.steps)}
-        cmsis = self.count_cmsis(program, target) or [(None, None)] * len(LAYERS)
+        missing: list[tuple[int | None, int | None]] = [(None, None)] * len(LAYERS)
+        cmsis = [*self.count_cmsis(program, target)] or missing
         return [
             LayerRow(
                 layer=layer.name,
@@ -441,8 +442,8 @@ def main() -> int:
             show_layers(layers, Console(width=150))
         for row in found.values():
             if isinstance(row, EstimateRow):
-                error = 100 * (row.estimate / row.instructions - 1)
-                print(f"{row.network} on {row.target}: {row.instructions:,}, estimated {error:+.1f} %")
+                off = 100 * (row.estimate / row.instructions - 1)
+                print(f"{row.network} on {row.target}: {row.instructions:,}, estimated {off:+.1f} %")
         if "host" in found:
             print(f"MobileNetV1 0.75, 224x224, on this machine: {found['host']} ms an image")
     if arguments.results:

@@ -93,17 +93,17 @@ def _convolutions(rng: np.random.Generator, power_of_two: bool) -> Iterator[Case
     yield case((4, 4), (16, 12), (4, 4), padded=False)
     yield case((3, 3), (7, 9), (3, 3), padded=False)
     # Depthwise.
-    for image, channels, stride in [
+    for image, depth, stride in [
         ((12, 12), 8, 1), ((24, 24), 8, 1), ((12, 12), 32, 1), ((6, 6), 64, 1), ((3, 3), 128, 1),
         ((25, 5), 64, 1), ((9, 9), 20, 1), ((7, 10), 13, 1), ((5, 5), 96, 1),
         ((24, 24), 16, 2), ((12, 12), 32, 2), ((6, 6), 128, 2), ((9, 9), 20, 2), ((25, 5), 24, 2),
         ((7, 10), 13, 2), ((16, 16), 8, 2), ((3, 3), 64, 2),
     ]:  # fmt: skip
-        yield case(image, (channels, channels), (3, 3), stride, groups=channels)
-    for image, channels, kernel in [((10, 10), 16, (5, 5)), ((6, 6), 32, (5, 5)), ((12, 4), 24, (1, 7))]:
-        yield case(image, (channels, channels), kernel, groups=channels)
-    for image, channels, stride in [((12, 12), 16, 1), ((8, 8), 48, 1), ((13, 13), 16, 2), ((6, 6), 7, 1)]:
-        yield case(image, (channels, channels), (3, 3), stride, groups=channels, padded=False)
+        yield case(image, (depth, depth), (3, 3), stride, groups=depth)
+    for image, depth, kernel in [((10, 10), 16, (5, 5)), ((6, 6), 32, (5, 5)), ((12, 4), 24, (1, 7))]:
+        yield case(image, (depth, depth), kernel, groups=depth)
+    for image, depth, stride in [((12, 12), 16, 1), ((8, 8), 48, 1), ((13, 13), 16, 2), ((6, 6), 7, 1)]:
+        yield case(image, (depth, depth), (3, 3), stride, groups=depth, padded=False)
     # Groups.
     for image, channels, kernel, groups in [
         ((8, 8), (16, 16), (1, 1), 4), ((6, 6), (24, 24), (3, 3), 3), ((6, 6), (16, 32), (3, 3), 16)

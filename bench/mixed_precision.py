@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from subjects import SUBJECTS, replace_table
 
@@ -28,8 +28,8 @@ from dfqgen.commands.evaluate import Evaluation, evaluate, evaluation_facts
 from dfqgen.plan import plan_program
 from dfqgen.recipe import Choices, make_recipe
 
-PLAIN: dict[str, Any] = {"rounding": "nearest", "compensate": "none", "correct_bias": False}
-NO_COMPENSATION: dict[str, Any] = {"compensate": "none"}
+PLAIN: Choices = {"rounding": "nearest", "compensate": "none", "correct_bias": False}
+NO_COMPENSATION: Choices = {"compensate": "none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def rows_of(network: str) -> list[Row]:
     ]
     if network == "mobilenet":
         # The last layer has three tenths of the weights: at 8 bits it leaves the others 3.2.
-        whole = {**budget, **Choices(low_ends=True)}
+        whole: Choices = {**budget, **Choices(low_ends=True)}
         rows[1:] = [
             Row("budget of 60 %, ends too", whole, goal),
             Row("- without compensation", {**whole, **NO_COMPENSATION}),
@@ -104,8 +104,8 @@ def patterns() -> list[Row]:
 
 def steps(bits: str) -> list[Row]:
     """What each method adds at these bits, from the paper's ternary weights on."""
-    ternary = Choices(bits=bits, ternary="threshold", **PLAIN)
-    plain = Choices(bits=bits, **PLAIN)
+    plain: Choices = {**PLAIN, "bits": bits}
+    ternary: Choices = {**plain, "ternary": "threshold"}
     full = Choices(bits=bits)
     return [
         Row(f"{bits}: plain ternary", ternary),
@@ -148,7 +148,8 @@ class Bench:
 
     def _measure(self, row: Row) -> Point:
         started = time.process_time()
-        recipe = make_recipe(target="cortex-m4", meaning=self.subject.meaning, **row.choices)
+        choices: Choices = {**row.choices, "target": "cortex-m4", "meaning": self.subject.meaning}
+        recipe = make_recipe(**choices)
         found = evaluate(self.model, self.samples, recipe, float_outputs=self._reference)
         self._reference = found.float_outputs
         output = evaluation_facts(found)["outputs"][0]
@@ -203,19 +204,19 @@ PLOTTED_BUDGETS = (0.4, 0.5, 0.6)
 def curves() -> dict[str, list[Row]]:
     """The lines of the plot."""
 
-    def uniform(**changes: Any) -> list[Row]:
-        return [Row(bits, Choices(bits=bits, **changes)) for bits in PLOTTED_WIDTHS]
+    def uniform(**changes: Unpack[Choices]) -> list[Row]:
+        return [Row(bits, {**changes, "bits": bits}) for bits in PLOTTED_WIDTHS]
 
-    def budgets(**changes: Any) -> list[Row]:
+    def budgets(**changes: Unpack[Choices]) -> list[Row]:
         return [
-            Row(f"{100 * ratio:.0f} %", Choices(flash_budget=f"{100 * ratio:.0f}%", **changes))
+            Row(f"{100 * ratio:.0f} %", {**changes, "flash_budget": f"{100 * ratio:.0f}%"})
             for ratio in PLOTTED_BUDGETS
         ]
 
     pairs = ("2/6", "4/8", "8/4")
     return {
         "one width, to nearest": uniform(**PLAIN),
-        "one width, SQuant rounding": uniform(rounding="squant", **NO_COMPENSATION),
+        "one width, SQuant rounding": uniform(rounding="squant", compensate="none"),
         "one width, AdaRound (DSG)": uniform(rounding="adaround"),
         "one width, + feedback rounding": uniform(**NO_COMPENSATION),
         "one width, + compensation": uniform(),

@@ -25,14 +25,15 @@ import onnxruntime_static
 from subjects import SUBJECTS, replace_table
 
 from dfqgen.commands.evaluate import evaluate
-from dfqgen.recipe.choices import make_recipe
+from dfqgen.recipe.choices import Choices, make_recipe
+from dfqgen.recipe.records import Granularity
 from dfqgen.samples.files import Samples
 
 Array = npt.NDArray[Any]
 
 CALIBRATION_IMAGES = 64
 NOISE_SEED = 1
-GRANULARITIES = ("per-tensor", "per-channel")
+GRANULARITIES: tuple[Granularity, ...] = ("per-tensor", "per-channel")
 
 
 class Accuracy:
@@ -51,7 +52,8 @@ def aimet(python: Path, model: Path, images: Array, sources: Mapping[str, Array]
     """Outputs by method, granularity and source of calibration, by the interpreter that has AIMET."""
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
         samples, outputs = Path(scratch) / "samples.npz", Path(scratch) / "outputs.npz"
-        np.savez(samples, images=images, **sources)
+        arrays: dict[str, Any] = {"images": images, **sources}
+        np.savez(samples, **arrays)
         script = Path(__file__).parent / "peers_aimet.py"
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         subprocess.run([python, script, model, samples, outputs], check=True, stdout=sys.stderr, env=clean)
@@ -89,8 +91,9 @@ def main() -> None:
     cell("float (onnxruntime)", accuracy.text(floats))
     rows["float (onnxruntime)"] *= 4
     for weights in GRANULARITIES:
-        for calibration in ({}, {"calibration_data": Samples({tensor: raw[chosen]})}):
-            recipe = make_recipe(target="cortex-m4", meaning=network.meaning, weights=weights, **calibration)
+        choices = Choices(target="cortex-m4", meaning=network.meaning, weights=weights)
+        calibrated: Choices = {**choices, "calibration_data": Samples({tensor: raw[chosen]})}
+        for recipe in (make_recipe(**choices), make_recipe(**calibrated)):
             found = evaluate(model, samples, recipe, float_outputs={"output": floats})
             cell("dfqgen, no data / 64 real images", accuracy.text(found.outputs["output"]))
         for source in sources.values():

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ class Measurement:
                 facts[column] = self.cache.get(key, self.by_onnxruntime)
             elif column == "default" or facts["default"]["accepted"]:
                 key = [column, source_hash(), *self.key]
-                facts[column] = self.cache.get(key, lambda column=column: self.by_dfqgen(column))
+                facts[column] = self.cache.get(key, partial(self.by_dfqgen, column))
             else:
                 facts[column] = facts["default"]
             found = facts[column]
@@ -169,7 +170,8 @@ class Measurement:
                 recipe = make_recipe(**choices)
                 graph = read_network(self.model, recipe.input, recipe.code).graph
                 choices["calibration_data"] = self.samples(graph)
-            recipe = make_recipe(**{**choices, **OURS[column]})
+            choices = {**choices, **OURS[column]}
+            recipe = make_recipe(**choices)
             started = time.process_time()
             compiled = compile_model(self.model, recipe)
             seconds = time.process_time() - started

@@ -62,6 +62,13 @@ def relu6() -> Clip:
     return Clip.of(0.0, 6.0)
 
 
+def conv_of(graph: Graph, index: int) -> Conv2D:
+    """The operator of a node, which is a convolution."""
+    op = graph.nodes[index].op
+    assert isinstance(op, Conv2D)
+    return op
+
+
 def run(graph: Graph, x: np.ndarray) -> np.ndarray:
     """The one output of a one-input graph."""
     return next(iter(graph.evaluate({graph.inputs[0].tensor: x}).values()))

@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -177,7 +178,7 @@ def test_budget_counts_the_code(tmp_path: Path) -> None:
         ({"x": np.zeros((2, 8, 8, 1), np.uint8), "y": np.zeros(3, np.int64)}, "one integer for each"),
     ],
 )
-def test_data_that_does_not_fit(tmp_path: Path, arrays: dict[str, np.ndarray], word: str) -> None:
+def test_data_that_does_not_fit(tmp_path: Path, arrays: dict[str, Any], word: str) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     assert_refused(build(DIGITS, tmp_path / "o", "--data", tmp_path / "x.npz"), tmp_path / "o", "x.npz", word)
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.networks import NETWORKS, Network
 from dfqgen import Budget, build, make_recipe
 from dfqgen.commands import run, verify
+from tests.bench import ROOT  # noqa: F401 (puts bench/ on the path)
+
+from networks import NETWORKS, Network  # isort: skip
 
 BIG = Budget(8 << 20, 4 << 20)
 

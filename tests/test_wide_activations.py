@@ -122,7 +122,7 @@ def test_int16_is_closer_to_the_float_network() -> None:
         seen: dict[str, np.ndarray] = {}
         graph.evaluate(
             {"x": program.tensors["x"].qtype.dequantize(q)},
-            lambda node, _, output: seen.update({node.output: output}),  # type: ignore[func-returns-value]
+            lambda node, _, output: seen.update({node.output: output}),
         )
         reals = program.tensors["k"].qtype.dequantize(found["k"])
         return float(np.mean((reals - seen["k"]) ** 2))

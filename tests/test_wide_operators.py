@@ -18,23 +18,23 @@ def random(*shape: int) -> np.ndarray:
     )
 
 
-WEIGHTS = {
+WEIGHTS: dict[str, np.ndarray] = {
     "w1": random(8, 3, 3, 3),
     "w2": random(8, 8, 1, 1),
     "w3": random(8, 8, 1, 1),
     "w4": random(8, 4, 4, 4),
     "w5": random(3, 20, 1, 1),
     "slope": random(8, 1, 1),
-    "half": np.float32([0.5]),
-    "three": np.float32(3.0),
-    "six": np.float32(6.0),
-    "zero": np.float32(0.0),
-    "scales": np.float32([1, 1, 2, 2]),
+    "half": np.array([0.5], np.float32),
+    "three": np.array(3.0, np.float32),
+    "six": np.array(6.0, np.float32),
+    "zero": np.array(0.0, np.float32),
+    "scales": np.array([1, 1, 2, 2], np.float32),
     "roi": np.zeros(0, np.float32),
-    "starts": np.int64([0]),
-    "ends": np.int64([4]),
-    "axes": np.int64([1]),
-    "pads": np.int64([0, 0, 1, 2, 0, 0, 2, 1]),
+    "starts": np.array([0], np.int64),
+    "ends": np.array([4], np.int64),
+    "axes": np.array([1], np.int64),
+    "pads": np.array([0, 0, 1, 2, 0, 0, 2, 1], np.int64),
 }
 NODES = [
     helper.make_node("Conv", ["x", "w1"], ["c1"], pads=[1, 1, 1, 1], strides=[2, 2]),
@@ -73,7 +73,7 @@ def test_every_operator_of_a_segmentation_network_builds_bit_exact(tmp_path: Pat
     path = save(
         tmp_path / "net.onnx",
         NODES,
-        WEIGHTS | {"twenty": np.int64([20])},
+        WEIGHTS | {"twenty": np.array([20], np.int64)},
         {"x": (1, 3, 12, 16)},
         {"log": None, "map": None, "unit": None},
     )

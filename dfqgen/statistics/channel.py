@@ -34,7 +34,7 @@ class ChannelStatistics:
 
     @classmethod
     def normal(
-        cls, mean: Array, std: Array, lo: Array | float = -np.inf, hi: Array | float = np.inf
+        cls, mean: Array, std: Array | float, lo: Array | float = -np.inf, hi: Array | float = np.inf
     ) -> ChannelStatistics:
         """N(mean, std**2) within hard bounds; everything is broadcast to the shape of `mean`."""
         mean = np.atleast_1d(np.asarray(mean, np.float64))

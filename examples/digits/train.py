@@ -10,6 +10,7 @@ digits_test.npz (x uint8 NHWC 0..16, y) beside this file. Deterministic on one m
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -83,7 +84,7 @@ def to_onnx(net: nn.Module) -> onnx.ModelProto:
         weights.append(onnx.numpy_helper.from_array(value.detach().numpy().astype(np.float32), name))
         return name
 
-    def add(operator: str, inputs: list[str], name: str, **attributes: object) -> str:
+    def add(operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
@@ -102,13 +103,13 @@ def to_onnx(net: nn.Module) -> onnx.ModelProto:
                     group=layer.groups,
                 )
             case nn.BatchNorm2d():
-                parameters = {
+                statistics: dict[str, Any] = {
                     "gamma": layer.weight,
                     "beta": layer.bias,
                     "mean": layer.running_mean,
                     "var": layer.running_var,
                 }
-                inputs = [constant(f"{name}.{key}", value) for key, value in parameters.items()]
+                inputs = [constant(f"{name}.{key}", value) for key, value in statistics.items()]
                 current = add("BatchNormalization", [current, *inputs], name, epsilon=layer.eps)
             case nn.ReLU6():
                 bounds = [constant(f"{name}.{k}", torch.tensor(v)) for k, v in (("lo", 0.0), ("hi", 6.0))]

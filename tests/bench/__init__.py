@@ -4,4 +4,6 @@ import sys
 
 from tests.models import ROOT
 
+__all__ = ["ROOT"]
+
 sys.path.insert(0, str(ROOT / "bench"))

@@ -82,27 +82,29 @@ def test_build_with_everything_synthetic_is_exact_and_says_what_it_did(tmp_path:
 
 
 def notes_of(**choices: Unpack[Choices]) -> dict[str, str]:
-    notes = compile_model(DIGITS, make_recipe(meaning=MEANING, **choices)).quantized.notes
+    choices["meaning"] = MEANING
+    notes = compile_model(DIGITS, make_recipe(**choices)).quantized.notes
     return {note.step: note.effect for note in notes}
 
 
-QUICK_ADAROUND = Choices(rounding="adaround", adaround_iterations=20)
+def quick_adaround(**choices: Unpack[Choices]) -> Choices:
+    return {"rounding": "adaround", "adaround_iterations": 20, **choices}
 
 
 @pytest.mark.parametrize(("source", "words"), [("noise", "of noise"), ("procedural", "procedural")])
 def test_adaround_runs_on_noise_and_procedural_samples(source: SampleSource, words: str) -> None:
-    assert words in notes_of(**QUICK_ADAROUND, samples=8, rounding_data=source)["AdaRound"]
+    assert words in notes_of(**quick_adaround(samples=8, rounding_data=source))["AdaRound"]
 
 
 @pytest.mark.parametrize("bits", ["3", "4"])
 def test_adaround_takes_the_users_samples_at_every_width(samples: Path, bits: str) -> None:
-    notes = notes_of(**QUICK_ADAROUND, bits=bits, calibration_data=samples)
+    notes = notes_of(**quick_adaround(bits=bits, calibration_data=samples))
     assert "(samples.npz)" in notes["AdaRound"]
     assert "8 samples synthesized from" in notes["statistics"]
-    notes = notes_of(**QUICK_ADAROUND, bits=bits, rounding_data=samples)
+    notes = notes_of(**quick_adaround(bits=bits, rounding_data=samples))
     assert "8 samples synthesized from" in notes["AdaRound"]
     assert "(samples.npz)" not in notes["statistics"]
-    notes = notes_of(**QUICK_ADAROUND, bits=bits, calibration_data=DIGITS_TEST)
+    notes = notes_of(**quick_adaround(bits=bits, calibration_data=DIGITS_TEST))
     assert notes["statistics"] == "measured on 600 samples (digits_test.npz)"
 
 
@@ -116,7 +118,7 @@ def test_ranges_by_samples(samples: Path, method: RangeMethod) -> None:
 
 
 def test_without_batch_normalization_rounding_runs_on_procedural_samples(tmp_path: Path) -> None:
-    recipe = make_recipe(meaning=MEANING, **QUICK_ADAROUND)
+    recipe = make_recipe(**quick_adaround(meaning=MEANING))
     compiled = compile_model(tiny(tmp_path / "tiny.onnx"), recipe)
     assert "procedural" in compiled.quantized.notes[-1].effect
 

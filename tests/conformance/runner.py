@@ -95,6 +95,8 @@ def cases() -> Iterator[Case]:
 
 
 def _case(test: TestCase, operators: set[str]) -> Case | None:
+    assert test.model is not None
+    assert test.data_sets is not None
     model = copy.deepcopy(test.model)
     if len(model.graph.node) != 1 or model.graph.node[0].domain not in ("", "ai.onnx"):
         return None
@@ -118,7 +120,7 @@ def _case(test: TestCase, operators: set[str]) -> Case | None:
     if any(inputs[n].dtype != np.float32 or not inputs[n].size for n in active):
         return None
     _bind(model, inputs, active)
-    return Case(test.name, node.op_type, model, [{n: inputs[n] for n in active}], [expected])
+    return Case(test.name, node.op_type, model, [{n: inputs[n] for n in active}], [list(expected)])
 
 
 def _bind(model: onnx.ModelProto, values: dict[str, Array], active: list[str]) -> None:

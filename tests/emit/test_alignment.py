@@ -48,7 +48,7 @@ def test_a_compiler_other_than_gcc_aligns_the_arena_and_the_constants(
 @pytest.mark.parametrize("file", ["tiny.c", "tiny_weights.c", "tiny_selftest.c"])
 def test_an_unknown_compiler_is_told_which_macro_to_define(tmp_path: Path, file: str) -> None:
     write(tiny(), tmp_path / "out")
-    command = ["gcc", *STRANGER, "-fsyntax-only", tmp_path / "out" / file]
+    command = ["gcc", *STRANGER, "-fsyntax-only", str(tmp_path / "out" / file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
     assert "define DFQ_ALIGNED(bytes) as this compiler's way to align" in done.stderr

@@ -347,7 +347,7 @@ def requantizations(base: Case) -> Iterator[Edge]:
 
 def accumulators() -> Iterator[Edge]:
     """The bound is exact: with every input at -128 the sums just inside are 2**31 - 1 in magnitude."""
-    layers = {
+    layers: dict[str, tuple[np.ndarray, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
         "pointwise": (filled(-128, 5, 1, 1, 4), (1, 2, 1, 4), (1, 2, 1, 5), {}),
         "fully connected": (filled(-128, 5, 1, 1, 17), (1, 1, 1, 17), (1, 1, 1, 5), {}),
         "3x3": (filled(-128, 3, 3, 3, 5), (1, 4, 4, 5), (1, 2, 2, 3), {}),
@@ -527,7 +527,7 @@ def log_softmaxes() -> Iterator[Edge]:
     )  # fmt: skip
 
     def lane(size: int, **fields: Any) -> Case:
-        nothing = {"multiplier": 0, "logs": full(0, 256), "log_two": 0}
+        nothing: dict[str, Any] = {"multiplier": 0, "logs": full(0, 256), "log_two": 0}
         wide = replace(op, axis=1, table=falling(1 << 22), bits=22, **(nothing | fields))
         return case(wide, (1, size), (1, size))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,11 +51,11 @@ def test_every_integer_operator_has_its_bounds_tested() -> None:
 RESHAPE = case(QReshape("op", ("x",), "y", (1, 6)), (1, 2, 3), (1, 6))
 
 
-def program(**fields: object) -> Program:
+def program(**fields: Any) -> Program:
     """One reshape; `fields` replace those of the program."""
     (x,), y = RESHAPE.inputs, RESHAPE.output
     whole = Program("net", (QPort("x", "x"),), (QPort("y", "y"),), {"x": x, "y": y}, (RESHAPE.op,))
-    return replace(whole, **fields)  # type: ignore[arg-type]
+    return replace(whole, **fields)
 
 
 def with_type(dtype: IntType, scale: float, zero_point: int) -> Program:
@@ -65,7 +66,7 @@ def with_type(dtype: IntType, scale: float, zero_point: int) -> Program:
 
 def with_shape(*shape: int) -> Program:
     (x,) = RESHAPE.inputs
-    op, y = replace(RESHAPE.op, shape=shape), with_output(RESHAPE, shape=shape).output  # type: ignore[call-arg]
+    op, y = replace(RESHAPE.op, shape=shape), with_output(RESHAPE, shape=shape).output  # type: ignore[type-var]
     return program(tensors={"x": replace(x, shape=shape), "y": y}, ops=(op,))
 
 
@@ -88,7 +89,7 @@ REFUSED = {
     "x: () is no shape of one sample": with_shape(),
     "x: (1, 2147483648) has more elements than an int32 can count": with_shape(1, 1 << 31),
     f"op: {RESHAPE.inputs[0]} -> {RESHAPE.output} is not a move to (1, 7)": program(
-        ops=(replace(RESHAPE.op, shape=(1, 7)),)  # type: ignore[call-arg]
+        ops=(replace(RESHAPE.op, shape=(1, 7)),)  # type: ignore[type-var]
     ),
     "op: has 2 inputs, not 1": program(ops=(replace(RESHAPE.op, inputs=("x", "x")),)),  # type: ignore[type-var]
     "op: 'z' has no type": program(ops=(replace(RESHAPE.op, output="z"),)),  # type: ignore[type-var]

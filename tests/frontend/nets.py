@@ -35,10 +35,15 @@ class Net:
         return name
 
     def node(
-        self, operator: str, *inputs: str | Array, name: str = "", outputs: int = 1, **attributes: Any
+        self,
+        operator: str,
+        *inputs: str | Array | np.generic,
+        name: str = "",
+        outputs: int = 1,
+        **attributes: Any,
     ) -> str:
         """Append a node; gives its first output, t0, t1 ..."""
-        names = [self.constant(i) if isinstance(i, np.ndarray) else i for i in inputs]
+        names = [i if isinstance(i, str) else self.constant(np.asarray(i)) for i in inputs]
         first = f"t{len(self.nodes)}"
         given = [first, *(f"{first}_{i}" for i in range(1, outputs))]
         self.nodes.append(helper.make_node(operator, names, given, name=name, **attributes))

@@ -6,6 +6,7 @@ import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,7 +26,7 @@ INTEGERS = [0, -1, 3, 255, 1 << 16, (1 << 31) - 1, 1 << 40, -(1 << 63)]
 SUBGRAPH = helper.make_graph([], "", [], [])
 
 
-def one(operator: str, *weights: np.ndarray, shape: tuple[int, ...] = IMAGE, **attributes: object) -> Net:
+def one(operator: str, *weights: np.ndarray, shape: tuple[int, ...] = IMAGE, **attributes: Any) -> Net:
     net = Net(opset=17)
     return net.output(net.node(operator, net.input(*shape), *weights, **attributes))
 
@@ -74,8 +75,9 @@ def test_what_asks_for_too_much_or_makes_no_sense_is_refused(tmp_path: Path, net
 def test_an_attribute_of_another_type_is_refused(
     tmp_path: Path, operator: str, attribute: str, value: object
 ) -> None:
+    attributes: dict[str, Any] = {attribute: value}
     with pytest.raises(ModelFileError, match="not valid ONNX"):
-        load(one(operator, **{attribute: value}).save(tmp_path))
+        load(one(operator, **attributes).save(tmp_path))
 
 
 def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:

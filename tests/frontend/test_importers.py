@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def ints(*values: int) -> Array:
     ],
 )
 def test_conv_equals_onnxruntime(
-    tmp_path: Path, image: tuple[int, ...], weight: tuple[int, ...], attributes: dict[str, object]
+    tmp_path: Path, image: tuple[int, ...], weight: tuple[int, ...], attributes: dict[str, Any]
 ) -> None:
     net = Net()
     x = net.input(*image)
@@ -133,7 +134,8 @@ def test_clip_in_both_forms_equals_onnxruntime(
     net = Net(opset)
     x = net.input(1, 2, 4, 5)
     if opset < 11:
-        y = net.node("Clip", x, **{k: v for k, v in (("min", lo), ("max", hi)) if v is not None})
+        attributes: dict[str, Any] = {"min": lo, "max": hi}
+        y = net.node("Clip", x, **{k: v for k, v in attributes.items() if v is not None})
     else:
         y = net.node("Clip", x, *("" if v is None else np.array(v, np.float32) for v in (lo, hi)))
     clip = only(check(net.output(y), tmp_path), Clip)
@@ -212,7 +214,7 @@ WINDOWS = [
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("operator", ["AveragePool", "MaxPool"])
 def test_pools_equal_onnxruntime(
-    tmp_path: Path, operator: str, opset: int, window: dict[str, object]
+    tmp_path: Path, operator: str, opset: int, window: dict[str, Any]
 ) -> None:
     net = Net(opset)
     x = net.node("Relu", net.input(1, 3, 8, 7))
@@ -226,7 +228,7 @@ def test_average_pool_with_ceil_mode_counts_as_onnxruntime_does(
     tmp_path: Path, counted: int, image: tuple[int, int], pads: list[int]
 ) -> None:
     net = Net(19)
-    window = {"kernel_shape": [3, 3], "strides": [2, 3], "pads": pads}
+    window: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [2, 3], "pads": pads}
     y = net.node("AveragePool", net.input(1, 2, *image), **window, ceil_mode=1, count_include_pad=counted)
     check(net.output(y), tmp_path)
 

@@ -56,7 +56,7 @@ def test_a_model_of_opset_6_is_converted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_a_model_in_another_precision_is_read_as_float32(tmp_path: Path, dtype: type) -> None:
+def test_a_model_in_another_precision_is_read_as_float32(tmp_path: Path, dtype: type[np.floating]) -> None:
     net = Net()
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     weight = np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(dtype)

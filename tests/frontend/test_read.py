@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,9 +38,9 @@ def small_net() -> Net:
     return net.output(net.node("Softmax", net.node("Gemm", x, weight(16, 5), weight(5))))
 
 
-def refused(path: Path, text: str, **options: object) -> UserError:
+def refused(path: Path, text: str, **options: Any) -> UserError:
     with pytest.raises(UserError, match=text) as caught:
-        load(path, **options)  # type: ignore[arg-type]
+        load(path, **options)
     return caught.value
 
 
@@ -268,7 +269,7 @@ def external(folder: Path, location: str, **entries: int) -> Path:
 
 
 def conv_weight(graph: Graph) -> np.ndarray:
-    return graph.nodes[0].op.weight.ravel()  # type: ignore[attr-defined, no-any-return]
+    return graph.nodes[0].op.weight.ravel()  # type: ignore[attr-defined]
 
 
 def test_external_data_beside_the_model_is_read_at_its_offset(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     """Operators of EXAMPLES where they fit, each after any tensor before it, under any names."""
     tensors = draw(st.lists(NAMES, min_size=2, max_size=8, unique=True))
     inputs = (Port(draw(NAMES), tensors[0], IMAGE, draw(st.sampled_from([None, (0, 3, 1, 2)]))),)
-    shapes = {tensors[0]: IMAGE}
+    shapes: dict[str, Shape] = {tensors[0]: IMAGE}
     nodes: list[Node] = []
     for tensor in tensors[1:]:
         source, op = draw(st.sampled_from(sorted(shapes))), draw(st.sampled_from(UNARY))

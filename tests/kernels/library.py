@@ -120,7 +120,7 @@ class KernelLibrary:
             if isinstance(item.value, str):
                 setattr(struct, item.name, arrays[item.value])
             elif isinstance(item.value, tuple) and item.value and isinstance(item.value[0], Field):
-                self._fill(getattr(struct, item.name), item.value, arrays)  # type: ignore[arg-type]
+                self._fill(getattr(struct, item.name), item.value, arrays)
             elif isinstance(item.value, tuple):
                 setattr(struct, item.name, list(item.value))
             else:

@@ -44,7 +44,7 @@ def tensor(name: str, shape: tuple[int, ...], qtype: QType = TYPE) -> QTensor:
 def make_case(op: QOp, inputs: tuple[QTensor, ...], output: QTensor, rng: np.random.Generator) -> Case:
     """With random values, or one of the extremes."""
     op.verify(inputs, output)
-    kind = rng.integers(0, 6)
+    kind = int(rng.integers(0, 6))
     return Case(op, inputs, output, tuple(_values(t, kind, rng) for t in inputs))
 
 

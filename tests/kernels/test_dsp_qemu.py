@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.packing import PACKED_TYPES
+from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies
@@ -113,8 +114,9 @@ def budget_case(
         np.random.default_rng(3), image, (kernel, kernel), (stride, stride), (1, 1), pads, *groups
     )
     full = np.full(channels, 127)
-    op = replace(case.op, requantize=replace(case.op.requantize, lo=~full, hi=full))  # type: ignore[type-var]
-    return replace(case, op=op)
+    op = case.op
+    assert isinstance(op, QConv2D)
+    return replace(case, op=replace(op, requantize=replace(op.requantize, lo=~full, hi=full)))
 
 
 def test_kernels_stay_within_their_budgets(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.mve import conv as mve_conv
 from dfqgen.kernels.mve import gemm as mve_gemm
+from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS
 from dfqgen.targets import Isa
 from tests.kernels import strategies
@@ -76,6 +77,8 @@ def test_each_channel_has_one_lane(channels: int) -> None:
 
 @given(deep_pointwise())
 def test_a_pointwise_layer_takes_the_kernel_without_a_strip(case: Case) -> None:
-    kernel = REGISTRY.candidates(case.op, case.inputs, case.output, [Isa.MVE])[0]
+    op = case.op
+    kernel = REGISTRY.candidates(op, case.inputs, case.output, [Isa.MVE])[0]
     assert isinstance(kernel, mve_conv.PointwiseS8S8MveKernel)
-    assert kernel.scratch_bytes(case.op, case.inputs, case.output) == 0
+    assert isinstance(op, QConv2D)
+    assert kernel.scratch_bytes(op, case.inputs, case.output) == 0

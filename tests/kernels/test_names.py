@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ KERNELS = REGISTRY.kernels
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)
-def test_a_kernels_function_class_and_header_have_the_same_words(kernel: Kernel) -> None:
+def test_a_kernels_function_class_and_header_have_the_same_words(kernel: Kernel[Any]) -> None:
     match = NAME.fullmatch(kernel.function)
     assert match, kernel.function
     assert Isa(match["isa"] or "portable") is kernel.isa
@@ -31,7 +32,7 @@ def test_a_kernels_function_class_and_header_have_the_same_words(kernel: Kernel)
     assert kernel.function in (resources.runtime_dir() / kernel.header).read_text()
 
 
-def _suffix(kernel: Kernel) -> str:
+def _suffix(kernel: Kernel[Any]) -> str:
     return "" if kernel.isa is Isa.PORTABLE else f"_{kernel.isa.value}"
 
 

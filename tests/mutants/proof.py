@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dfqgen.errors import ProgramError
@@ -99,15 +100,19 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
     if isinstance(node, ast.Compare):
         for place, operator in enumerate(node.ops):
             if type(operator) in _BOUNDARY:
-                other = _BOUNDARY[type(operator)]
-                yield "bound of", lambda found, p=place, o=other: found.ops.__setitem__(p, o())  # type: ignore[misc]
+                yield "bound of", partial(_exchange, place, _BOUNDARY[type(operator)])
     if isinstance(node, ast.Constant) and type(node.value) is int:
         yield f"{node.value} + 1 in", lambda found: setattr(found, "value", found.value + 1)
 
 
+def _exchange(place: int, other: type[ast.cmpop], found: Any) -> None:
+    """Another operator in a comparison."""
+    found.ops[place] = other()
+
+
 def _replace(statement: ast.stmt, other: ast.stmt) -> None:
     """Turn a statement into another, in place."""
-    statement.__class__ = other.__class__  # type: ignore[assignment]
+    statement.__class__ = other.__class__
     for name in list(vars(statement)):
         if name not in ("lineno", "col_offset", "end_lineno", "end_col_offset"):
             delattr(statement, name)

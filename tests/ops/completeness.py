@@ -24,7 +24,7 @@ NO_CODE = (QReshape,)
 def missing_from(kind: type[Op]) -> list[str]:
     """What a float operator lacks, each as the method's name or as what to write where."""
     missing = sorted(kind.__abstractmethods__)
-    if not kind.__dict__.get("__doc__") or kind.__doc__.startswith(f"{kind.__name__}("):
+    if not (text := kind.__dict__.get("__doc__")) or text.startswith(f"{kind.__name__}("):
         missing.append("a docstring that says what it computes")
     if kind.__name__ not in names_used():
         missing.append("an importer in dfqgen/frontend/importers (or a pass) that makes it")
@@ -38,7 +38,7 @@ def missing_from(kind: type[Op]) -> list[str]:
 def missing_from_integer(kind: type[QOp]) -> list[str]:
     """What an integer operator lacks."""
     missing = sorted(kind.__abstractmethods__)
-    if not kind.__dict__.get("__doc__") or kind.__doc__.startswith(f"{kind.__name__}("):
+    if not (text := kind.__dict__.get("__doc__")) or text.startswith(f"{kind.__name__}("):
         missing.append("a docstring that says its exact integer meaning")
     if not issubclass(kind, NO_CODE) and not any(kernel.op is kind for kernel in REGISTRY.kernels):
         missing.append("a kernel in dfqgen/kernels")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dfqgen.graph.ir import Graph, Node, Op, Port, Shape
@@ -30,9 +32,9 @@ RNG = np.random.default_rng(5)
 IMAGE = (1, 7, 6, 4)
 
 
-def convolution(**changes: object) -> Conv2D:
-    settings: dict[str, object] = {"weight": RNG.normal(size=(6, 3, 3, 4)), "bias": RNG.normal(size=6)}
-    return Conv2D(**(settings | changes))  # type: ignore[arg-type]
+def convolution(**changes: Any) -> Conv2D:
+    settings: dict[str, Any] = {"weight": RNG.normal(size=(6, 3, 3, 4)), "bias": RNG.normal(size=6)}
+    return Conv2D(**(settings | changes))
 
 
 EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [

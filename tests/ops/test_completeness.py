@@ -49,12 +49,12 @@ class QHalved(QOp):
 
 
 def test_an_incomplete_operator_is_told_what_it_lacks() -> None:
-    assert complaint(Halved, missing_from(Halved)) == (
+    assert complaint(Halved, missing_from(Halved)) == (  # type: ignore[type-abstract]
         "Halved lacks lower, propagate, reshaped, transposed, "
         "an importer in dfqgen/frontend/importers (or a pass) that makes it, "
         "an example in tests/ops/examples.py, a torch function in dfqgen/synthesis/torch_graph.py"
     )
-    assert complaint(QHalved, missing_from_integer(QHalved)) == (
+    assert complaint(QHalved, missing_from_integer(QHalved)) == (  # type: ignore[type-abstract]
         "QHalved lacks verify, a docstring that says its exact integer meaning, a kernel in dfqgen/kernels"
     )
 

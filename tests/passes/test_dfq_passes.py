@@ -21,7 +21,7 @@ from dfqgen.passes.fold_dead_channels import fold_dead_channels
 from dfqgen.passes.remove_dead_channels import remove_dead_channels
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
-from tests.builders import batch_norm, chain, conv, relu, relu6, run
+from tests.builders import batch_norm, chain, conv, conv_of, relu, relu6, run
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_equalize_keeps_the_function_through_activation_and_depthwise(
     x = images(rng, graph)
     np.testing.assert_allclose(run(equal, x), run(graph, x), atol=1e-8)
     for first, second in ((0, 2), (2, 5)):
-        r1 = np.abs(equal.nodes[first].op.weight).max(axis=(1, 2, 3))
-        w2 = np.abs(equal.nodes[second].op.weight).max(axis=(1, 2))
+        r1 = np.abs(conv_of(equal, first).weight).max(axis=(1, 2, 3))
+        w2 = np.abs(conv_of(equal, second).weight).max(axis=(1, 2))
         r2 = w2[:, 0] if second == 2 else w2.max(axis=0)
         np.testing.assert_allclose(r1, r2, rtol=1e-2)
 
@@ -93,7 +93,7 @@ def test_equalize_scales_known_statistics_with_the_channels(rng: np.random.Gener
     known = {"t0": ChannelStatistics.normal(np.arange(8.0), np.ones(8))}
     passed = equalize(graph, known)
     equal, after = passed.graph, passed.known
-    factor = equal.nodes[0].op.bias / graph.nodes[0].op.bias
+    factor = conv_of(equal, 0).bias / conv_of(graph, 0).bias
     np.testing.assert_allclose(after["t0"].mean, np.arange(8.0) * factor)
     np.testing.assert_allclose(after["t0"].std, factor)
 
@@ -123,7 +123,7 @@ def test_absorbing_a_high_bias_keeps_the_function_where_the_relu_never_clips(
     x = images(rng, graph)
     np.testing.assert_allclose(run(absorbed, x), run(graph, x), atol=1e-9)
     np.testing.assert_allclose(after["t0"].mean, 3.0)
-    np.testing.assert_allclose(absorbed.nodes[0].op.bias, 3.0)
+    np.testing.assert_allclose(conv_of(absorbed, 0).bias, 3.0)
 
 
 def test_dead_channels_go_into_the_next_bias(rng: np.random.Generator) -> None:
@@ -143,8 +143,8 @@ def test_dead_channels_go_into_the_next_bias(rng: np.random.Generator) -> None:
     x = images(rng, graph)
     assert passed.effect == "1 constant channels moved into biases"
     np.testing.assert_allclose(run(folded, x), run(graph, x), atol=1e-6)
-    assert not folded.nodes[0].op.weight[1].any()
-    assert not folded.nodes[2].op.weight[1].any()
+    assert not conv_of(folded, 0).weight[1].any()
+    assert not conv_of(folded, 2).weight[1].any()
 
 
 def test_dead_channels_are_taken_out_through_depthwise_layers(rng: np.random.Generator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,19 +26,25 @@ from dfqgen.ops.pointwise import Pointwise
 from dfqgen.ops.take import Take
 
 
+def vector(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
 class Net:
     """A model under construction; `x` is its input."""
 
     def __init__(self, *shape: int) -> None:
-        self.shape, self.nodes, self.weights = shape, [], {}
+        self.shape = shape
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: dict[str, np.ndarray] = {}
 
     def constant(self, value: np.ndarray) -> str:
         name = f"c{len(self.weights)}"
         self.weights[name] = value
         return name
 
-    def node(self, kind: str, *inputs: str | np.ndarray, **attributes: object) -> str:
-        names = [i if isinstance(i, str) else self.constant(i) for i in inputs]
+    def node(self, kind: str, *inputs: str | np.ndarray | np.generic, **attributes: Any) -> str:
+        names = [i if isinstance(i, str) else self.constant(np.asarray(i)) for i in inputs]
         output = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, names, [output], name=output, **attributes))
         return output
@@ -82,8 +89,8 @@ def silu(net: Net, x: str) -> str:
 
 
 def gelu(net: Net, x: str) -> str:
-    inner = net.node("Add", net.node("Erf", net.node("Div", x, np.float32([1.41421356]))), np.float32([1.0]))
-    return net.node("Mul", net.node("Mul", x, inner), np.float32([0.5]))
+    inner = net.node("Add", net.node("Erf", net.node("Div", x, vector(1.41421356))), vector(1.0))
+    return net.node("Mul", net.node("Mul", x, inner), vector(0.5))
 
 
 def mish(net: Net, x: str) -> str:
@@ -91,8 +98,8 @@ def mish(net: Net, x: str) -> str:
 
 
 def hard_swish(net: Net, x: str) -> str:
-    clipped = net.node("Clip", net.node("Add", x, np.float32([3.0])), np.float32(0.0), np.float32(6.0))
-    return net.node("Div", net.node("Mul", x, clipped), np.float32([6.0]))
+    clipped = net.node("Clip", net.node("Add", x, vector(3.0)), np.float32(0.0), np.float32(6.0))
+    return net.node("Div", net.node("Mul", x, clipped), vector(6.0))
 
 
 def square(net: Net, x: str) -> str:
@@ -155,7 +162,7 @@ def test_transposes_cancel_through_joins_cuts_and_resizing(tmp_path: Path) -> No
     a = net.node("Conv", "x", random(4, 4, 1, 1))
     b = net.node("Relu", net.node("Conv", "x", random(4, 4, 3, 3), pads=[1, 1, 1, 1]))
     up = net.node(
-        "Resize", net.node("Concat", a, net.node("Max", a, b), axis=1), "", np.float32([1, 1, 2, 2])
+        "Resize", net.node("Concat", a, net.node("Max", a, b), axis=1), "", vector(1, 1, 2, 2)
     )
     cut = net.node("Slice", up, ints(1), ints(7), ints(1))
     graph = net.check(tmp_path, net.node("Conv", cut, random(4, 6, 1, 1)))
@@ -189,7 +196,7 @@ def test_depth_to_space_takes_one_transpose(tmp_path: Path) -> None:
     ],
 )
 def test_a_transposed_convolution_is_a_convolution(
-    tmp_path: Path, kernel: int, attributes: dict[str, object]
+    tmp_path: Path, kernel: int, attributes: dict[str, Any]
 ) -> None:
     net = Net(1, 4, 5, 6)
     weight, bias = random(4, 6 // int(attributes.get("group", 1)), kernel, kernel), random(6)
@@ -234,5 +241,5 @@ def test_division_by_the_length_is_a_normalization(tmp_path: Path, expand: bool)
 def test_a_constant_mask_folds_into_the_convolution(tmp_path: Path) -> None:
     net = Net(1, 4, 5, 6)
     mask = np.array([True, False, True, True]).reshape(1, 4, 1, 1)
-    y = net.node("Where", mask, net.node("Conv", "x", random(4, 4, 1, 1)), np.float32([7.0]))
-    assert kinds(net.check(tmp_path, net.node("Where", mask, np.float32([1.0]), y))) == [Conv2D]
+    y = net.node("Where", mask, net.node("Conv", "x", random(4, 4, 1, 1)), vector(7.0))
+    assert kinds(net.check(tmp_path, net.node("Where", mask, vector(1.0), y))) == [Conv2D]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -51,8 +51,8 @@ SIZES = [64, 64, 96, 64]
 PROGRAM = fakes.chain(SIZES, [None] * (len(SIZES) - 1))
 
 
-def target(**tables: object) -> Target:
-    return replace(load_target("cortex-m4"), costs=CostTable(**tables))  # type: ignore[arg-type]
+def target(**tables: Any) -> Target:
+    return replace(load_target("cortex-m4"), costs=CostTable(**tables))
 
 
 def names(target: Target, optimize: str = "speed") -> list[str]:

@@ -150,7 +150,7 @@ def prepared_chain() -> Prepared:
         relu(),
         conv(rng, 8, 24),
     ]
-    return prepare_by(chain(ops), {"x": InputMeaning()})  # type: ignore[arg-type]
+    return prepare_by(chain(ops), {"x": InputMeaning()})
 
 
 def widths_of(program: Program) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,8 +55,9 @@ def test_a_budget_that_is_none_is_refused(budget: str) -> None:
 
 @pytest.mark.parametrize("key", ["calibration_data", "rounding_data"])
 def test_a_file_that_is_not_there_is_told_before_the_model_is_read(key: str, tmp_path: Path) -> None:
+    choices: Any = {key: tmp_path / "absent.npz"}
     with pytest.raises(UserError, match=f"--{key.replace('_', '-')}.*No such file"):
-        make_recipe(**{key: tmp_path / "absent.npz"})  # type: ignore[misc]
+        make_recipe(**choices)
 
 
 CONTRADICTIONS: list[tuple[Choices, str, str]] = [
@@ -114,8 +116,8 @@ def test_a_choice_without_effect_is_named_with_what_it_would_need(
     flag = f"--{key.replace('_', '-')}".replace("--correct-bias", "--no-correct-bias")
     assert warning.startswith(flag)
     assert needed in warning
-    without = {name: value for name, value in choices.items() if name != key}
-    assert recipe == make_recipe(**without)  # type: ignore[misc]
+    without: Any = {name: value for name, value in choices.items() if name != key}
+    assert recipe == make_recipe(**without)
 
 
 BUSY: list[Choices] = [
@@ -136,5 +138,5 @@ def test_choices_with_an_effect_are_not_warned_of(choices: Choices) -> None:
     recipe = make_recipe(**choices)
     assert not recipe.warnings
     for key in choices:
-        fewer = {name: value for name, value in choices.items() if name != key}
-        assert make_recipe(**fewer) != recipe  # type: ignore[misc]
+        fewer: Any = {name: value for name, value in choices.items() if name != key}
+        assert make_recipe(**fewer) != recipe

@@ -115,6 +115,7 @@ def test_a_record_that_lacks_an_entry_or_is_none_is_refused() -> None:
     del record["passes"]["relu6"]
     with pytest.raises(UserError, match="lacks 'relu6'"):
         recipe_from_json(record)
+    nothing: Any
     for nothing in (None, [], "recipe"):
         with pytest.raises(UserError):
             recipe_from_json(nothing)

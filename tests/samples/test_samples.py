@@ -49,7 +49,9 @@ def test_samples_are_taken_channels_last_or_in_the_models_axes(tmp_path: Path) -
     assert np.array_equal(last.raw["x"], x)
     assert np.array_equal(first.raw["x"], x)
     assert last.labels is not None
-    assert np.array_equal(last.take(2).labels, [0, 1])
+    two = last.take(2).labels
+    assert two is not None
+    assert np.array_equal(two, [0, 1])
     assert first.labels is None
 
 

@@ -28,12 +28,8 @@ def network() -> Graph:
 
 
 def noise_to_signal(graph: Graph, tensor: str, changed: np.ndarray) -> float:
-    exact, other = (
-        graph.evaluate(
-            SAMPLES, lambda node, _, value, c=c: c if node.output == tensor and c is not None else None
-        )
-        for c in (None, changed)
-    )
+    exact = graph.evaluate(SAMPLES)
+    other = graph.evaluate(SAMPLES, lambda node, _, value: changed if node.output == tensor else None)
     (output,) = graph.output_tensors
     return float(np.sum((other[output] - exact[output]) ** 2) / np.sum(exact[output] ** 2))
 

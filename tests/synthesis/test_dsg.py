@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfqgen.graph.ir import Graph
+from dfqgen.graph.ir import Graph, Op
 from dfqgen.ops.norm import BatchNorm
 from dfqgen.passes.fold_batch_norm import fold_batch_norm
 from dfqgen.samples.meaning import InputMeaning
@@ -41,7 +41,7 @@ def trained_like(seed: int = 3) -> Graph:
     """A small network whose batch normalizations hold the statistics of (procedural) images."""
     rng = np.random.default_rng(seed)
     images = procedural_samples(PIXELS.statistics(3), (1, 16, 16, 3), 32, seed)
-    layers = []
+    layers: list[Op] = []
     for out_channels, in_channels in ((8, 3), (12, 8), (8, 12)):
         layers.append(conv(rng, out_channels, in_channels))
         seen = measure(chain(list(layers), (1, 16, 16, 3)), {"x": images})[f"t{len(layers) - 1}"]
@@ -183,4 +183,4 @@ def test_samples_do_not_depend_on_the_number_of_threads() -> None:
             assert torch.get_num_threads() == count
     finally:
         torch.set_num_threads(threads)
-    np.testing.assert_array_equal(*made)
+    np.testing.assert_array_equal(made[0], made[1])

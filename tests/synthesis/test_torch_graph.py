@@ -12,7 +12,7 @@ from dfqgen.ops.add import Add
 from dfqgen.ops.functions import FUNCTIONS
 from dfqgen.synthesis.torch_functions import TORCH_FUNCTIONS
 from dfqgen.synthesis.torch_graph import TorchGraph, torch_function
-from tests.builders import batch_norm, chain, conv, relu
+from tests.builders import batch_norm, chain, conv, conv_of, relu
 from tests.ops.examples import EXAMPLES, IMAGE, of_inputs, operator_name
 
 RNG = np.random.default_rng(5)
@@ -48,7 +48,7 @@ def test_a_whole_graph_agrees_and_watch_may_replace_tensors() -> None:
     result = network({"x": torch.tensor(x)})["t4"]
     np.testing.assert_allclose(result.numpy(), graph.evaluate({"x": x})["t4"], atol=1e-4)
     zeroed = network({"x": torch.tensor(x)}, lambda node, _, y: y * 0 if node.output == "t2" else None)["t4"]
-    bias = np.maximum(graph.nodes[3].op.bias, 0.0)
+    bias = np.maximum(conv_of(graph, 3).bias, 0.0)
     np.testing.assert_allclose(zeroed[0, 0, 0].numpy(), bias, atol=1e-6)
 
 

@@ -11,6 +11,7 @@ import pytest
 from dfqgen.errors import ToolMissing, UserError, VerificationFailed
 from dfqgen.fixedpoint.vectors import make_inputs
 from dfqgen.recipe import make_recipe
+from dfqgen.recipe.records import Granularity, Optimize, ScaleMode
 from dfqgen.verify import toolchain
 from dfqgen.verify.host import HostNetwork, first_mismatch, read_program, verify_on_host
 from tests.programs import branched, tiny, write
@@ -19,8 +20,10 @@ from tests.programs import branched, tiny, write
 @pytest.mark.parametrize("scales", ["multiplier", "power-of-two"])
 @pytest.mark.parametrize("weights", ["per-channel", "per-tensor"])
 @pytest.mark.parametrize("optimize", ["speed", "size"])
-def test_the_c_equals_the_interpreter(tmp_path: Path, scales: str, weights: str, optimize: str) -> None:
-    recipe = make_recipe(weights=weights, scales=scales)  # type: ignore[typeddict-item]
+def test_the_c_equals_the_interpreter(
+    tmp_path: Path, scales: ScaleMode, weights: Granularity, optimize: Optimize
+) -> None:
+    recipe = make_recipe(weights=weights, scales=scales)
     program = tiny(recipe=recipe)
     write(program, tmp_path / "out", optimize=optimize)
     assert verify_on_host(program, tmp_path / "out").values > 0

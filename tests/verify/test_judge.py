@@ -8,6 +8,7 @@ import pytest
 from dfqgen.commands.advice import require_sqnr
 from dfqgen.errors import VerificationFailed
 from dfqgen.fixedpoint.program import Program
+from dfqgen.graph.ir import Op
 from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.softmax import Softmax
 from dfqgen.samples.meaning import InputMeaning
@@ -25,7 +26,7 @@ def three_convolutions() -> Program:
     return program_by(prepare_by(graph, {"x": InputMeaning(lo=-1.0, hi=1.0)}))
 
 
-def classifier(*tail: object) -> Program:
+def classifier(*tail: Op) -> Program:
     graph = chain([conv(np.random.default_rng(0), 4, 3), *tail], (1, 1, 1, 3))
     return program_by(prepare_by(graph, {"x": InputMeaning(lo=-1.0, hi=1.0)}))
 
