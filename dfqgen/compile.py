@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dfqgen.emit.package import Files, emit, write_files
+from dfqgen.emit.provenance import Provenance
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
@@ -163,13 +163,10 @@ def quantize(model: str | Path, recipe: Recipe | None = None) -> Program:
     return compile_model(model, recipe).program
 
 
-def provenance(model: Path, recipe: Recipe) -> dict[str, Any]:
-    """Where a program comes from, as JSON values: enough to make it again. No paths, no times."""
-    return {
-        "model": {"file": model.name, "sha256": file_hash(model)},
-        "recipe": recipe_to_json(recipe),
-        "command": build_command(model.name, recipe),
-    }
+def provenance(model: Path, recipe: Recipe) -> Provenance:
+    """Where a program comes from. No paths, no times."""
+    command = build_command(model.name, recipe)
+    return Provenance(model.name, file_hash(model), recipe_to_json(recipe), command)
 
 
 def rewritten_graph(network: Network, recipe: Recipe) -> Graph:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dfqgen.emit.names import comment_text, identifier, unique_identifiers
+from dfqgen.emit.arena import ArenaTable, arena_table
+from dfqgen.emit.describe import layer_lines, layer_title, shape_text
+from dfqgen.emit.names import comment_lines, comment_text, identifier, unique_identifiers
+from dfqgen.emit.provenance import Provenance
 from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step
@@ -18,11 +22,12 @@ LINE_WIDTH = 110
 
 @dataclass(frozen=True, slots=True)
 class ArrayContext:
-    """A `const` array: `body` is its initializer, wrapped."""
+    """A `const` array: `body` is its initializer, wrapped, `comment` what is in it."""
 
     symbol: str
     ctype: str
     count: int
+    size_bytes: int
     body: str
     comment: str
 
@@ -39,6 +44,7 @@ class PortContext:
     zero_point: int
     offset: int
     dtype: IntType
+    reals: str
 
     @property
     def ctype(self) -> str:
@@ -52,36 +58,59 @@ class PortContext:
 
 @dataclass(frozen=True, slots=True)
 class LayerContext:
-    """One call of the schedule."""
+    """One call of the schedule. `title` and `lines` are its comment, `places` point into the arena."""
 
     index: int
     symbol: str
-    comment: str
+    title: str
+    lines: tuple[str, ...]
     shapes: str
     struct: str
     initializer: str
+    places: tuple[str, ...]
     call: str
     arrays: tuple[ArrayContext, ...]
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(array.size_bytes for array in self.arrays)
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkContext:
-    """Everything net.h and net.c say."""
+    """Everything net.h and net.c say. `origin` are lines on where it comes from and how to make it again."""
 
     name: str
     macro: str
     title: str
+    version: str
+    target: str
+    origin: tuple[str, ...]
+    macs: int
     headers: tuple[str, ...]
     arena_bytes: int
+    arena: tuple[str, ...]
     layers: tuple[LayerContext, ...]
     inputs: tuple[PortContext, ...]
     outputs: tuple[PortContext, ...]
     optimize_size: bool
     left_out: tuple[str, ...]
 
+    @property
+    def constant_bytes(self) -> int:
+        return sum(layer.constant_bytes for layer in self.layers)
+
 
 LEFT_OUT = {"plain": "DFQ_DSP_NO_PLAIN", "narrow": "DFQ_DSP_NO_BOUNDS"}
 """Members of descriptors, and what the C defines where no layer has them: shared code lacks that part."""
+
+
+CONTENTS = {
+    "bias": "a channel: its bias, with the input's zero point in it",
+    "multipliers": "a channel: its factor from sums to outputs, times 2^32",
+    "table": "the output for each input",
+}
+"""What is in arrays whose kernels leave it at the name."""
 
 
 def layer_symbols(plan: Plan) -> list[str]:
@@ -89,25 +118,43 @@ def layer_symbols(plan: Plan) -> list[str]:
     return unique_identifiers((step.op.name for step in plan.steps), "layer")
 
 
-def network_context(program: Program, plan: Plan, *, optimize: str) -> NetworkContext:
+def network_context(
+    program: Program, plan: Plan, *, target: str, optimize: str, provenance: Provenance | None
+) -> NetworkContext:
     """Context of the templates; `headers` are the runtime headers the steps need, sorted."""
     name = identifier(program.name, "net")
+    symbols = layer_symbols(plan)
+    inputs = _ports(program, plan, program.inputs)
+    words = {port.tensor: f"input{at.suffix}" for port, at in zip(program.inputs, inputs, strict=True)}
+    arena = arena_table(program, plan, name.upper(), symbols, words)
     layers = tuple(
-        _layer(name, index, symbol, step)
-        for index, (symbol, step) in enumerate(zip(layer_symbols(plan), plan.steps, strict=True))
+        _layer(name, index, symbol, step, arena, target)
+        for index, (symbol, step) in enumerate(zip(symbols, plan.steps, strict=True))
     )
     return NetworkContext(
         name=name,
         macro=name.upper(),
         title=comment_text(program.name),
+        version=importlib.metadata.version("dfqgen"),
+        target=target,
+        origin=() if provenance is None else _origin(provenance),
+        macs=program.macs,
         headers=tuple(sorted({step.kernel.header for step in plan.steps} | {"portable/dfq_common.h"})),
         arena_bytes=plan.arena_bytes,
+        arena=arena.lines,
         layers=layers,
-        inputs=_ports(program, plan, program.inputs),
+        inputs=inputs,
         outputs=_ports(program, plan, program.outputs),
         optimize_size=optimize == "size",
         left_out=_left_out(plan) if optimize == "size" else (),
     )
+
+
+def _origin(provenance: Provenance) -> tuple[str, ...]:
+    model = f"{comment_text(provenance.model_file)}, SHA-256 {provenance.model_sha256[:16]}..."
+    command = provenance.command or "options that no command line has; manifest.json lists them"
+    first, *more = comment_lines(command, 96, 8)
+    return (f"Model      {model}", f"Made by    {first}", *(f"           {line}" for line in more))
 
 
 def _left_out(plan: Plan) -> tuple[str, ...]:
@@ -140,42 +187,47 @@ def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortCo
                 zero_point=tensor.qtype.zero_point,
                 offset=plan.offsets[port.tensor],
                 dtype=tensor.qtype.dtype,
+                reals="{:.4g} to {:.4g}".format(*tensor.qtype.real_range),
             )
         )
     return tuple(contexts)
 
 
-def _layer(network: str, index: int, symbol: str, step: Step) -> LayerContext:
+def _layer(
+    network: str, index: int, symbol: str, step: Step, arena: ArenaTable, target: str
+) -> LayerContext:
     code = step.code
     symbols = {array.role: f"{network}_{symbol}_{array.role}" for array in code.arrays}
-    arguments = [f"&{symbol}_layer"]
-    arguments += [f"arena + {offset}" for offset in step.input_offsets]
-    arguments.append(f"arena + {step.output_offset}")
+    names = [f"x{number}" for number, _ in enumerate(step.inputs)] if len(step.inputs) > 1 else ["x"]
+    places = [("const int8_t", x, arena.tensors[t.name]) for x, t in zip(names, step.inputs, strict=True)]
+    places.append(("int8_t", "y", arena.tensors[step.output.name]))
     if step.scratch_bytes:
-        arguments.append(f"arena + {step.scratch_offset}")
-    name = comment_text(step.op.name)
+        places.append(("int8_t", "scratch", arena.scratch[index]))
+    arguments = ", ".join((f"&{symbol}_layer", *(name for _, name, _ in places)))
     inputs = " + ".join(shape_text(tensor.shape) for tensor in step.inputs)
     return LayerContext(
         index=index,
         symbol=symbol,
-        comment=f"{name}: {code.title}" if name else code.title,
+        title=layer_title(step),
+        lines=layer_lines(step, target),
         shapes=f"{inputs} -> {shape_text(step.output.shape)}",
         struct=code.struct,
         initializer=initializer(code, symbols),
-        call=f"{code.function}({', '.join(arguments)});",
+        places=tuple(f"{ctype} *{name} = arena + {macro};" for ctype, name, macro in places),
+        call=f"{code.function}({arguments});",
         arrays=tuple(_array(symbols[array.role], array) for array in code.arrays),
     )
 
 
 def _array(symbol: str, array: ConstArray) -> ArrayContext:
     return ArrayContext(
-        symbol, array.ctype, array.values.size, number_table(array.values), comment_text(array.comment)
+        symbol=symbol,
+        ctype=array.ctype,
+        count=array.values.size,
+        size_bytes=array.size_bytes,
+        body=number_table(array.values),
+        comment=comment_text(array.comment or CONTENTS.get(array.role, "")),
     )
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape without its batch axis: 32x32x16."""
-    return "x".join(map(str, shape[1:])) if len(shape) > 1 else str(shape[0])
 
 
 def initializer(code: LayerCode, symbols: dict[str, str]) -> str:
@@ -205,7 +257,7 @@ def _value(item: Field, symbols: dict[str, str]) -> str:
     if isinstance(item.value, str):
         return symbols[item.value]
     if isinstance(item.value, tuple):
-        return "{" + ", ".join(str(number) for number in item.value) + "}"
+        return "{ " + ", ".join(str(number) for number in item.value) + " }"
     return str(item.value)
 
 

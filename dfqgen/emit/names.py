@@ -6,6 +6,7 @@ Everything a model says about itself is untrusted. Nothing of it reaches C, Make
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 
 MAX_IDENTIFIER = 40
@@ -44,10 +45,14 @@ def identifier(text: str, fallback: str) -> str:
 
 def unique_identifiers(texts: Iterable[str], fallback: str) -> list[str]:
     """One identifier for each text; those that come out equal are numbered from the second on."""
+    return numbered(identifier(text, fallback) for text in texts)
+
+
+def numbered(words: Iterable[str]) -> list[str]:
+    """The words, equal ones numbered from the second on."""
     taken: set[str] = set()
     result = []
-    for text in texts:
-        base = identifier(text, fallback)
+    for base in words:
         word, number = base, 1
         while word in taken:
             number += 1
@@ -59,10 +64,23 @@ def unique_identifiers(texts: Iterable[str], fallback: str) -> list[str]:
 
 def comment_text(text: str) -> str:
     """`text` as it may stand inside /* ... */ of any C dialect: printable ASCII, no delimiters, one line."""
+    safe = _without_delimiters(text)
+    return safe if len(safe) <= MAX_COMMENT else safe[: MAX_COMMENT - 3] + "..."
+
+
+def comment_lines(text: str, width: int, most: int) -> list[str]:
+    """As `comment_text` for a long text, which is broken at spaces, and after `most` lines with an ellipsis.
+
+    Each line must have something other than '/' before it in the comment.
+    """
+    lines = textwrap.wrap(_without_delimiters(text), width, break_on_hyphens=False)
+    return lines if len(lines) <= most else [*lines[:most], "..."]
+
+
+def _without_delimiters(text: str) -> str:
     safe = "".join(char if " " <= char <= "~" else "?" for char in text)
     safe = safe.replace("\\", "_")
     # Repeated until nothing changes: "**//" must not come out as a delimiter.
     while any(pair in safe for pair in ("*/", "/*", "??")):
         safe = safe.replace("*/", "* /").replace("/*", "/ *").replace("??", "?")
-    safe = safe.strip()
-    return safe if len(safe) <= MAX_COMMENT else safe[: MAX_COMMENT - 3] + "..."
+    return safe.strip()

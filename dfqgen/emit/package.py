@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from dfqgen import resources
 from dfqgen.emit.context import NetworkContext, layer_symbols, network_context, number_table
+from dfqgen.emit.provenance import Provenance
 from dfqgen.emit.render import render
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program, QPort
@@ -41,14 +41,14 @@ def emit(
     *,
     optimize: Literal["speed", "size"] = "speed",
     golden: Sequence[GoldenVector] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Provenance | None = None,
 ) -> Files:
     """Every file of the generated folder, by relative path. The same arguments give the same bytes.
 
-    `golden` defaults to two random vectors. `provenance` (JSON values: hash of the model, options)
-    goes into the manifest. Add a report with `with_files`.
+    `golden` defaults to two random vectors. `provenance` goes into the header and the manifest. Add a report
+    with `with_files`.
     """
-    net = network_context(program, plan, optimize=optimize)
+    net = network_context(program, plan, target=target.name, optimize=optimize, provenance=provenance)
     vectors = golden_vectors(program) if golden is None else golden
     files: Files = {
         f"{net.name}.h": render("network.h.j2", net=net),
@@ -66,7 +66,7 @@ def emit(
         files[f"{net.name}_selftest.c"] = render("selftest.c.j2", net=net)
     for header in runtime_headers(net.headers):
         files[f"runtime_c/{header}"] = (resources.runtime_dir() / header).read_bytes()
-    manifest = _manifest(program, plan, target, net, optimize, provenance or {})
+    manifest = _manifest(program, plan, target, net, optimize, provenance)
     return with_files({**files, MANIFEST: _json(manifest)}, {})
 
 
@@ -166,7 +166,7 @@ def _manifest(
     target: Target,
     net: NetworkContext,
     optimize: str,
-    provenance: Mapping[str, Any],
+    provenance: Provenance | None,
 ) -> dict[str, Any]:
     layers = []
     for symbol, step in zip(layer_symbols(plan), plan.steps, strict=True):
@@ -191,16 +191,16 @@ def _manifest(
             }
         )
     return {
-        "dfqgen": importlib.metadata.version("dfqgen"),
+        "dfqgen": net.version,
         "license": LICENSE,
         "network": net.name,
         "name": program.name,
         "target": target.name,
         "optimize": optimize,
-        "provenance": dict(provenance),
+        "provenance": {} if provenance is None else provenance.to_json(),
         "arena_bytes": plan.arena_bytes,
         "arena_lower_bound_bytes": plan.lower_bound_bytes,
-        "constant_bytes": sum(layer["constant_bytes"] for layer in layers),
+        "constant_bytes": net.constant_bytes,
         "macs": program.macs,
         "inputs": [_port(program, plan, port) for port in program.inputs],
         "outputs": [_port(program, plan, port) for port in program.outputs],

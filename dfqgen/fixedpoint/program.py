@@ -106,6 +106,11 @@ class QOp(ABC):
         return work
 
     @property
+    def clamp(self) -> tuple[Array, Array] | None:
+        """Smallest and largest integers that come out, [C] or [1] each; None without a clamp of its own."""
+        return None
+
+    @property
     def weight_bytes(self) -> int:
         """Flash of the constants as the IR stores them: packed weights, int32 biases and multipliers."""
         return 0

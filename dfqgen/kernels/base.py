@@ -111,6 +111,18 @@ class Kernel(ABC, Generic[OpT]):
         return float(max(op.macs(output), output.elements)) * 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Why a step has its kernel: of `candidates` that can do it, one with these `instructions` on the target;
+    the fastest takes `fastest`. `measured`: by the target's own cost table.
+    """
+
+    candidates: int
+    instructions: float
+    fastest: float
+    measured: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """One operator of the schedule with its kernel and its place in the arena (byte offsets)."""
@@ -123,6 +135,7 @@ class Step:
     output_offset: int
     scratch_offset: int = 0
     scratch_bytes: int = 0
+    selection: Selection | None = None
 
     @property
     def code(self) -> LayerCode:

@@ -118,6 +118,10 @@ class QAdd(QOp):
     lo: Array
     hi: Array
 
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return self.lo, self.hi
+
     def evaluate(self, *inputs: Array) -> Array:
         a, b = (x.astype(np.int64) for x in inputs)
         acc = a * self.multipliers[0] + b * self.multipliers[1] + self.offset

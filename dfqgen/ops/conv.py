@@ -174,6 +174,10 @@ class QConv2D(QOp):
     def depthwise(self) -> bool:
         return self.groups > 1 and self.weight.shape[3] == 1 and self.groups == self.out_channels
 
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return self.requantize.lo, self.requantize.hi
+
     def evaluate(self, *inputs: Array) -> Array:
         # Floating point is faster, and exact while every partial sum fits the mantissa.
         reach = max(abs(int(inputs[0].min())), abs(int(inputs[0].max())), abs(self.pad_value))

@@ -98,6 +98,10 @@ class QMaximum(QOp):
     lo: int
     hi: int
 
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return np.array([self.lo]), np.array([self.hi])
+
     def evaluate(self, *inputs: Array) -> Array:
         a, b = (
             x.astype(np.int64) * m + o for x, m, o in zip(inputs, self.multipliers, self.offsets, strict=True)

@@ -93,6 +93,10 @@ class QMul(QOp):
     lo: int
     hi: int
 
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return np.array([self.lo]), np.array([self.hi])
+
     def evaluate(self, *inputs: Array) -> Array:
         a, b = (x.astype(np.int64) - z for x, z in zip(inputs, self.zero_points, strict=True))
         product = a * b * self.multiplier + (1 << (self.shift - 1))

@@ -154,6 +154,10 @@ class QAveragePool(QOp):
     def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
         return QOp.work(self, inputs, output) | window_work(self.kernel, output)
 
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return self.lo, self.hi
+
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0].astype(np.int64) - self.input_zero_point
         acc = window_sums(x, self.kernel, self.stride, self.pads, 0)

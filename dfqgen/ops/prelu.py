@@ -96,6 +96,10 @@ class QPRelu(QOp):
     lo: int
     hi: int
 
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return np.array([self.lo]), np.array([self.hi])
+
     def evaluate(self, *inputs: Array) -> Array:
         d = inputs[0].astype(np.int64) - self.input_zero_point
         product = d * np.where(d < 0, self.slopes, self.multiplier) + (1 << (self.shift - 1))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dfqgen.errors import Problem, UnsupportedModel
 from dfqgen.fixedpoint.program import Program, QOp, QTensor
-from dfqgen.kernels.base import Kernel, Registry
+from dfqgen.kernels.base import Kernel, Registry, Selection
 from dfqgen.plan.workload import needs_code
 from dfqgen.targets import Target
 
@@ -21,7 +21,9 @@ SAME_SPEED = 1.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """One operator's kernel, with what it takes on the target. `measured`: from the target's cost table."""
+    """One operator's kernel, with what it takes on the target. `measured`: from the target's cost table.
+    `selection` is set for the one that won.
+    """
 
     op: QOp
     kernel: Kernel[Any]
@@ -29,6 +31,7 @@ class Choice:
     constant_bytes: int = 0
     scratch_bytes: int = 0
     measured: bool = True
+    selection: Selection | None = None
 
 
 def choose_kernels(
@@ -70,14 +73,28 @@ def choices(
         count = "1 operator" if len(problems) == 1 else f"{len(problems)} operators"
         verb = "has" if len(problems) == 1 else "have"
         raise UnsupportedModel(f"{count} of this network {verb} no kernel for {target.name}", tuple(problems))
+    contests = [(len(group), group[0].instructions if group else 0.0) for group in map(_by_speed, able)]
     if optimize == "size":
         _share_code(able, target)
-    return [candidates[0] if candidates else None for candidates in able]
+    winners = [group[0] if group else None for group in able]
+    return [
+        None if choice is None else _selected(choice, *contest)
+        for choice, contest in zip(winners, contests, strict=True)
+    ]
+
+
+def _by_speed(candidates: list[Choice]) -> list[Choice]:
+    return sorted(candidates, key=lambda choice: choice.instructions)
+
+
+def _selected(choice: Choice, candidates: int, fastest: float) -> Choice:
+    selection = Selection(candidates, choice.instructions, fastest, choice.measured)
+    return replace(choice, selection=selection)
 
 
 def _best_first(candidates: list[Choice]) -> list[Choice]:
     """By instructions; first that with the least scratch of those as fast as the fastest."""
-    ordered = sorted(candidates, key=lambda choice: choice.instructions)
+    ordered = _by_speed(candidates)
     fastest = [c for c in ordered if c.instructions <= SAME_SPEED * ordered[0].instructions]
     best = min(fastest, key=lambda choice: choice.scratch_bytes, default=None)
     return [] if best is None else [best, *(choice for choice in ordered if choice is not best)]

@@ -9,7 +9,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan, Registry, Step
 from dfqgen.plan.arena import Placement, place
-from dfqgen.plan.kernels import choose_kernels
+from dfqgen.plan.kernels import Choice, choices
 from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_name
 from dfqgen.plan.schedule import best_order, peak_bytes
 from dfqgen.plan.workload import ALIGNMENT_BYTES, Workload, buffers_of, needs_code
@@ -23,27 +23,31 @@ def plan_program(
 
     `optimize` is "speed" or "size"; `registry` defaults to the kernels of dfqgen.
     """
-    chosen = choose_kernels(program, target, kernels.REGISTRY if registry is None else registry, optimize)
-    workload = Workload.of(program, chosen)
+    chosen = choices(program, target, kernels.REGISTRY if registry is None else registry, optimize)
+    workload = Workload.of(program, [None if choice is None else choice.kernel for choice in chosen])
     own = tuple(range(len(workload.works)))
-    plans = [_plan(workload, order) for order in dict.fromkeys((own, best_order(workload)))]
+    plans = [_plan(workload, chosen, order) for order in dict.fromkeys((own, best_order(workload)))]
     plan = min(plans, key=lambda plan: plan.arena_bytes)  # the program's own order where it is as good
     check_plan(program, plan)
     return plan
 
 
-def _plan(workload: Workload, order: Sequence[int]) -> Plan:
+def _plan(workload: Workload, chosen: Sequence[Choice | None], order: Sequence[int]) -> Plan:
     alive = lifetimes(workload, order)
     placement = place(alive, overlaps(workload, order, alive), peak_bytes(workload, order))
     return Plan(
-        steps=_steps(workload, order, placement),
+        steps=_steps(workload, chosen, order, placement),
         offsets={tensor: placement.offsets[buffer] for tensor, buffer in workload.buffer_of.items()},
         arena_bytes=placement.size_bytes,
         lower_bound_bytes=max(bytes_by_step(alive, len(order))),
     )
 
 
-def _steps(workload: Workload, order: Sequence[int], placement: Placement) -> tuple[Step, ...]:
+def _steps(
+    workload: Workload, chosen: Sequence[Choice | None], order: Sequence[int], placement: Placement
+) -> tuple[Step, ...]:
+    selections = [choice.selection for choice in chosen if choice is not None]
+
     def offset(tensor: str) -> int:
         return placement.offsets[workload.buffer_of[tensor]]
 
@@ -60,6 +64,7 @@ def _steps(workload: Workload, order: Sequence[int], placement: Placement) -> tu
                 output_offset=offset(work.output.name),
                 scratch_offset=placement.offsets[scratch_name(position)] if work.scratch_bytes else 0,
                 scratch_bytes=work.scratch_bytes,
+                selection=selections[index],
             )
         )
     return tuple(steps)

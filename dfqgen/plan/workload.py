@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfqgen.fixedpoint.program import Program, QOp, QTensor
-from dfqgen.kernels.base import Kernel
+from dfqgen.kernels.base import Kernel, Plan
 from dfqgen.ops.movement import QReshape
 
 ALIGNMENT_BYTES = 16
@@ -79,6 +79,14 @@ class Workload:
             inputs=tuple(dict.fromkeys(buffer_of[port.tensor] for port in program.inputs)),
             outputs=frozenset(buffer_of[port.tensor] for port in program.outputs),
         )
+
+
+def planned_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]:
+    """What the planner worked from, and the order it chose."""
+    kernels = {step.op.output: step.kernel for step in plan.steps}
+    workload = Workload.of(program, [kernels.get(op.output) for op in program.ops])
+    position = {work.writes: index for index, work in enumerate(workload.works)}
+    return workload, [position[step.op.output] for step in plan.steps]
 
 
 def buffers_of(program: Program) -> dict[str, str]:

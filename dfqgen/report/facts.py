@@ -13,7 +13,7 @@ from dfqgen.passes.contract import Note
 from dfqgen.plan.budget import Budget
 from dfqgen.plan.estimate import LayerEstimate
 from dfqgen.plan.lifetimes import lifetimes, scratch_name
-from dfqgen.plan.workload import Workload
+from dfqgen.plan.workload import planned_workload
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 from dfqgen.verify.against_float import FloatComparison
@@ -79,7 +79,7 @@ def meaning_facts(meanings: Mapping[str, InputMeaning]) -> list[Facts]:
 def layer_facts(program: Program, plan: Plan, comparison: Sequence[LayerComparison] = ()) -> list[Facts]:
     """One entry an operator that runs, in the order of the schedule."""
     compared = {layer.tensor: layer for layer in comparison}
-    workload, order = workload_of(program, plan)
+    workload, order = planned_workload(program, plan)
     alive = lifetimes(workload, order)
     rows = []
     for index, step in enumerate(plan.steps):
@@ -103,17 +103,9 @@ def layer_facts(program: Program, plan: Plan, comparison: Sequence[LayerComparis
     return rows
 
 
-def workload_of(program: Program, plan: Plan) -> tuple[Workload, list[int]]:
-    """What the planner worked from, and the order it chose."""
-    kernels = {id(step.op): step.kernel for step in plan.steps}
-    workload = Workload.of(program, [kernels.get(id(op)) for op in program.ops])
-    position = {id(work.op): index for index, work in enumerate(workload.works)}
-    return workload, [position[id(step.op)] for step in plan.steps]
-
-
 def memory_facts(program: Program, plan: Plan) -> list[Facts]:
     """Every buffer's place in the arena, and the steps it is alive: -1 is before the first."""
-    workload, order = workload_of(program, plan)
+    workload, order = planned_workload(program, plan)
     scratch = {scratch_name(i): (step, f"scratch of {step.op.name}") for i, step in enumerate(plan.steps)}
     rows = []
     for life in lifetimes(workload, order):

@@ -12,6 +12,7 @@ import pytest
 
 from dfqgen import resources
 from dfqgen.emit import emit, with_files, write_folder
+from dfqgen.emit.provenance import Provenance
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.plan import plan_program
@@ -23,6 +24,7 @@ from tests.programs import branched, stored, tiny, write
 from tests.tools import needs
 
 COMPILERS = [pytest.param(name, marks=needs(name)) for name in ("gcc", "clang", "arm-none-eabi-gcc")]
+PROVENANCE = Provenance("tiny.onnx", 8 * "0123abcd", {"version": 1}, "dfqgen build tiny.onnx --target host")
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -194,10 +196,10 @@ def test_cmake_builds_the_folder(tmp_path: Path) -> None:
 def test_the_manifest_has_the_hash_of_every_file() -> None:
     target = load_target("host")
     program = tiny()
-    files = emit(program, plan_program(program, target), target, provenance={"model": "abc"})
+    files = emit(program, plan_program(program, target), target, provenance=PROVENANCE)
     files = with_files(files, {"report.html": b"<p>"})
     manifest = json.loads(files["manifest.json"])
-    assert manifest["provenance"] == {"model": "abc"}
+    assert manifest["provenance"] == PROVENANCE.to_json()
     assert set(manifest["files"]) == set(files) - {"manifest.json"}
     for path, digest in manifest["files"].items():
         assert hashlib.sha256(files[path]).hexdigest() == digest
