@@ -27,6 +27,7 @@ from dfqgen.fixedpoint.dialect import (
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
 from dfqgen.ops import integer_operators
+from dfqgen.ops.gates import Conversion, GateRows, Peephole
 
 TYPES = {str(dtype): dtype for dtype in IntType}
 
@@ -109,7 +110,10 @@ def _tensor(reader: Reader, name: str) -> QTensor:
     return QTensor(name, shape, qtype)
 
 
+RECORDS = {kind.__name__: kind for kind in (Requantize, GateRows, Peephole, Conversion)}
+
+
 def _record(reader: Reader, word: str, values: Mapping[str, Any]) -> Any:
-    if word != Requantize.__name__:
+    if word not in RECORDS:
         raise reader.error(f"there is no record {word}")
-    return made(reader, Requantize, values, word)
+    return made(reader, RECORDS[word], values, word)

@@ -48,7 +48,8 @@ class Op(ABC):
     `keeps_type`: the output has the integer type of the input (the operator only moves or selects
     elements). `fuses_clip`: a Clip after it becomes the bounds of its requantization.
     `folds_into_layer`: a layer in front can take it in, as weights or as bounds. `reads_scores`: where its
-    output leaves the network, its input holds scores, of which the extremes decide (a softmax).
+    output leaves the network, its input holds scores, of which the extremes decide (a softmax). `measured`:
+    sums of many inputs, whose moments samples tell better than rules that take the inputs as independent.
     """
 
     registry: ClassVar[dict[str, type[Op]]] = {}
@@ -57,6 +58,7 @@ class Op(ABC):
     fuses_clip: ClassVar[bool] = False
     folds_into_layer: ClassVar[bool] = False
     reads_scores: ClassVar[bool] = False
+    measured: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -24,7 +24,7 @@ def float_operators() -> Mapping[str, type[Op]]:
 def integer_operators() -> Mapping[str, type[QOp]]:
     """Every integer operator by name."""
     _import_all()
-    return QOp.registry
+    return {name: kind for name, kind in QOp.registry.items() if dataclasses.is_dataclass(kind)}
 
 
 @cache

@@ -31,6 +31,7 @@ class Conv2D(Op):
     groups: int = 1
 
     fuses_clip: ClassVar[bool] = True
+    measured: ClassVar[bool] = True
 
     @property
     def out_channels(self) -> int:

@@ -10,7 +10,6 @@ import numpy as np
 
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
-from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.contract import Note, apply_passes
 from dfqgen.passes.data_free import data_free_passes
 from dfqgen.recipe.records import PassesRecipe, StatisticsRecipe
@@ -141,13 +140,14 @@ def sampled_statistics(
 ) -> dict[str, ChannelStatistics]:
     """`known` statistics propagated, with what samples show in place of what nobody knows.
 
-    A convolution without known statistics gets the moments its output has on the samples. Every tensor's
-    `seen` values are the samples' extremes; `keep_values` keeps samples' values too, for ranges by them.
+    A `measured` operator without known statistics gets the moments its output has on the samples. Every
+    tensor's `seen` values are the samples' extremes; `keep_values` keeps samples' values too, for ranges by
+    them.
     """
     measured = measure(graph, samples)
     filled = dict(known)
     for node in graph.nodes:
-        if isinstance(node.op, Conv2D) and node.output not in known:
+        if node.op.measured and node.output not in known:
             filled[node.output] = ChannelStatistics.normal(
                 measured[node.output].mean, measured[node.output].std
             )

@@ -31,11 +31,13 @@ from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.pointwise import Pointwise
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.prelu import PRelu
+from dfqgen.ops.recurrent import GRU, LSTM, RNN
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import Take
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.synthesis.torch_functions import TORCH_FUNCTIONS
+from dfqgen.synthesis.torch_recurrent import recurrent_function
 
 Function = Callable[..., Tensor]
 
@@ -262,6 +264,10 @@ def torch_log_softmax(op: LogSoftmax) -> Function:
 @torch_function.register
 def torch_softmax(op: Softmax) -> Function:
     return lambda x: torch.softmax(x, op.axis)
+
+
+for _kind in (LSTM, GRU, RNN):
+    torch_function.register(_kind, recurrent_function)
 
 
 class TorchGraph:

@@ -31,6 +31,7 @@ from dfqgen.ops.concat import QConcat
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.movement import QPad, QReshape, QTranspose
 from dfqgen.ops.pool import QMaxPool
+from dfqgen.ops.recurrent_integer import QRecurrent
 from dfqgen.ops.take import QTake
 from dfqgen.recipe.records import ActivationsRecipe, Recipe, RoundingRecipe
 from dfqgen.samples.meaning import InputMeaning
@@ -195,7 +196,8 @@ def tolerance(loaded: Loaded, program: Program, tensor: str) -> float:
     """How far an output may be from the float graph's, from the scales alone.
 
     Half a step for every rounding on the way, and one more for the input's rounding, which may push a value
-    beyond the measured range; a convolution adds half a step of each weight times its input.
+    beyond the measured range; a convolution adds half a step of each weight times its input, a recurrent
+    layer that at every step of the sequence.
     """
     qtype = program.tensors[tensor].qtype
     bound = 0.0
@@ -211,4 +213,9 @@ def tolerance(loaded: Loaded, program: Program, tensor: str) -> float:
             )
             weight_scale = float(np.max(accumulator)) / inputs[0].qtype.scale
             bound += 0.5 * weight_scale * largest * int(np.prod(op.weight.shape[1:]))
+        if isinstance(op, QRecurrent):
+            # Sums have 12 bits; the rows of sigmoids are halved.
+            for rows, largest in ((op.of_input, -inputs[0].qtype.dtype.minimum), (op.of_state, 32768)):
+                step = 2.0 * float(rows.multiplier.max()) * 2.0 ** (rows.pre_shift - 32) / 4096.0
+                bound += 0.5 * op.steps * step * largest * rows.depth
     return max(bound, 1e-5 + 0.01 * qtype.scale)

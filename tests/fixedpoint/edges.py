@@ -693,7 +693,7 @@ def kernel_limits() -> Iterator[Case]:
 
 
 LIMITS = [*kernel_limits()]
-EDGES = [
+OTHER_EDGES = [
     *sums(), *broadcast_sums(), *products(), *maxima(), *prelus(), *convolutions(), *pools(), *max_pools(),
     *lookups(),
     *interpolations(),

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import Program, QOp, QPort
+from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.kernels import REGISTRY
+from dfqgen.ops import integer_operators
 from dfqgen.ops.movement import QReshape
 from dfqgen.targets import Isa
-from tests.fixedpoint.edges import EDGES, LIMITS, Edge, case, extremes, with_output
+from tests.fixedpoint.edges import LIMITS, OTHER_EDGES, Edge, case, extremes, with_output
+from tests.fixedpoint.recurrent_edges import RECURRENT_EDGES
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.tools import needs
+
+EDGES = [*OTHER_EDGES, *RECURRENT_EDGES]
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=str)
@@ -45,7 +49,9 @@ def test_just_inside_kernels_stay_in_32_bits_for_extreme_inputs(isa: Isa) -> Non
 
 def test_every_integer_operator_has_its_bounds_tested() -> None:
     tested = {type(edge.inside.op).__name__ for edge in EDGES}
-    assert tested == {name for name, kind in QOp.registry.items() if kind.__module__.startswith("dfqgen.")}
+    assert tested == {
+        name for name, kind in integer_operators().items() if kind.__module__.startswith("dfqgen.")
+    }
 
 
 RESHAPE = case(QReshape("op", ("x",), "y", (1, 6)), (1, 2, 3), (1, 6))

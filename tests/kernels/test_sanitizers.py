@@ -12,6 +12,7 @@ from dfqgen.targets import Isa
 from tests.kernels import strategies, strategies_more
 from tests.kernels.board import run_under_sanitizers, runs_of
 from tests.kernels.strategies import Case
+from tests.kernels.strategies_recurrent import recurrent
 from tests.tools import needs
 
 FAMILIES = [
@@ -27,6 +28,7 @@ FAMILIES = [
     strategies.moves(),
     strategies.softmaxes(),
     *strategies_more.FAMILIES.values(),
+    recurrent(),
 ]
 
 

@@ -21,8 +21,7 @@ from typing import Any
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint import proof
 from dfqgen.fixedpoint.program import Program, QOp, QTensor
-from tests.fixedpoint.edges import EDGES
-from tests.fixedpoint.test_proof import ACCEPTED, REFUSED
+from tests.fixedpoint.test_proof import ACCEPTED, EDGES, REFUSED
 
 Function = Callable[..., Any]
 _BOUNDARY: dict[type[ast.cmpop], type[ast.cmpop]] = {

@@ -22,6 +22,7 @@ from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.pointwise import Pointwise, Step
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.prelu import PRelu
+from dfqgen.ops.recurrent import GRU, LSTM, RNN
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import Take
@@ -30,6 +31,7 @@ from tests.builders import batch_norm, relu
 
 RNG = np.random.default_rng(5)
 IMAGE = (1, 7, 6, 4)
+SEQUENCE = (1, 5, 4)
 
 
 def convolution(**changes: Any) -> Conv2D:
@@ -76,6 +78,25 @@ EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
     (LpNormalize(1, p=1), (IMAGE,)),
     (LogSoftmax(3), (IMAGE,)),
     (Softmax(3), (IMAGE,)),
+    (LSTM(RNG.normal(size=(12, 4)), RNG.normal(size=(12, 3)), RNG.normal(size=12)), (SEQUENCE,)),
+    (
+        LSTM(
+            RNG.normal(size=(12, 4)),
+            RNG.normal(size=(12, 2)),
+            RNG.normal(size=12),
+            RNG.normal(size=(3, 3)),
+            RNG.normal(size=(2, 3)),
+            reverse=True,
+            gives="last",
+        ),
+        (SEQUENCE, (1, 1, 2), (1, 1, 3)),
+    ),
+    (GRU(RNG.normal(size=(9, 4)), RNG.normal(size=(9, 3)), RNG.normal(size=9), np.zeros(3)), (SEQUENCE,)),
+    (
+        GRU(RNG.normal(size=(9, 4)), RNG.normal(size=(9, 3)), RNG.normal(size=9), RNG.normal(size=3), True),
+        (SEQUENCE, (1, 1, 3)),
+    ),
+    (RNN(RNG.normal(size=(3, 4)), RNG.normal(size=(3, 3)), RNG.normal(size=3)), (SEQUENCE,)),
     *((Elementwise(function, 0.7), (IMAGE,)) for function in sorted(FUNCTIONS)),
 ]
 

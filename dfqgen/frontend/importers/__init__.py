@@ -23,6 +23,7 @@ from dfqgen.frontend.importers import (  # noqa: F401 - they register
     functions,
     movement,
     pooling,
+    recurrent,
     resize,
     selection,
     transposed,
@@ -49,7 +50,6 @@ __all__ = ["import_model", "supported_operators"]
 MOST_SAMPLES = 16
 """How often one layer is repeated where the first axis is not the batch: as often in C."""
 
-_RECURRENT = frozenset(["LSTM", "GRU", "RNN"])
 _CONTROL = frozenset(["If", "Loop", "Scan"])
 _QUANTIZED = frozenset((
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
@@ -130,7 +130,7 @@ def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
     except LIBRARY_ERRORS as error:
         return f"is malformed ({reason(error)})"
     for name, tensor in zip(proto.output, results, strict=False):
-        if name:
+        if name and tensor:
             builder.tensors[name] = tensor
     return None
 
@@ -147,7 +147,7 @@ def _results(importer: Importer, proto: onnx.NodeProto, builder: Builder) -> tup
     if takes_batch_first(importer):
         return _sample_by_sample(importer, proto, builder)
     node = OnnxNode(proto, builder, lead=1)
-    return tuple(_settled(node, result) for result in _as_tuple(importer(node)))
+    return tuple(result and _settled(node, result) for result in _as_tuple(importer(node)))
 
 
 def _as_tuple(results: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -205,8 +205,6 @@ def _stand_in(proto: onnx.NodeProto, builder: Builder) -> None:
 def _advice(proto: onnx.NodeProto, builder: Builder) -> str:
     if proto.domain not in ("", "ai.onnx"):
         return f"belongs to the unknown domain {proto.domain!r}; export with standard ONNX operators"
-    if proto.op_type in _RECURRENT:
-        return "recurrent layers are not supported"
     if proto.op_type in _CONTROL:
         return "control flow is not supported; export the model with fixed shapes, by tracing"
     activations = [name for name in proto.input if name and name not in builder.model.constants]

@@ -26,7 +26,8 @@ class FirstAxisMoved(Refused):
     """The node treats the first axis as one like others: it is imported again with one more in front."""
 
 
-# Gives the tensor of the node's first output (in ONNX's axis order), or one for each output.
+# Gives the tensor of the node's first output (in ONNX's axis order), or one for each output, "" where nothing
+# reads it.
 Importer = Callable[["OnnxNode"], "str | tuple[str, ...]"]
 
 _IMPORTERS: dict[str, dict[int, Importer]] = {}
@@ -264,11 +265,16 @@ class OnnxNode:
 
     def needs_single_output(self) -> None:
         """Refuse the node when something reads a second output of it."""
-        extra = set(filter(None, self.proto.output[1:]))
+        for index in range(1, len(self.proto.output)):
+            if self.is_read(index):
+                name = self.proto.output[index]
+                raise Refused(f"its output {name!r} is used; only the first output is supported")
+
+    def is_read(self, index: int) -> bool:
+        """Whether a node reads this output of the node, or it is the network's."""
+        name = self.proto.output[index] if index < len(self.proto.output) else ""
         model = self.builder.model
-        read = {name for node in model.nodes for name in node.input}.union(model.outputs)
-        for name in sorted(extra & read):
-            raise Refused(f"its output {name!r} is used; only the first output is supported")
+        return bool(name) and (name in model.outputs or any(name in node.input for node in model.nodes))
 
     # --- emitting ---
 

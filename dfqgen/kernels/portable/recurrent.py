@@ -1,0 +1,180 @@
+"""Portable kernels of recurrent layers, each from zeros and from initial states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, OpT, channel_array
+from dfqgen.kernels.portable.wide import is_wide, types_title
+from dfqgen.ops.gates import TANH_TABLE, Conversion, GateRows
+from dfqgen.ops.recurrent_integer import QGru, QLstm, QRecurrent, QRnn
+
+Code = tuple[tuple[Field, ...], tuple[ConstArray, ...]]
+STATES = ("first", "second")
+
+
+def rows_code(name: str, role: str, rows: GateRows) -> tuple[Field, tuple[ConstArray, ...]]:
+    """A `dfq_gate_rows_t` of this name; its arrays begin with `role`."""
+    fields = (
+        Field("weight", f"{role}weight"),
+        Field("bias", f"{role}bias"),
+        Field("multipliers", f"{role}multipliers"),
+        Field("pre_shift", rows.pre_shift),
+        Field("depth", rows.depth),
+    )
+    arrays = (
+        ConstArray(f"{role}weight", np.ascontiguousarray(rows.weight).reshape(-1), "[gate][unit][column]"),
+        channel_array(f"{role}bias", rows.bias, "int32"),
+        channel_array(f"{role}multipliers", rows.multiplier, "int32"),
+    )
+    return Field(name, fields), arrays
+
+
+def conversion_field(name: str, form: Conversion) -> Field:
+    """A `dfq_conversion_t`."""
+    members = ("multiplier", "pre_shift", "from_zero", "to_zero", "lo", "hi")
+    return Field(name, tuple(Field(member, getattr(form, member)) for member in members))
+
+
+class RecurrentS16S8Kernel(Kernel[OpT]):
+    """What the kernels share. `from_states` says which of the two functions of an operator it is."""
+
+    header = "portable/dfq_recurrent_s16s8.h"
+    title: ClassVar[str]
+    struct: ClassVar[str]
+    from_states: ClassVar[bool] = False
+
+    def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return (len(inputs) > 1) == self.from_states
+
+    def own(self, op: OpT) -> Code:
+        """Members of the descriptor beside the layer and the initial states, and their arrays."""
+        return (), ()
+
+    def code(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        assert isinstance(op, QRecurrent)
+        of_input, input_arrays = rows_code("of_input", "input_", op.of_input)
+        of_state, state_arrays = rows_code("of_state", "state_", op.of_state)
+        layer = (
+            of_input,
+            of_state,
+            conversion_field("end", op.end),
+            Field("tanh", "tanh"),
+            Field("steps", op.steps),
+            Field("units", op.units),
+            Field("in_wide", int(is_wide(inputs[0]))),
+            Field("out_wide", int(is_wide(output))),
+            Field("reverse", int(op.reverse)),
+            Field("last", int(not op.sequence)),
+        )
+        starts = tuple(
+            Field(name, (conversion_field("form", form), Field("wide", int(is_wide(state)))))
+            for name, form, state in zip(STATES, op.starts, inputs[1:], strict=False)
+        )
+        fields, arrays = self.own(op)
+        steps = f"{op.steps} steps{' backwards' if op.reverse else ''}"
+        return LayerCode(
+            function=self.function,
+            struct=self.struct,
+            title=f"{self.title} of {op.units} units, {steps}, {types_title(inputs[0], output)}",
+            fields=(Field("layer", layer), *starts, *fields),
+            arrays=(*input_arrays, *state_arrays, ConstArray("tanh", TANH_TABLE), *arrays),
+        )
+
+    def halves(self, op: OpT) -> int:
+        """Elements of states and sums in scratch."""
+        raise NotImplementedError
+
+    def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return 2 * (self.halves(op) + inputs[0].shape[2])
+
+    def cost(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> float:
+        assert isinstance(op, QRecurrent)
+        return 3.0 * op.macs(output) + 45.0 * op.steps * op.of_state.rows
+
+
+class LstmS16S8Kernel(RecurrentS16S8Kernel[QLstm]):
+    """An LSTM that begins with zeros."""
+
+    op = QLstm
+    function = "dfq_lstm_s16s8"
+    struct = "dfq_lstm_s16s8_t"
+    title = "LSTM"
+
+    def own(self, op: QLstm) -> Code:
+        fields = [Field("cell_bits", op.cell_bits), Field("gives_cell", int(op.gives_cell))]
+        arrays: list[ConstArray] = []
+        if op.projection is not None:
+            field, more = rows_code("projection", "projection_", op.projection)
+            fields.append(field)
+            arrays += more
+        if op.peephole is not None:
+            fields += [Field("peephole", "peephole"), Field("peephole_shift", op.peephole.shift)]
+            arrays.append(channel_array("peephole", op.peephole.weight.reshape(-1), "int16", "[i o f][unit]"))
+        return tuple(fields), tuple(arrays)
+
+    def halves(self, op: QLstm) -> int:
+        return op.of_state.depth + (5 if op.projection is None else 6) * op.units
+
+
+class LstmFromS16S8Kernel(LstmS16S8Kernel):
+    """An LSTM with initial states."""
+
+    function = "dfq_lstm_from_s16s8"
+    from_states = True
+
+
+class GruS16S8Kernel(RecurrentS16S8Kernel[QGru]):
+    """A GRU that begins with zeros."""
+
+    op = QGru
+    function = "dfq_gru_s16s8"
+    struct = "dfq_gru_s16s8_t"
+    title = "GRU"
+
+    def own(self, op: QGru) -> Code:
+        return (Field("reset_after", int(op.reset_after)),), ()
+
+    def halves(self, op: QGru) -> int:
+        return 5 * op.units
+
+
+class GruFromS16S8Kernel(GruS16S8Kernel):
+    """A GRU with an initial state."""
+
+    function = "dfq_gru_from_s16s8"
+    from_states = True
+
+
+class RnnS16S8Kernel(RecurrentS16S8Kernel[QRnn]):
+    """A simple RNN that begins with zeros."""
+
+    op = QRnn
+    function = "dfq_rnn_s16s8"
+    struct = "dfq_rnn_s16s8_t"
+    title = "RNN"
+
+    def halves(self, op: QRnn) -> int:
+        return 2 * op.units
+
+
+class RnnFromS16S8Kernel(RnnS16S8Kernel):
+    """A simple RNN with an initial state."""
+
+    function = "dfq_rnn_from_s16s8"
+    from_states = True
+
+
+for _kernel in (
+    LstmS16S8Kernel(),
+    LstmFromS16S8Kernel(),
+    GruS16S8Kernel(),
+    GruFromS16S8Kernel(),
+    RnnS16S8Kernel(),
+    RnnFromS16S8Kernel(),
+):
+    REGISTRY.add(_kernel)

@@ -1,0 +1,60 @@
+"""Hypothesis strategies of recurrent layers: all kinds, directions, types, states; sums that saturate."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.graph.site import Site
+from dfqgen.ops.recurrent import GRU, LSTM, RNN, Recurrent
+from tests.kernels.strategies import Case, make_case, rngs, tensor
+from tests.kernels.strategies_more import UNCLIPPED
+
+
+def recurrent_layer(
+    kind: str, rng: np.random.Generator, features: int, units: int, size: float, **settings: object
+) -> Recurrent:
+    """A layer whose gates' sums are of this size."""
+
+    def random(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape) * size / np.sqrt(shape[-1])
+
+    if kind == "lstm":
+        return LSTM(random(4 * units, features), random(4 * units, units), random(4 * units), **settings)  # type: ignore[arg-type]
+    if kind == "projected lstm":
+        width = 1 + units // 2
+        return LSTM(
+            random(4 * units, features), random(4 * units, width), random(4 * units), random(3, units),
+            random(width, units), **settings,  # type: ignore[arg-type]
+        )  # fmt: skip
+    if kind == "rnn":
+        return RNN(random(units, features), random(units, units), random(units), **settings)  # type: ignore[arg-type]
+    after = kind == "gru reset after"
+    bias = random(units) if after else np.zeros(units)
+    return GRU(
+        random(3 * units, features), random(3 * units, units), random(3 * units), bias, after, **settings  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+KINDS = ("lstm", "projected lstm", "gru", "gru reset after", "rnn")
+TYPES = (QType(IntType.INT8, 0.03, 5), QType(IntType.INT8, 0.008, -128), QType(IntType.INT16, 2.0**-13))
+
+
+@st.composite
+def recurrent(draw: st.DrawFn) -> Case:
+    """One layer, from zeros or from states."""
+    rng, kind = draw(rngs), draw(st.sampled_from(KINDS))
+    steps, features, units = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    choices = ("sequence", "last", "cell") if "lstm" in kind else ("sequence", "last")
+    layer = recurrent_layer(
+        kind, rng, features, units, draw(st.sampled_from([0.5, 3.0, 20.0])),
+        reverse=draw(st.booleans()), gives=draw(st.sampled_from(choices)),
+    )  # fmt: skip
+    types = st.sampled_from(TYPES)
+    inputs = [tensor("x", (1, steps, features), draw(types))]
+    if draw(st.booleans()):
+        inputs += [tensor(f"s{i}", (1, 1, n), draw(types)) for i, n in enumerate(layer.widths)]
+    y = tensor("y", layer.infer_shape(*(x.shape for x in inputs)), draw(types))
+    (op,) = layer.lower(Site("layer", tuple(inputs), y, UNCLIPPED))
+    return make_case(op, tuple(inputs), y, rng)

@@ -1,0 +1,48 @@
+"""Recurrent layers: the integer operator follows the float one, and its functions the real ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.graph.site import Site
+from dfqgen.ops.gates import sigmoid, tanh
+from tests.kernels.strategies_more import UNCLIPPED
+from tests.kernels.strategies_recurrent import KINDS, recurrent_layer
+
+ALL = np.arange(-32768, 32768)
+
+
+# Half a unit each of the table's entries and of the result, and (1/64)**2 / 8 max|tanh''| for the line.
+LARGEST_ERROR = 0.5 + 0.5 + 32768.0 / (8 * 64**2) * 4 / (3 * np.sqrt(3))
+
+
+def test_tanh_is_as_near_the_real_function_as_its_table_allows() -> None:
+    real = np.tanh(ALL / 4096.0) * 32768.0
+    assert np.abs(tanh(ALL) - real).max() < LARGEST_ERROR
+
+
+def test_sigmoid_is_as_near_and_never_one() -> None:
+    found = sigmoid(ALL)
+    assert np.abs(found - 32768.0 / (1.0 + np.exp(-ALL / 2048.0))).max() < LARGEST_ERROR / 2 + 1
+    assert found.min() >= 0
+    assert found.max() <= 32767
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gives", ["sequence", "last"])
+def test_the_integer_layer_follows_the_float_one(kind: str, gives: str) -> None:
+    rng = np.random.default_rng(2)
+    layer = recurrent_layer(kind, rng, 10, 16, 1.5, gives=gives)
+    wide = QType(IntType.INT16, 4.0 / 32768)
+    x = QTensor("x", (1, 20, 10), wide)
+    state = QTensor("y", layer.infer_shape(x.shape), wide)
+    (op,) = layer.lower(Site("layer", (x,), state, UNCLIPPED))
+    op.verify((x,), state)
+    q = wide.quantize(np.clip(rng.normal(size=x.shape), -3.5, 3.5))
+    expected = layer.evaluate(wide.dequantize(q).astype(np.float64))
+    found = wide.dequantize(op.evaluate(q))
+    noise = np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2))
+    assert noise < 0.02
