@@ -109,9 +109,10 @@ def test_an_operator_and_its_kernel_are_added_as_described(checkout: Checkout) -
     built = checkout.run(f"dfqgen build {model} --target cortex-m3 --input-range -1,1 -o marks")
     assert "equal, every bit" in built.stdout, built.stdout + built.stderr
     assert "dfq_hardmax_s8(&" in (checkout.folder / "marks" / "marks.c").read_text()
-    assert "SPDX-License-Identifier: MIT-0" in (
-        checkout.folder / "marks" / "runtime_c" / "portable" / "dfq_hardmax_s8.h"
-    ).read_text()
+    assert (
+        "SPDX-License-Identifier: MIT-0"
+        in (checkout.folder / "marks" / "runtime_c" / "portable" / "dfq_hardmax_s8.h").read_text()
+    )
 
 
 @needs("gcc", "arm-none-eabi-gcc", "qemu-system-arm")

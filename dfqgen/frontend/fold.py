@@ -22,7 +22,7 @@ from onnx.reference import ReferenceEvaluator
 
 from dfqgen.errors import ModelFileError
 from dfqgen.frontend.expand import NotPlain, expanded, inlined_branch, taken_branch
-from dfqgen.frontend.read import needed_nodes, node_label, opset_version, stated_batch
+from dfqgen.frontend.read import integer_ranges, needed_nodes, node_label, opset_version, stated_batch
 from dfqgen.graph.ir import Array, Shape
 
 # A folded tensor is a shape, a mask or a weight at most; beyond this it is a mistake or an attack.
@@ -73,14 +73,16 @@ SHAPED_BY_VALUES = frozenset(("Compress", "NonZero", "Unique"))
 class FoldedModel:
     """What is left to import: nodes on activations, in order, and the constants they read.
 
-    `batch` is the batch that the file states where it was made 1, else 1. `shapes` holds every activation
-    whose shape ONNX could infer; `failures` why it could not, by the label of the node.
+    `integer_inputs` are the ranges of inputs of integer types. `batch` is the batch that the file states
+    where it was made 1, else 1. `shapes` holds every activation whose shape ONNX could infer; `failures` why
+    it could not, by the label of the node.
     """
 
     name: str
     opset: int
     inputs: Mapping[str, Shape]
     outputs: tuple[str, ...]
+    integer_inputs: Mapping[str, tuple[int, int]]
     batch: int
     nodes: tuple[onnx.NodeProto, ...]
     constants: Mapping[str, Array]
@@ -111,6 +113,7 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
         opset=walk.opset,
         inputs={name: s for name, s in input_shapes.items() if any(name in n.input for n in kept)},
         outputs=outputs,
+        integer_inputs=integer_ranges(model),
         batch=stated_batch(model, input_shapes),
         nodes=kept,
         constants=walk.constants,
@@ -136,8 +139,11 @@ class _Walk:
         self.shapes: dict[str, Shape] = dict(input_shapes)
         self.failures: dict[str, str] = {}
         self._types: dict[str, onnx.TypeProto] = {
-            name: helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, shape)
-            for name, shape in input_shapes.items()
+            value.name: helper.make_tensor_type_proto(
+                value.type.tensor_type.elem_type, input_shapes[value.name]
+            )
+            for value in model.graph.input
+            if value.name in input_shapes
         }
         self._data: dict[str, onnx.TensorProto] = {}
         self._elements_left = MOST_FOLDED_ELEMENTS

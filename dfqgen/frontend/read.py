@@ -31,6 +31,14 @@ from dfqgen.graph.ir import Shape
 # Their attributes are graphs, which may read names from around them: these cannot be checked alone.
 CONTROL_OPERATORS = frozenset(["If", "Loop", "Scan", "SequenceMap"])
 
+INTEGER_INPUTS = {
+    onnx.TensorProto.UINT8: (0, 255),
+    onnx.TensorProto.INT8: (-128, 127),
+    onnx.TensorProto.UINT16: (0, 65535),
+    onnx.TensorProto.INT16: (-32768, 32767),
+}
+"""Types that inputs may have besides float32: what cameras and microphones give."""
+
 _RE_EXPORT = "Export the model again, and check that the file was copied as a whole."
 
 
@@ -344,10 +352,15 @@ def fixed_input_shapes(
     """
     overrides = dict(input_shapes or {})
     initializers = {t.name for t in model.graph.initializer}
+    outputs = [value.name for value in model.graph.output]
+    read = set().union(outputs, *(names_read(n) for n in needed_nodes(model.graph.node, outputs)))
     shapes: dict[str, Shape] = {}
     dynamic: list[str] = []
     for value in model.graph.input:
         if value.name in initializers:
+            continue
+        if value.name not in read:  # nothing needs it, whatever it is
+            overrides.pop(value.name, None)
             continue
         _check_input_type(value)
         stated = _stated_shape(value)
@@ -383,15 +396,20 @@ def _check_input_type(value: onnx.ValueInfoProto) -> None:
     dtype = value.type.tensor_type.elem_type
     if dtype == onnx.TensorProto.FLOAT:
         return
+    if dtype in INTEGER_INPUTS:
+        return
     known = onnx.TensorProto.DataType.values()
     name = onnx.TensorProto.DataType.Name(dtype).lower() if dtype in known else f"of unknown type {dtype}"
-    hint = "Export the model in float32."
-    if name in ("uint8", "int8", "int32", "int64"):
-        hint = (
-            "Export the float network without the conversion from integers in front "
-            "(or a float32 model, if this one is quantized already)."
-        )
-    raise UserError(f"input {value.name!r} is {name}; dfqgen takes float32 networks", hint)
+    raise UserError(
+        f"input {value.name!r} is {name}; inputs are float32, or integers of at most 16 bits",
+        "Export the model with inputs of such a type.",
+    )
+
+
+def integer_ranges(model: onnx.ModelProto) -> dict[str, tuple[int, int]]:
+    """The values that each input of an integer type can have."""
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    return {name: INTEGER_INPUTS[dtype] for name, dtype in types.items() if dtype in INTEGER_INPUTS}
 
 
 def _stated_shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:

@@ -138,7 +138,8 @@ class Port:
 
     `permutation` maps the model's axes to ours (NCHW to NHWC is (0, 2, 3, 1)), None when they agree:
     `ours = model_tensor.transpose(permutation)`. `whole`: the model's tensor is one sample, without an
-    axis for the batch; the model's axes are then counted with one in front.
+    axis for the batch; the model's axes are then counted with one in front. `holds`: the model takes whole
+    numbers in this range (uint8: 0 to 255), and converts them itself.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Port:
     shape: Shape
     permutation: tuple[int, ...] | None = None
     whole: bool = False
+    holds: tuple[int, int] | None = None
 
     def from_model(self, value: Array) -> Array:
         """An array in the model's axes, in ours."""

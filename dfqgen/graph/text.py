@@ -6,7 +6,7 @@
       output %c [1,3,3,4] is result
 
 `is` gives a port's name where it differs from its tensor's, `axes` the permutation from the model's axes,
-`whole` says that the model's tensor has no axis for the batch,
+`whole` says that the model's tensor has no axis for the batch, `holds` which whole numbers an input takes,
 `of` a node's name where it differs from its output's.
 """
 
@@ -23,6 +23,7 @@ from dfqgen.fixedpoint.dialect import (
     port_text,
     shape_text,
     statement_text,
+    value_text,
 )
 from dfqgen.graph.ir import Graph, Node, Op, Port, Shape
 from dfqgen.ops import float_operators
@@ -38,7 +39,11 @@ def graph_text(graph: Graph, *, full: bool = False) -> str:
 
 
 def _port_text(port: Port) -> str:
-    return port_text(port, shape_text(port.shape)) + (" whole" if port.whole else "")
+    return port_text(port, shape_text(port.shape)) + (" whole" if port.whole else "") + _holds_text(port)
+
+
+def _holds_text(port: Port) -> str:
+    return "" if port.holds is None else f" holds {value_text(port.holds, full=True)}"
 
 
 def _node_text(node: Node, shape: Shape, full: bool) -> str:
@@ -69,13 +74,22 @@ def parse_graph(text: str) -> Graph:
             side = ports["input" if reader.takes("input") else reader.take(text="output")]
             tensor, shape = reader.tensor(), reader.shape()
             name_of_port, permutation = reader.port_end(tensor)
-            side.append(Port(name_of_port, tensor, shape, permutation, whole=reader.takes("whole")))
+            whole = reader.takes("whole")
+            holds = _range(reader) if reader.takes("holds") else None
+            side.append(Port(name_of_port, tensor, shape, permutation, whole, holds))
     graph = Graph(name, tuple(ports["input"]), tuple(ports["output"]), tuple(nodes))
     graph.verify()
     for tensor, shape in stated.items():
         if graph.shapes[tensor] != shape:
             raise reader.error(f"%{tensor} has shape {graph.shapes[tensor]}, the text says {shape}")
     return graph
+
+
+def _range(reader: Reader) -> tuple[int, int]:
+    ends = reader.items(lambda: int(reader.take("number")))
+    if len(ends) != 2:
+        raise reader.error("a range has two ends")
+    return ends[0], ends[1]
 
 
 def _node(reader: Reader) -> tuple[Node, Shape]:

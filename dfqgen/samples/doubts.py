@@ -28,7 +28,7 @@ def input_warnings(
     `stated` is of all inputs that are not `named`.
     """
     found = []
-    if stated is None and any(port.name not in named for port in graph.inputs):
+    if stated is None and any(port.name not in named and port.holds is None for port in graph.inputs):
         found.append(UNSTATED_WARNING)
     for port in graph.inputs:
         meaning = named.get(port.name, stated)

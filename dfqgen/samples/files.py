@@ -114,7 +114,8 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
 
 
 def _as_samples(path: Path, name: str, x: Array, port: Port) -> Array:
-    if x.dtype != np.uint8 and x.dtype.kind != "f":
+    integers = x.dtype.kind in "iu" and port.holds is not None
+    if x.dtype != np.uint8 and x.dtype.kind != "f" and not integers:
         raise UserError(f"{path}: {name!r} must be uint8 or float32, not {x.dtype}")
     if x.ndim < 1 or not len(x):
         raise UserError(f"{path}: {name!r} holds no samples")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfqgen.errors import UserError
-from dfqgen.graph.ir import Graph
+from dfqgen.graph.ir import Graph, Port
 from dfqgen.statistics.channel import ChannelStatistics
 
 Array = npt.NDArray[Any]
@@ -108,9 +108,17 @@ def meanings_for(
                 f"the model has no input {name!r}, whose meaning is stated",
                 f"It has {', '.join(map(repr, inputs))}.",
             )
-    found = {name: named.get(name, UNSTATED if stated is None else stated) for name in inputs}
+    found = {
+        port.name: named.get(port.name, _usual(port) if stated is None else stated) for port in graph.inputs
+    }
     for port in graph.inputs:
         meaning = found[port.name]
+        if port.holds is not None and (set(meaning.mean), set(meaning.std)) != ({0.0}, {1.0}):
+            raise UserError(
+                f"the input {port.name!r} is of integers, which the model scales itself: "
+                "a mean or a deviation would be applied twice",
+                "State its range, or nothing.",
+            )
         for what, values in (("mean", meaning.mean), ("standard deviation", meaning.std)):
             if len(values) not in (1, port.shape[-1]):
                 raise UserError(
@@ -118,6 +126,11 @@ def meanings_for(
                     "Give one value, or one for each channel.",
                 )
     return found
+
+
+def _usual(port: Port) -> InputMeaning:
+    """What an input means of which nothing is said: all its integers, or normalised values."""
+    return UNSTATED if port.holds is None else InputMeaning(lo=port.holds[0], hi=port.holds[1])
 
 
 def normalize_inputs(

@@ -23,7 +23,8 @@ def random_samples(
             [_random_field(port.shape[1:], generator, smooth=smooth and bool(i % 2)) for i in range(count)]
         )
         centre, spread = (meaning.lo + meaning.hi) / 2, (meaning.hi - meaning.lo) / 4
-        raw[port.tensor] = np.clip(centre + spread * unit, meaning.lo, meaning.hi).astype(np.float32)
+        values = np.clip(centre + spread * unit, meaning.lo, meaning.hi).astype(np.float32)
+        raw[port.tensor] = values if port.holds is None else np.rint(values)
     return Samples(raw)
 
 

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dfqgen.frontend import load
-from dfqgen.graph.ir import Array, Graph, Op
+from dfqgen.graph.ir import Array, Graph, Op, Port
 from dfqgen.graph.reference import Reference
 
 
@@ -74,7 +74,13 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
 def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
     """Normal values for each input, in the model's axes."""
     rng = np.random.default_rng(seed)
-    return {port.name: port.to_model(rng.normal(size=port.shape)).astype(np.float32) for port in graph.inputs}
+    return {port.name: port.to_model(_values(rng, port)).astype(np.float32) for port in graph.inputs}
+
+
+def _values(rng: np.random.Generator, port: Port) -> Array:
+    if port.holds is None:
+        return rng.normal(size=port.shape)
+    return rng.integers(port.holds[0], port.holds[1] + 1, port.shape)
 
 
 def assert_equals_onnxruntime(path: Path, graph: Graph, tolerance: float = 1e-4) -> None:

@@ -95,7 +95,8 @@ def import_model(model: FoldedModel) -> Graph:
 
 def _port(name: str, builder: Builder) -> Port:
     tensor = builder.tensors[name]
-    return Port(name, tensor, builder.shapes[tensor], whole=tensor in builder.lifted)
+    holds = builder.model.integer_inputs.get(name)
+    return Port(name, tensor, builder.shapes[tensor], whole=tensor in builder.lifted, holds=holds)
 
 
 def _refuse_quantized(model: FoldedModel) -> None:

@@ -28,18 +28,20 @@ def dropout(node: OnnxNode) -> str:
 
 @importer("Cast")
 def cast(node: OnnxNode) -> str:
-    """To float32, or of a class map to any type of number: that one is whole already."""
-    if node.integer("to", 1) != 1 and not _class_map(node, node.tensor()):  # 1 is TensorProto.FLOAT
+    """To float32, or of whole numbers to any type: of a class map, of an input of integers."""
+    if node.integer("to", 1) != 1 and not _whole_numbers(node, node.tensor()):  # 1 is TensorProto.FLOAT
         raise Refused("converts an activation to another type than float32")
     return node.tensor()
 
 
-def _class_map(node: OnnxNode, tensor: str) -> bool:
-    """Whether the tensor holds positions, perhaps moved about."""
+def _whole_numbers(node: OnnxNode, tensor: str) -> bool:
+    """Whether the tensor holds positions or an input's integers, perhaps moved about."""
     producers = {made.output: made for made in node.builder.nodes}
     while tensor in producers and producers[tensor].op.keeps_type:
         tensor = producers[tensor].inputs[0]
-    return tensor in producers and isinstance(producers[tensor].op, ArgMax)
+    if tensor in producers:
+        return isinstance(producers[tensor].op, ArgMax)
+    return any(node.builder.tensors[name] == tensor for name in node.builder.model.integer_inputs)
 
 
 @importer("Flatten")
