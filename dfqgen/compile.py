@@ -16,7 +16,7 @@ from dfqgen.emit.provenance import Provenance
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
-from dfqgen.frontend.read import read_model
+from dfqgen.frontend.read import cut_inputs, read_model
 from dfqgen.graph.ir import Graph
 from dfqgen.kernels.base import Plan
 from dfqgen.methods import SampleRoom, make_rounder
@@ -100,8 +100,14 @@ def read_network(model: Path, recipe: InputRecipe, code: CodeRecipe, progress: P
     progress("reading the model")
     shapes = dict(recipe.shapes)
     if "" in shapes:
-        shapes[_only_input(model)] = shapes.pop("")
-    graph = load(model, input_shapes=shapes, io_layout=recipe.io_layout)
+        shapes[_only_input(model, recipe.inputs)] = shapes.pop("")
+    graph = load(
+        model,
+        input_shapes=shapes,
+        io_layout=recipe.io_layout,
+        inputs=recipe.inputs or None,
+        outputs=recipe.outputs or None,
+    )
     # Not the graph's own name: exporters call every graph the same, and networks must live side by side.
     graph = replace(graph, name=code.name or model.stem)
     return Network(model, graph, meanings_for(graph, recipe.meaning, recipe.meanings))
@@ -174,10 +180,11 @@ def rewritten_graph(network: Network, recipe: Recipe) -> Graph:
     return rewrite(network.graph, network.meanings, recipe.passes).graph
 
 
-def _only_input(model: Path) -> str:
-    graph = read_model(model).graph
-    constants = {tensor.name for tensor in graph.initializer}
-    names = [value.name for value in graph.input if value.name not in constants]
+def _only_input(model: Path, cut: tuple[str, ...]) -> str:
+    whole = read_model(model)
+    cut_inputs(whole, cut)
+    constants = {tensor.name for tensor in whole.graph.initializer}
+    names = [value.name for value in whole.graph.input if value.name not in constants]
     if len(names) != 1:
         raise UserError(
             f"{model} has {len(names)} inputs, so an input shape must say which one it is for",

@@ -41,6 +41,11 @@ def numbers(text: str, option: str, count: int | None = None) -> tuple[float, ..
     return values
 
 
+def tensors(texts: list[str]) -> tuple[str, ...]:
+    """["a,b", "c"] -> ("a", "b", "c")"""
+    return tuple(dict.fromkeys(name for text in texts for name in text.split(",") if name))
+
+
 def shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     """["image:1,3,32,32"] -> {"image": (1, 3, 32, 32)}; the key is empty where no input is named."""
     parsed: dict[str, tuple[int, ...]] = {}
@@ -125,6 +130,26 @@ InputShape = Annotated[
         help="Fix a dynamic input's shape (the model's axes). Once for each input.",
         rich_help_panel=_INPUT,
         show_default=False,
+    ),
+]
+CutInputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--inputs",
+        metavar="TENSOR[,TENSOR...]",
+        help="Cut the model: these tensors of it are its inputs.",
+        rich_help_panel=_INPUT,
+        show_default="the model's",
+    ),
+]
+CutOutputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outputs",
+        metavar="TENSOR[,TENSOR...]",
+        help="Cut the model: these tensors of it are its outputs, and what comes after runs elsewhere.",
+        rich_help_panel=_INPUT,
+        show_default="the model's",
     ),
 ]
 IoLayout = Annotated[
@@ -394,6 +419,8 @@ PerLayer = Annotated[bool, typer.Option("--per-layer", help="Compare every layer
 class InputArguments:
     """What every command that reads a model takes: one field an option, with what help shows as default."""
 
+    inputs: CutInputs = None
+    outputs: CutOutputs = None
     input_shape: InputShape = None
     io_layout: IoLayout = DEFAULTS.input.io_layout
     input: Input = None
@@ -442,6 +469,8 @@ InputChoices = Annotated[Choices, InputArguments]
 CompileChoices = Annotated[Choices, CompileArguments]
 
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "inputs": tensors,
+    "outputs": tensors,
     "input_shape": shapes,
     "input": input_meanings,
     "input_mean": lambda text: numbers(text, "--input-mean"),

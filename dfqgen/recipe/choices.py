@@ -56,17 +56,20 @@ WIDTHS = (IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6, IntType.INT8)
 class Choices(TypedDict, total=False):
     """What somebody said, by the names of the command's options; what is not in here they did not say.
 
-    `input` are meanings by input name, "" of all that are not named; `meaning`, and the three of `input_*`
-    together, are of those too. `bits` is like "4" or "4/8", `flash_budget` like "96K" or
-    "60%". `calibration_data` is an .npz file or samples, `rounding_data` also one of `SAMPLE_SOURCES`.
-    `equalize` is by default on with weights per tensor, where it decides. `rounding` "auto" is to nearest at
-    8 bits and "feedback" below. `empirical_bias` is by default on where statistics are synthetic and weights
-    to nearest. `n_sigma_scores` is the half-width of ranges of the network's last layers.
+    `inputs` and `outputs` name tensors of the model to cut it at. `input` are meanings by input name, "" of
+    all that are not named; `meaning`, and the three of `input_*` together, are of those too. `bits` is like
+    "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an .npz file or samples,
+    `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default on with weights per tensor, where
+    it decides. `rounding` "auto" is to nearest at 8 bits and "feedback" below. `empirical_bias` is by default
+    on where statistics are synthetic and weights to nearest. `n_sigma_scores` is the half-width of ranges of
+    the network's last layers.
     """
 
     target: str
     name: str
     optimize: Optimize
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     input_shape: Mapping[str, Shape]
     io_layout: IoLayout
     input_mean: tuple[float, ...]
@@ -137,7 +140,7 @@ def _settled(choices: Choices) -> Recipe:
             shapes=dict(choices.get("input_shape", {})),
             meaning=_meaning(choices),
             meanings={name: stated for name, stated in choices.get("input", {}).items() if name},
-            **_said(choices, "io_layout"),
+            **_said(choices, "inputs", "outputs", "io_layout"),
         ),
         code=CodeRecipe(**_said(choices, "target", "name", "optimize")),
         passes=PassesRecipe(

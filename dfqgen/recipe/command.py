@@ -40,7 +40,7 @@ def build_command(model: str, recipe: Recipe) -> str | None:
 
 def choices_of(recipe: Recipe) -> Choices | None:
     """The fewest choices that make this recipe; None where some have no flag: samples without a file,
-    `n_sigma_scores`, a layer's name with a comma in it.
+    `n_sigma_scores`, a layer's or a tensor's name with a comma in it.
     """
     default, found = Recipe(), dict[str, Any]()
     samples, low, rounding = recipe.samples, recipe.low_bits, recipe.rounding
@@ -52,6 +52,8 @@ def choices_of(recipe: Recipe) -> Choices | None:
     differs("target", recipe.code.target, default.code.target)
     differs("name", recipe.code.name, None)
     differs("optimize", recipe.code.optimize, default.code.optimize)
+    differs("inputs", recipe.input.inputs, ())
+    differs("outputs", recipe.input.outputs, ())
     differs("input_shape", recipe.input.shapes, {})
     differs("io_layout", recipe.input.io_layout, default.input.io_layout)
     if recipe.input.meaning is not None:
@@ -92,7 +94,8 @@ def choices_of(recipe: Recipe) -> Choices | None:
     unsayable = recipe.activations.n_sigma_scores is not None or any(
         _has_no_file(data) for data in (samples.calibration, samples.rounding)
     )
-    commas = any("," in name for name in (*low.bits_map, *recipe.activations.activations_map))
+    listed = (*low.bits_map, *recipe.activations.activations_map, *recipe.input.inputs, *recipe.input.outputs)
+    commas = any("," in name for name in listed)
     return None if unsayable or commas else Choices(**found)  # type: ignore[typeddict-item]
 
 

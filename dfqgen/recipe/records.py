@@ -48,10 +48,13 @@ UserSamples = Path | Samples | RecordedSamples
 class InputRecipe:
     """How the model is read.
 
-    `shapes` go by input name, "" names the only one. `meanings` are of inputs by name, `meaning` is of all
+    `inputs` and `outputs` are tensors of the model to cut it at, empty: its own. `shapes` go by input name,
+    "" names the only one. `meanings` are of inputs by name, `meaning` is of all
     others; None: not stated.
     """
 
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     io_layout: IoLayout = "nhwc"
     meaning: InputMeaning | None = None

@@ -218,15 +218,6 @@ def test_the_graph_is_cut_at_named_outputs(tmp_path: Path) -> None:
     assert_equals_onnxruntime(path, graph)
 
 
-def test_cutting_in_front_of_an_unsupported_node_makes_the_model_compile(tmp_path: Path) -> None:
-    net = Net()
-    x = net.node("Relu", net.input(1, 3, 8, 8))
-    path = net.output(net.node("LRN", x, size=3)).save(tmp_path)
-    advice = refused(path, "LRN").problems[0].advice  # type: ignore[attr-defined]
-    names = advice.rpartition("--outputs ")[2].split(",")
-    assert_equals_onnxruntime(path, load(path, outputs=names))
-
-
 def test_an_unknown_output_is_refused_with_similar_names(tmp_path: Path) -> None:
     net = Net()
     net.nodes.append(helper.make_node("Relu", [net.input(1, 4)], ["scores"]))

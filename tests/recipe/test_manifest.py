@@ -23,6 +23,7 @@ EVERY: list[Choices] = [
     {"target": "cortex-m0plus", "name": "wake", "optimize": "size", "scales": "multiplier"},
     {"input_mean": (0.1, 1 / 3, 2.0), "input_std": (58.395,), "input_range": (-1.0, 1e-3)},
     {"input_shape": {"": (1, 3, 8, 8)}, "io_layout": "nchw"},
+    {"inputs": ("a:0",), "outputs": ("b c", "d")},
     {"input_shape": {"a b": (1, 3), "c": (1, 4)}, "weights": "per-tensor", "relu6": "replace"},
     {"weights": "per-tensor", "equalize": False, "fold_dead": False, "absorb_bias": True},
     {"statistics": "synthetic", "samples": 5, "seed": 7, "ranges": "percentile"},
@@ -83,7 +84,7 @@ def record_of(**choices: Any) -> dict[str, Any]:
 
 
 DAMAGED: list[tuple[tuple[str, ...], object]] = [
-    (("version",), 2),
+    (("version",), 1),
     (("version",), None),
     (("weights",), None),
     (("weights", "granularity"), "per-row"),

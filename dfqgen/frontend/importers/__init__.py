@@ -9,7 +9,7 @@ want channels last.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import shlex
 
 import onnx
 
@@ -68,15 +68,19 @@ def import_model(model: FoldedModel) -> Graph:
         builder.add_input(name, shape)
     ports = tuple(_port(name, builder) for name in model.inputs)
     problems: list[Problem] = []
+    refused: set[str] = set()
     for proto in model.nodes:
         advice = _import_node(proto, builder)
         if advice is not None:
             problems.append(Problem(proto.op_type, node_label(proto), advice))
+            refused.update(filter(None, proto.output))
             _stand_in(proto, builder)
     names, remarks = _useful_outputs(model, builder, problems)
     if problems:
         count = "1 node" if len(problems) == 1 else f"{len(problems)} nodes"
-        raise UnsupportedModel(f"{count} of this model cannot be compiled", tuple(problems))
+        raise UnsupportedModel(
+            f"{count} of this model cannot be compiled", tuple(problems), _cut(model, frozenset(refused))
+        )
     # The model's own tensors: importers put transposes around them, of which few will be left.
     tensors = set(builder.tensors.values())
     if sum(math.prod(builder.shapes[tensor]) for tensor in tensors) > LARGEST_NETWORK_ELEMENTS:
@@ -118,7 +122,7 @@ def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
     if importer is None:
         failure = model.failures.get(node_label(proto))
         if failure is None:
-            return _advice(proto, builder)
+            return _advice(proto)
         return failure if proto.domain not in ("", "ai.onnx") else f"is malformed: {failure}"
     if any(name and not _usable(name, builder) for name in proto.input):
         return None  # behind a refused node: nothing more to learn
@@ -203,20 +207,41 @@ def _stand_in(proto: onnx.NodeProto, builder: Builder) -> None:
             builder.add_input(name, builder.model.shapes[name])
 
 
-def _advice(proto: onnx.NodeProto, builder: Builder) -> str:
+def _advice(proto: onnx.NodeProto) -> str:
     if proto.domain not in ("", "ai.onnx"):
         return f"belongs to the unknown domain {proto.domain!r}; export with standard ONNX operators"
     if proto.op_type in _CONTROL:
         return "control flow is not supported; export the model with fixed shapes, by tracing"
-    activations = [name for name in proto.input if name and name not in builder.model.constants]
-    given = _given_by_nodes(activations, builder)
+    return "is not supported"
+
+
+def _cut(model: FoldedModel, refused: frozenset[str]) -> str:
+    """How to compile what does not depend on refused nodes (by a name they give), leaving out the rest.
+
+    The tensors that refused nodes read and the outputs that are left, as far as nodes give them.
+    """
+    tainted, given, wanted = set[str](), set[str](), dict[str, None]()
+    for proto in model.nodes:
+        names = [name for name in proto.input if name and name not in model.constants]
+        bad = not refused.isdisjoint(proto.output)
+        if bad and tainted.isdisjoint(names):
+            wanted.update(dict.fromkeys(name for name in names if name in given))
+        bad = bad or not tainted.isdisjoint(names)
+        (tainted if bad else given).update(filter(None, proto.output))
+    wanted.update(dict.fromkeys(name for name in model.outputs if name in given))
+    if not wanted:
+        return _cut_in_front(model, refused)
+    return f"Run the rest on the host side: cut the model with --outputs {shlex.quote(','.join(wanted))}"
+
+
+def _cut_in_front(model: FoldedModel, refused: frozenset[str]) -> str:
+    """The same where refused nodes stand at the input: what they give becomes the input."""
+    read = {name for proto in model.nodes if refused.isdisjoint(proto.output) for name in proto.input}
+    given = [name for proto in model.nodes for name in proto.output if name in refused and name in read]
     if not given:
-        return "is not supported; compute it before the network, and export the model without it"
-    return f"is not supported; run it on the host side: cut the graph with --outputs {','.join(given)}"
-
-
-def _given_by_nodes(names: Iterable[str], builder: Builder) -> list[str]:
-    return [name for name in dict.fromkeys(names) if name not in builder.model.inputs]
+        return ""
+    names = shlex.quote(",".join(given))
+    return f"Compute that on the host side: cut the model with --inputs {names}"
 
 
 def _useful_outputs(

@@ -105,7 +105,7 @@ def _normalized(node: OnnxNode) -> str:
         or length.source != x
         or node.shape_of(x) != np.broadcast_shapes(node.shape(0), node.shape(1))
     ):
-        raise Refused("divides two activations, which 8 bits cannot hold; cut the graph before it")
+        raise Refused("divides two activations, which 8 bits cannot hold")
     return node.emit(LpNormalize(length.axis, length.p), x)
 
 
