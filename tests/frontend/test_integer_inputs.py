@@ -14,7 +14,7 @@ from dfqgen.graph.text import graph_text, parse_graph
 from dfqgen.recipe.choices import make_recipe
 from tests.frontend.nets import Net, check, kinds
 
-RANGES = {
+RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT8: (0, 255),
     TensorProto.INT8: (-128, 127),
     TensorProto.UINT16: (0, 65535),
