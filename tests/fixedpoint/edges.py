@@ -451,6 +451,10 @@ def interpolations() -> Iterator[Edge]:
     yield from ends("shift, to int8", narrow, "shift", 16, 16, "the shift")
     message = "the table's 256 entries are not 2^n + 1"
     yield Edge("table", wide, with_op(wide, table=full(0, 256)), message)
+    for entries, beyond, shift in ((3, 2, 15), (32769, 65537, 1)):
+        inside = with_op(wide, table=full(0, entries), shift=shift)
+        message = f"the table's {beyond} entries are not 2^n + 1"
+        yield Edge(f"table of {entries}", inside, with_op(inside, table=full(0, beyond)), message)
     yield Edge("table's shape", wide, with_op(wide, table=full(0, 257, 1)), "the table has shape (257, 1)")
     for what, other in (
         ("shape", with_output(wide, shape=(1, 1, 2, 3))),
