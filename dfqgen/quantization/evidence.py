@@ -33,10 +33,7 @@ class Evidence:
         """Procedural inputs by tensor; more of small ones."""
         largest = max(int(np.prod(port.shape)) for port in self.graph.inputs)
         count = min(max(SAMPLE_ELEMENTS // largest, FEWEST), MOST)
-        return {
-            port.tensor: procedural_samples(self.statistics[port.tensor], port.shape, count)
-            for port in self.graph.inputs
-        }
+        return procedural_samples(self.graph, self.statistics, count)
 
     @cached_property
     def moments(self) -> dict[str, InputMoments]:

@@ -132,7 +132,7 @@ def procedural_inputs(graph: Graph, known: Statistics) -> dict[str, Array]:
     """A few samples of every input; fewer of networks whose images are huge."""
     elements = sum(math.prod(shape) for shape in graph.shapes.values())
     count = max(1, min(PROCEDURAL_SAMPLES, PROCEDURAL_ELEMENTS // elements))
-    return {port.tensor: procedural_samples(known[port.tensor], port.shape, count) for port in graph.inputs}
+    return procedural_samples(graph, known, count)
 
 
 def sampled_statistics(

@@ -62,12 +62,12 @@ def given_samples(graph: Graph, meanings: Mapping[str, InputMeaning], data: Path
 def procedural_inputs(
     graph: Graph, meanings: Mapping[str, InputMeaning], count: int, seed: int = 0
 ) -> NetworkSamples:
-    """Images made by rule, or draws from the stated range; the same for the same seed."""
-    made = {}
-    for i, port in enumerate(graph.inputs):
-        statistics = meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
-        made[port.tensor] = procedural_samples(statistics, port.shape, count, seed + i)
-    return NetworkSamples(made, "procedural samples")
+    """Images or signals made by rule; the same for the same seed."""
+    statistics = {
+        port.tensor: meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
+        for port in graph.inputs
+    }
+    return NetworkSamples(procedural_samples(graph, statistics, count, seed), "procedural samples")
 
 
 def noise_inputs(

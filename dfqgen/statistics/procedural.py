@@ -1,4 +1,4 @@
-"""Images made by rule, with the statistics natural images share: edges, occlusion, a 1/f spectrum.
+"""Inputs made by rule: signals, and images with what natural ones share: edges, occlusion, a 1/f spectrum.
 
 A folded network has lost its batch normalization statistics, and analytic propagation takes inputs as
 independent, which natural images are not. Running the float network on such images (no data, no
@@ -9,23 +9,18 @@ by Baradad et al., NeurIPS 2021): opaque shapes of power-law sizes thrown over e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from dfqgen.graph.ir import Array
+from dfqgen.graph.ir import Array, Graph, Port
+from dfqgen.ops.movement import Reshape
 from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.pink_noise import pink_noise
+from dfqgen.statistics.signals import signal
 
 LARGEST_DRAWN = 1024
 """Pixels a side of a drawn image; the largest network of docs/accuracy.md takes 513."""
-
-
-def pink_noise(rng: np.random.Generator, height: int, width: int, channels: int) -> Array:
-    """Noise [H,W,C] of unit deviation whose amplitude spectrum falls as 1/f."""
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
-    amplitude = 1.0 / np.maximum(frequency, 1.0 / max(height, width))
-    shape = (channels, height, width // 2 + 1)
-    spectrum = (rng.normal(size=shape) + 1j * rng.normal(size=shape)) * amplitude
-    noise = np.fft.irfft2(spectrum, s=(height, width), axes=(1, 2))
-    return np.moveaxis(noise / noise.std(axis=(1, 2), keepdims=True), 0, 2)
 
 
 def dead_leaves(rng: np.random.Generator, height: int, width: int, channels: int) -> Array:
@@ -59,31 +54,67 @@ def _colour(rng: np.random.Generator, channels: int, contrast: float) -> Array:
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether [1,H,W,C] looks like an image: 1 to 4 channels and at least 16 pixels a side."""
-    return len(shape) == 4 and min(shape[1:3]) >= 16 and shape[3] <= 4
+    """Whether [1,H,W,C] looks like an image: 1 to 4 channels, at least 16 pixels a side.
+
+    One channel over a long area is a spectrogram rather.
+    """
+    if len(shape) != 4 or min(shape[1:3]) < 16 or shape[3] > 4:
+        return False
+    return shape[3] > 1 or max(shape[1:3]) <= 2 * min(shape[1:3])
 
 
 def procedural_samples(
-    statistics: ChannelStatistics, shape: tuple[int, ...], count: int, seed: int = 0
-) -> Array:
-    """Inputs [count, *shape[1:]], float32, in the float network's units.
+    graph: Graph, statistics: Mapping[str, ChannelStatistics], count: int, seed: int = 0
+) -> dict[str, Array]:
+    """Inputs [N, ...] by tensor, float32, as the float network sees them, from the inputs' statistics.
 
-    Images are dead leaves over the input's bounds; anything else is drawn from its normal, clipped.
+    Images are dead leaves over the input's bounds, anything else is a signal within them. Without bounds, a
+    normal of its statistics.
     """
-    rng = np.random.default_rng(seed)
-    bounded = bool(np.all(np.isfinite(statistics.lo)) and np.all(np.isfinite(statistics.hi)))
-    if is_image(shape) and bounded:
-        height, width, channels = shape[1:]
-        # Larger images are enlarged: the work grows with the third power of the side.
-        drawn = (min(height, LARGEST_DRAWN), min(width, LARGEST_DRAWN))
-        rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), drawn, strict=True))
-        samples = np.empty((count, *shape[1:]), np.float32)
-        for sample in samples:
-            image = dead_leaves(rng, *drawn, channels)[rows][:, columns]
-            sample[:] = statistics.lo + image * (statistics.hi - statistics.lo)
-        return samples
-    samples = np.empty((count, *shape[1:]), np.float32)
+    made = {}
+    for i, port in enumerate(graph.inputs):
+        rng = np.random.default_rng(seed + i)
+        found = statistics[port.tensor]
+        bounded = bool(np.all(np.isfinite(found.lo)) and np.all(np.isfinite(found.hi)))
+        samples = np.empty((count, *port.shape[1:]), np.float32)
+        if not bounded:
+            _fill_with_noise(samples, rng, found)
+        elif is_image(port.shape):
+            _fill_with_images(samples, rng, found)
+        else:
+            _fill_with_signals(samples, rng, found, layout(graph, port))
+        made[port.tensor] = samples
+    return made
+
+
+def layout(graph: Graph, port: Port) -> tuple[int, ...]:
+    """The axes of one sample: those the network itself gives to an input that comes as a vector."""
+    readers = graph.consumers.get(port.tensor, ())
+    if len(readers) == 1 and isinstance(readers[0].op, Reshape):
+        return graph.shapes[readers[0].output][1:]
+    return port.shape[1:]
+
+
+def _fill_with_images(samples: Array, rng: np.random.Generator, statistics: ChannelStatistics) -> None:
+    height, width, channels = samples.shape[1:]
+    # Larger images are enlarged: the work grows with the third power of the side.
+    drawn = (min(height, LARGEST_DRAWN), min(width, LARGEST_DRAWN))
+    rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), drawn, strict=True))
     for sample in samples:
-        noise = rng.normal(statistics.mean, np.broadcast_to(statistics.std, shape[1:]))
+        image = dead_leaves(rng, *drawn, channels)[rows][:, columns]
+        sample[:] = statistics.lo + image * (statistics.hi - statistics.lo)
+
+
+def _fill_with_noise(samples: Array, rng: np.random.Generator, statistics: ChannelStatistics) -> None:
+    for sample in samples:
+        noise = rng.normal(statistics.mean, np.broadcast_to(statistics.std, sample.shape))
         sample[:] = np.clip(noise, statistics.lo, statistics.hi)
-    return samples
+
+
+def _fill_with_signals(
+    samples: Array, rng: np.random.Generator, statistics: ChannelStatistics, axes: tuple[int, ...]
+) -> None:
+    centre, reach = (statistics.lo + statistics.hi) / 2, (statistics.hi - statistics.lo) / 2
+    # Nothing tells a spectrum from its cepstrum, so both are made by turns.
+    for i, sample in enumerate(samples):
+        sample[:] = centre + reach * signal(rng, axes, cepstrum=i % 2 == 0).reshape(sample.shape)

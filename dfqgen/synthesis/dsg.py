@@ -159,12 +159,7 @@ def _start(
 ) -> dict[str, Tensor]:
     if options.start == "noise":
         return gaussian_inputs(graph.inputs, inputs, options.count, generator)
-    return as_tensors(
-        {
-            port.tensor: procedural_samples(inputs[port.tensor], port.shape, options.count, options.seed + i)
-            for i, port in enumerate(graph.inputs)
-        }
-    )
+    return as_tensors(procedural_samples(graph, inputs, options.count, options.seed))
 
 
 class _Matcher:

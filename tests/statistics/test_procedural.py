@@ -1,11 +1,17 @@
-"""Images made by rule look like what they stand for, and give statistics where closed forms fail."""
+"""Images and signals made by rule look like what they stand for."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from dfqgen.graph.ir import Array, Graph
+from dfqgen.ops.movement import Reshape
 from dfqgen.statistics.channel import ChannelStatistics
-from dfqgen.statistics.procedural import dead_leaves, is_image, pink_noise, procedural_samples
+from dfqgen.statistics.pink_noise import pink_noise
+from dfqgen.statistics.procedural import dead_leaves, is_image, procedural_samples
+from dfqgen.statistics.signals import signal
+from tests.builders import chain, relu
 
 
 def test_dead_leaves_fill_their_range_and_are_smooth_with_edges() -> None:
@@ -25,17 +31,51 @@ def test_pink_noise_has_an_amplitude_that_falls_with_frequency() -> None:
     assert spectrum[1:4, 1:4].mean() > 5 * spectrum[30:60, 30:60].mean()
 
 
-def test_samples_are_deterministic_and_stay_in_bounds() -> None:
-    statistics = ChannelStatistics.normal(np.array([-0.5, 0.0, 0.5]), 0.5, -1.0, 1.0)
-    for shape in ((1, 32, 32, 3), (1, 1, 640, 3)):
-        samples = procedural_samples(statistics, shape, 3)
-        assert samples.shape == (3, *shape[1:])
-        assert samples.min() >= -1.0
-        assert samples.max() <= 1.0
-        np.testing.assert_array_equal(samples, procedural_samples(statistics, shape, 3))
+def inputs(graph: Graph) -> Array:
+    """Four procedural samples of the graph's input, of the range -1..1."""
+    (port,) = graph.inputs
+    statistics = ChannelStatistics.normal(np.zeros(port.shape[-1]), 0.5, -1.0, 1.0)
+    return procedural_samples(graph, {port.tensor: statistics}, 4)[port.tensor]
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 32, 32, 3), (1, 49, 10, 1), (1, 1, 128, 9), (1, 1, 1, 640), (1, 1, 1, 1)]
+)
+def test_samples_are_deterministic_and_stay_in_bounds(shape: tuple[int, ...]) -> None:
+    graph = chain([relu()], shape)
+    samples = inputs(graph)
+    assert samples.shape == (4, *shape[1:])
+    assert np.abs(samples).max() <= 1.0
+    np.testing.assert_array_equal(samples, inputs(graph))
+
+
+def correlation(values: Array, axis: int) -> float:
+    """Of neighbours along an axis."""
+    values = np.moveaxis(values.astype(np.float64), axis, 0)
+    values = values - values.mean(axis=0)
+    return float((values[1:] * values[:-1]).mean() / (values**2).mean())
+
+
+def test_what_is_no_image_changes_slowly_along_its_longest_axis() -> None:
+    for shape, axis in (((1, 49, 10, 1), 0), ((1, 10, 49, 1), 1), ((1, 1, 128, 9), 1), ((1, 1, 1, 640), 2)):
+        for sample in inputs(chain([relu()], shape)):
+            assert correlation(sample, axis) > 0.5, (shape, axis)
+
+
+def test_a_vector_that_the_network_reshapes_to_a_map_is_a_signal_of_that_map() -> None:
+    samples = inputs(chain([Reshape((1, 49, 10, 1))], (1, 1, 1, 490))).reshape(4, 49, 10)
+    assert all(correlation(sample, 0) > 0.5 for sample in samples)
+
+
+def test_the_first_coefficients_of_a_cepstrum_are_the_largest() -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.mean([signal(rng, (49, 10, 1), cepstrum=True)[:, :, 0].std(axis=0) for _ in range(8)], axis=0)
+    assert sizes[0] > 2 * sizes[1:].max()
 
 
 def test_only_small_channel_counts_over_an_area_are_images() -> None:
     assert is_image((1, 96, 96, 3))
     assert not is_image((1, 1, 640, 1))
     assert not is_image((1, 32, 32, 64))
+    assert is_image((1, 28, 28, 1))
+    assert not is_image((1, 40, 101, 1))

@@ -40,7 +40,8 @@ QUICK = SynthesisOptions(count=8, iterations=20, start="noise", learning_rate=0.
 def trained_like(seed: int = 3) -> Graph:
     """A small network whose batch normalizations hold the statistics of (procedural) images."""
     rng = np.random.default_rng(seed)
-    images = procedural_samples(PIXELS.statistics(3), (1, 16, 16, 3), 32, seed)
+    pictures = chain([relu()], (1, 16, 16, 3))
+    images = procedural_samples(pictures, {"x": PIXELS.statistics(3)}, 32, seed)["x"]
     layers: list[Op] = []
     for out_channels, in_channels in ((8, 3), (12, 8), (8, 12)):
         layers.append(conv(rng, out_channels, in_channels))
