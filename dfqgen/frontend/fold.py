@@ -22,6 +22,7 @@ from onnx.reference import ReferenceEvaluator
 
 from dfqgen.errors import ModelFileError
 from dfqgen.frontend.expand import NotPlain, expanded, inlined_branch, taken_branch
+from dfqgen.frontend.modernize import names_read
 from dfqgen.frontend.read import integer_ranges, needed_nodes, node_label, opset_version, stated_batch
 from dfqgen.graph.ir import Array, Shape
 
@@ -148,7 +149,7 @@ class _Walk:
         self._data: dict[str, onnx.TensorProto] = {}
         self._elements_left = MOST_FOLDED_ELEMENTS
         self._steps_left = MOST_FOLDING_STEPS
-        read = {name for node in live for name in node.input}
+        read = {name for node in live for name in names_read(node)}
         for tensor in model.graph.initializer:
             if tensor.name in read:
                 self._add_constant(tensor.name, _to_array(tensor))

@@ -193,6 +193,10 @@ class QLstm(QRecurrent):
         elif self.of_state.depth != self.units or self.hidden_bits != TANH_BITS:
             raise ProgramError(f"{self.name}: {self.units} units do not fit {self.of_state.depth} columns")
 
+    def macs(self, output: QTensor) -> int:
+        projection = 0 if self.projection is None else self.projection.weight.size
+        return QRecurrent.macs(self, output) + self.steps * projection
+
     @property
     def weight_bytes(self) -> int:
         more = 0 if self.peephole is None else self.peephole.weight.nbytes

@@ -110,6 +110,8 @@ def _case(test: TestCase, operators: set[str]) -> Case | None:
         return None
     count = ACTIVATIONS.get(node.op_type, len(node.input) if node.op_type in VARIADIC else 1)
     active = [n for n in dict.fromkeys(node.input[:count]) if n]
+    if not active:  # Scan of opset 8 leaves its first input out
+        return None
     rank = max(inputs[n].ndim for n in active)
     if node.op_type in ELEMENTWISE:
         active = [n for n in active if inputs[n].ndim == rank]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from dfqgen.errors import UnsupportedModel
 from dfqgen.frontend import load
@@ -82,3 +83,16 @@ def test_what_a_layer_cannot_do_is_refused_with_the_reason(
     path = net.output(batch_first(net, "LSTM", "forward", **settings)).save(tmp_path)
     with pytest.raises(UnsupportedModel, match=text):
         load(path)
+
+
+def test_a_scan_around_anything_else_is_refused(tmp_path: Path) -> None:
+    state, step = (helper.make_tensor_value_info(n, 1, s) for n, s in (("s", [1, 5]), ("e", [1, 5])))
+    after, kept = (helper.make_tensor_value_info(n, 1, [1, 5]) for n in ("t", "k"))
+    nodes = [helper.make_node("Add", ["s", "e"], ["t"]), helper.make_node("Identity", ["t"], ["k"])]
+    body = helper.make_graph(nodes, "body", [state, step], [after, kept])
+    net = Net()
+    x = net.node("Reshape", net.input(1, 30), np.array([6, 1, 5]))
+    zeros = np.zeros((1, 5), np.float32)
+    y = net.node("Scan", zeros, x, outputs=2, body=body, num_scan_inputs=1)
+    with pytest.raises(UnsupportedModel, match="none of TensorFlow's recurrent cells"):
+        load(net.output(y).save(tmp_path))

@@ -32,6 +32,16 @@ def test_networks_equal_onnxruntime_and_hold_no_transposes(shared_models: Path, 
     assert_equals_onnxruntime(path, graph, 1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "layers"), [("armkws_LSTM", ["LSTM"]), ("armkws_GRU", ["GRU"]), ("armkws_CRNN", ["GRU"] * 2)]
+)
+def test_cells_in_a_scan_are_recurrent_layers(shared_models: Path, name: str, layers: list[str]) -> None:
+    path = shared_models / f"{name}.onnx"
+    graph = load(path)
+    assert [kind for kind in kinds(graph) if kind in ("LSTM", "GRU")] == layers
+    assert_equals_onnxruntime(path, graph)
+
+
 @pytest.mark.parametrize("name", ["ic01_resnet8", "kws01_dscnn"])
 def test_networks_keep_their_own_axes_on_request(shared_models: Path, name: str) -> None:
     path = shared_models / f"{name}.onnx"

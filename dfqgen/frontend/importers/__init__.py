@@ -25,6 +25,7 @@ from dfqgen.frontend.importers import (  # noqa: F401 - they register
     pooling,
     recurrent,
     resize,
+    scan,
     selection,
     transposed,
 )
@@ -50,7 +51,7 @@ __all__ = ["import_model", "supported_operators"]
 MOST_SAMPLES = 16
 """How often one layer is repeated where the first axis is not the batch: as often in C."""
 
-_CONTROL = frozenset(["If", "Loop", "Scan"])
+_CONTROL = frozenset(["If", "Loop"])
 _QUANTIZED = frozenset((
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
     "ConvInteger", "MatMulInteger",
