@@ -94,7 +94,8 @@ static void check(unsigned index, call_t *call, const int8_t *const *values, con
 _NO_CHECKS = """
 typedef void call_t(int8_t *const *inputs, int8_t *out, int8_t *scratch);
 void check(unsigned index, call_t *call, const int8_t *const *values, const int32_t *sizes, int count,
-           const int8_t *expected, int32_t out_size, int32_t scratch_size, int overlap, int32_t lead);
+           const int8_t *expected, int32_t out_size, int32_t scratch_size, int overlap, int32_t lead,
+           uintptr_t align);
 """
 
 # Every buffer is its own allocation of exactly its size, so that the sanitizer sees each byte beyond it.
