@@ -19,9 +19,13 @@ demo: setup
 	    --data $(DIGITS)/digits_test.npz --output out/digits --force
 	$(BIN)/dfqgen run out/digits --on cortex-m4
 
+# C in its layout, generated C too: the golden files are formatted as they are
+C_SOURCES := $(shell find runtime_c tests/golden -name "*.[ch]")
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
 
 test: lint pytest
 

@@ -78,8 +78,8 @@ DFQ_INLINE void dfq_dsp_wide_gather_pair(const dfq_conv2d_s16sn_dsp_t *layer, co
 }
 
 /* The inputs under one tap of a window, or a pixel of padding. */
-DFQ_INLINE const dfq_word_t *dfq_dsp_wide_tap(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, int32_t iy, int32_t ix,
-                                              const dfq_word_t *padding)
+DFQ_INLINE const dfq_word_t *dfq_dsp_wide_tap(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, int32_t iy,
+                                              int32_t ix, const dfq_word_t *padding)
 {
     const bool inside = iy >= 0 && iy < layer->in_height && ix >= 0 && ix < layer->in_width;
     const int32_t pixel = (iy * layer->in_width + ix) * (layer->in_channels / 2);
@@ -135,7 +135,7 @@ DFQ_INLINE dfq_half_t *dfq_dsp_wide_fill(dfq_half_t *to, int32_t value, int32_t 
 
 /* Any window of any inputs: contiguous int16, one more where their number is odd. */
 DFQ_PART void dfq_dsp_wide_gather_any(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, dfq_dsp_corner_t corner,
-                                        dfq_half_t *column)
+                                      dfq_half_t *column)
 {
     const int32_t wide = layer->matmul.in_wide;
     const int32_t channels = layer->in_channels;
@@ -177,8 +177,9 @@ DFQ_PART void dfq_dsp_wide_gather_any(const dfq_conv2d_s16sn_dsp_t *layer, const
 }
 
 /* A chunk of channels of all pixels. */
-DFQ_INLINE void dfq_dsp_wide_pixels(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, int8_t *y, dfq_word_t *columns,
-                                    const dfq_dsp_matmul_args_t *args, int32_t first, int32_t count)
+DFQ_INLINE void dfq_dsp_wide_pixels(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, int8_t *y,
+                                    dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int32_t first,
+                                    int32_t count)
 {
     const dfq_dsp_wide_matmul_t *matmul = &layer->matmul;
     const bool direct = matmul->in_wide && layer->in_channels % 2 == 0;
@@ -186,7 +187,7 @@ DFQ_INLINE void dfq_dsp_wide_pixels(const dfq_conv2d_s16sn_dsp_t *layer, const i
     const int32_t line_end = layer->out_width * layer->stride_x - layer->pad_left;
     const int32_t pitch = matmul->out_wide ? 2 * matmul->out_channels : matmul->out_channels;
     dfq_half_t *halves = (dfq_half_t *)(columns + matmul->depth);
-    dfq_dsp_corner_t next = {-layer->pad_top, -layer->pad_left};
+    dfq_dsp_corner_t next = { -layer->pad_top, -layer->pad_left };
     for (int32_t pixel = 0; pixel < pixels; pixel += 2) {
         /* A single last pixel is computed twice, to one place. */
         const int32_t second = pixel + 1 < pixels ? 1 : 0;
@@ -214,7 +215,8 @@ DFQ_INLINE void dfq_dsp_wide_pixels(const dfq_conv2d_s16sn_dsp_t *layer, const i
     }
 }
 
-DFQ_KERNEL void dfq_conv2d_s16sn_2x4_dsp(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+DFQ_KERNEL void dfq_conv2d_s16sn_2x4_dsp(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, int8_t *y,
+                                         int8_t *scratch)
 {
     const dfq_dsp_wide_matmul_t *matmul = &layer->matmul;
     const bool direct = matmul->in_wide && layer->in_channels % 2 == 0;
@@ -246,9 +248,8 @@ DFQ_INLINE void dfq_dsp_wide_blocks(const dfq_fully_connected_s16sn_dsp_t *layer
                                     int32_t first, int32_t count, int8_t *y)
 {
     const dfq_dsp_wide_matmul_t *matmul = &layer->matmul;
-    const dfq_dsp_matmul_args_t args =
-        dfq_dsp_wide_args(matmul, x + 2 * matmul->depth, matmul->depth / 4, DFQ_DSP_WIDE_STEP_1X4_BYTES, stream, count,
-                          matmul->depth + 8);
+    const dfq_dsp_matmul_args_t args = dfq_dsp_wide_args(matmul, x + 2 * matmul->depth, matmul->depth / 4,
+                                                         DFQ_DSP_WIDE_STEP_1X4_BYTES, stream, count, matmul->depth + 8);
     if (matmul->out_wide) {
         dfq_dsp_wide_1x4_16(x, &args, y + 2 * first);
     } else {
@@ -261,7 +262,8 @@ DFQ_INLINE void dfq_dsp_wide_blocks(const dfq_fully_connected_s16sn_dsp_t *layer
 
 /* A window over the whole input, int16, a multiple of four. The stream is in flash: for each block biases, depth words
  * of bytes, multipliers. */
-DFQ_KERNEL void dfq_fully_connected_s16sn_1x4_dsp(const dfq_fully_connected_s16sn_dsp_t *layer, const int8_t *x, int8_t *y)
+DFQ_KERNEL void dfq_fully_connected_s16sn_1x4_dsp(const dfq_fully_connected_s16sn_dsp_t *layer, const int8_t *x,
+                                                  int8_t *y)
 {
     dfq_dsp_wide_blocks(layer, x, layer->matmul.weight, 0, layer->matmul.out_channels, y);
 }
@@ -269,7 +271,7 @@ DFQ_KERNEL void dfq_fully_connected_s16sn_1x4_dsp(const dfq_fully_connected_s16s
 /* Any number of inputs of either type, and weights of any width. Scratch: depth int16; then a block of the stream
  * where weights have fewer bits than eight, and 32 bytes. */
 DFQ_KERNEL void dfq_fully_connected_copied_s16sn_1x4_dsp(const dfq_fully_connected_s16sn_dsp_t *layer, const int8_t *x,
-                                                    int8_t *y, int8_t *scratch)
+                                                         int8_t *y, int8_t *scratch)
 {
     const dfq_dsp_wide_matmul_t *matmul = &layer->matmul;
     const int32_t depth = matmul->depth;

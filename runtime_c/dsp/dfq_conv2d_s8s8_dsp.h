@@ -160,19 +160,19 @@ DFQ_INLINE void dfq_dsp_gather_bytes(const dfq_conv2d_s8s8_dsp_t *layer, const i
 }
 
 /* Outputs of two pixels (y1 may be y0) from their interleaved columns. */
-typedef void dfq_dsp_multiply_t(const dfq_conv2d_s8s8_dsp_t *layer, dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
-                                int8_t *y0, int8_t *y1);
+typedef void dfq_dsp_multiply_t(const dfq_conv2d_s8s8_dsp_t *layer, dfq_word_t *columns,
+                                const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1);
 
 /* Gather and multiply two pixels after two pixels. */
-DFQ_INLINE void dfq_dsp_conv2d_with(dfq_dsp_multiply_t *multiply, const dfq_conv2d_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
-                                    dfq_word_t *columns, const dfq_dsp_matmul_args_t *args)
+DFQ_INLINE void dfq_dsp_conv2d_with(dfq_dsp_multiply_t *multiply, const dfq_conv2d_s8s8_dsp_t *layer, const int8_t *x,
+                                    int8_t *y, dfq_word_t *columns, const dfq_dsp_matmul_args_t *args)
 {
     const int32_t depth = layer->matmul.depth;
     const int32_t out_channels = layer->matmul.out_channels;
     const int32_t pixels = layer->out_height * layer->out_width;
     const int32_t line_end = layer->out_width * layer->stride_x - layer->pad_left;
     int8_t *bytes = (int8_t *)(columns + depth);
-    dfq_dsp_window_t next = {-layer->pad_top, -layer->pad_left};
+    dfq_dsp_window_t next = { -layer->pad_top, -layer->pad_left };
     for (int32_t pixel = 0; pixel < pixels; pixel += 2) {
         /* A single last pixel is computed twice, to one place. */
         const int32_t second = pixel + 1 < pixels ? 1 : 0;
@@ -201,8 +201,8 @@ DFQ_INLINE void dfq_dsp_conv2d_with(dfq_dsp_multiply_t *multiply, const dfq_conv
     }
 }
 
-DFQ_INLINE void dfq_dsp_conv2d_multiply(const dfq_conv2d_s8s8_dsp_t *layer, dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
-                                        int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_conv2d_multiply(const dfq_conv2d_s8s8_dsp_t *layer, dfq_word_t *columns,
+                                        const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
 {
     dfq_dsp_matmul_pair(&layer->matmul, &layer->bounds, columns, args, y0, y1);
 }

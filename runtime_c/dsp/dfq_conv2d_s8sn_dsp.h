@@ -22,16 +22,16 @@ DFQ_INLINE void dfq_dsp_low_clamp(const dfq_conv2d_s8s8_dsp_t *layer, int8_t *y0
     }
 }
 
-DFQ_INLINE void dfq_dsp_multiply_4(const dfq_conv2d_s8s8_dsp_t *layer, dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
-                                   int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_multiply_4(const dfq_conv2d_s8s8_dsp_t *layer, dfq_word_t *columns,
+                                   const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
 {
     dfq_dsp_split_4(columns, layer->matmul.depth, 2);
     dfq_dsp_matmul_2x4_4(columns, args, y0, y1);
     dfq_dsp_low_clamp(layer, y0, y1);
 }
 
-DFQ_INLINE void dfq_dsp_multiply_2(const dfq_conv2d_s8s8_dsp_t *layer, dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
-                                   int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_multiply_2(const dfq_conv2d_s8s8_dsp_t *layer, dfq_word_t *columns,
+                                   const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
 {
     dfq_dsp_split_2(columns, layer->matmul.depth, 2);
     dfq_dsp_matmul_2x4_2(columns, args, y0, y1);
@@ -74,8 +74,8 @@ DFQ_INLINE dfq_word_t *dfq_dsp_low_pixel(const dfq_fully_connected_s8s8_dsp_t *l
     return columns;
 }
 
-DFQ_KERNEL void dfq_fully_connected_s8s4_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
-                                             int8_t *scratch)
+DFQ_KERNEL void dfq_fully_connected_s8s4_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x,
+                                                 int8_t *y, int8_t *scratch)
 {
     dfq_word_t *columns = dfq_dsp_low_pixel(layer, x, scratch);
     const dfq_dsp_matmul_args_t args = dfq_dsp_low_args(&layer->matmul, columns, 4, 1);
@@ -84,8 +84,8 @@ DFQ_KERNEL void dfq_fully_connected_s8s4_1x4_dsp(const dfq_fully_connected_s8s8_
     dfq_dsp_clamp(&layer->bounds, y, 1, layer->matmul.out_channels);
 }
 
-DFQ_KERNEL void dfq_fully_connected_s8s2_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
-                                             int8_t *scratch)
+DFQ_KERNEL void dfq_fully_connected_s8s2_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x,
+                                                 int8_t *y, int8_t *scratch)
 {
     dfq_word_t *columns = dfq_dsp_low_pixel(layer, x, scratch);
     const dfq_dsp_matmul_args_t args = dfq_dsp_low_args(&layer->matmul, columns, 2, 1);

@@ -202,8 +202,8 @@ DFQ_DSP_RARE void dfq_dsp_pair_rows_16_partial(dfq_word_t *to, int32_t plane, df
 }
 
 /* Row iy of the image from channel c on; `padding` is four inputs of it. */
-DFQ_INLINE dfq_dsp_row_t dfq_dsp_wide_row(const dfq_depthwise3x3_s16sn_dsp_t *layer, const int8_t *x, int32_t iy, int32_t c,
-                                          const uint32_t *padding)
+DFQ_INLINE dfq_dsp_row_t dfq_dsp_wide_row(const dfq_depthwise3x3_s16sn_dsp_t *layer, const int8_t *x, int32_t iy,
+                                          int32_t c, const uint32_t *padding)
 {
     const dfq_depthwise3x3_s8s8_dsp_t *inner = &layer->inner.depthwise;
     const int32_t size = layer->in_wide ? 2 : 1;
@@ -216,8 +216,8 @@ DFQ_INLINE dfq_dsp_row_t dfq_dsp_wide_row(const dfq_depthwise3x3_s16sn_dsp_t *la
 }
 
 /* `count` pixels of `channels` channels of two rows as pairs, `columns` of scratch a channel. */
-DFQ_INLINE void dfq_dsp_wide_pair_rows(int32_t wide, dfq_word_t *to, dfq_dsp_row_t above, dfq_dsp_row_t below, int32_t count,
-                                       int32_t columns, int32_t channels)
+DFQ_INLINE void dfq_dsp_wide_pair_rows(int32_t wide, dfq_word_t *to, dfq_dsp_row_t above, dfq_dsp_row_t below,
+                                       int32_t count, int32_t columns, int32_t channels)
 {
     const int32_t groups = channels / 4;
     const int32_t rest = channels % 4;
@@ -281,13 +281,13 @@ DFQ_INLINE int8_t *dfq_dsp_wide_depthwise_stream(const dfq_depthwise3x3_s16sn_ds
 }
 
 DFQ_KERNEL void dfq_depthwise3x3_s16sn_dsp(const dfq_depthwise3x3_s16sn_dsp_t *layer, const int8_t *x, int8_t *y,
-                                          int8_t *scratch)
+                                           int8_t *scratch)
 {
     dfq_depthwise3x3_s8s8_dsp_t inner;
     dfq_word_t *pairs = (dfq_word_t *)(void *)dfq_dsp_wide_depthwise_stream(layer, &inner, scratch);
     const int32_t columns = inner.out_width + 2;
     const uint32_t word = dfq_dsp_padding_word(layer->in_wide, inner.pad_value);
-    const uint32_t padding[2] = {word, word};
+    const uint32_t padding[2] = { word, word };
     dfq_dsp_depthwise_args_t args = dfq_dsp_wide_depthwise_args(layer, &inner, 0, inner.channels, columns, 1);
     const int32_t row = args.row;
     dfq_dsp_pad_columns(&inner, pairs, columns, inner.channels);
@@ -319,8 +319,8 @@ DFQ_KERNEL void dfq_depthwise3x3_s16sn_dsp(const dfq_depthwise3x3_s16sn_dsp_t *l
     }
 }
 
-DFQ_KERNEL void dfq_depthwise3x3_stride2_s16sn_dsp(const dfq_depthwise3x3_s16sn_dsp_t *layer, const int8_t *x, int8_t *y,
-                                                  int8_t *scratch)
+DFQ_KERNEL void dfq_depthwise3x3_stride2_s16sn_dsp(const dfq_depthwise3x3_s16sn_dsp_t *layer, const int8_t *x,
+                                                   int8_t *y, int8_t *scratch)
 {
     dfq_depthwise3x3_s8s8_dsp_t inner;
     dfq_word_t *pairs = (dfq_word_t *)(void *)dfq_dsp_wide_depthwise_stream(layer, &inner, scratch);
@@ -329,7 +329,7 @@ DFQ_KERNEL void dfq_depthwise3x3_stride2_s16sn_dsp(const dfq_depthwise3x3_s16sn_
     const int32_t in_size = layer->in_wide ? 2 : 1, out_size = layer->out_wide ? 2 : 1;
     const int32_t row = in_size * inner.in_width * inner.channels;
     const uint32_t word = dfq_dsp_padding_word(layer->in_wide, inner.pad_value);
-    const uint32_t padding[2] = {word, word};
+    const uint32_t padding[2] = { word, word };
     dfq_word_t *first = pairs + 2 * inner.pad_left;
     dfq_dsp_pad_columns(&inner, pairs, columns, 4);
     for (int32_t oy = 0; oy < inner.out_height; oy++) {
@@ -339,8 +339,8 @@ DFQ_KERNEL void dfq_depthwise3x3_stride2_s16sn_dsp(const dfq_depthwise3x3_s16sn_
             const int32_t lanes = dfq_min(4, inner.channels - c);
             const dfq_dsp_depthwise_args_t args = dfq_dsp_wide_depthwise_args(layer, &inner, c, lanes, columns, 2);
             if (inside && lanes == 4 && count > 0) {
-                const dfq_dsp_three_args_t rows = {x + iy * row + in_size * c, row, in_size * inner.channels, 8 * columns,
-                                                   8 * count};
+                const dfq_dsp_three_args_t rows = { x + iy * row + in_size * c, row, in_size * inner.channels,
+                                                    8 * columns, 8 * count };
                 if (layer->in_wide) {
                     dfq_dsp_pair_three_rows_16(first, &rows);
                 } else {

@@ -42,7 +42,7 @@ typedef struct {
     int32_t blocks_bytes; /* scratch that the blocks of two output columns use up */
     int32_t next_x;       /* from the end of a channel's columns to the next channel's, in bytes */
     int32_t next_y;
-    int32_t odd;          /* 1: a single output column is left after the blocks */
+    int32_t odd; /* 1: a single output column is left after the blocks */
     const int32_t *stream;
     const int32_t *stream_end;
 } dfq_dsp_depthwise_args_t;
@@ -232,22 +232,19 @@ DFQ_INLINE dfq_dsp_depthwise_args_t dfq_dsp_depthwise_args(const dfq_depthwise3x
 /* clang-format on */
 
 DFQ_DSP_NAKED void dfq_dsp_depthwise_rows(const dfq_word_t *columns DFQ_UNUSED,
-                                          const dfq_dsp_depthwise_args_t *args DFQ_UNUSED,
-                                          int8_t *y DFQ_UNUSED)
+                                          const dfq_dsp_depthwise_args_t *args DFQ_UNUSED, int8_t *y DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_DEPTHWISE_ROWS("r2, r3", "8", "strb"));
 }
 
 DFQ_DSP_NAKED void dfq_dsp_depthwise_rows_swapped(const dfq_word_t *columns DFQ_UNUSED,
-                                                  const dfq_dsp_depthwise_args_t *args DFQ_UNUSED,
-                                                  int8_t *y DFQ_UNUSED)
+                                                  const dfq_dsp_depthwise_args_t *args DFQ_UNUSED, int8_t *y DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_DEPTHWISE_ROWS("r3, r2", "8", "strb"));
 }
 
 DFQ_DSP_NAKED void dfq_dsp_depthwise_stride2(const dfq_word_t *columns DFQ_UNUSED,
-                                             const dfq_dsp_depthwise_args_t *args DFQ_UNUSED,
-                                             int8_t *y DFQ_UNUSED)
+                                             const dfq_dsp_depthwise_args_t *args DFQ_UNUSED, int8_t *y DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_DEPTHWISE_STRIDE2("8", "strb"));
 }
@@ -356,7 +353,8 @@ DFQ_SHARED void dfq_dsp_pair_all(const dfq_depthwise3x3_s8s8_dsp_t *layer, const
     }
 }
 
-DFQ_KERNEL void dfq_depthwise3x3_s8s8_dsp(const dfq_depthwise3x3_s8s8_dsp_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+DFQ_KERNEL void dfq_depthwise3x3_s8s8_dsp(const dfq_depthwise3x3_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
+                                          int8_t *scratch)
 {
     const int32_t columns = layer->out_width + 2;
     const int32_t row = layer->out_width * layer->channels;
@@ -401,7 +399,7 @@ DFQ_DSP_RARE void dfq_dsp_pair_border(const dfq_depthwise3x3_s8s8_dsp_t *layer, 
 }
 
 DFQ_KERNEL void dfq_depthwise3x3_stride2_s8s8_dsp(const dfq_depthwise3x3_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
-                                             int8_t *scratch)
+                                                  int8_t *scratch)
 {
     const int32_t columns = 2 * layer->out_width + 1;
     const int32_t count = dfq_min(layer->in_width, columns - layer->pad_left);
@@ -416,7 +414,7 @@ DFQ_KERNEL void dfq_depthwise3x3_stride2_s8s8_dsp(const dfq_depthwise3x3_s8s8_ds
             const int32_t lanes = dfq_min(4, layer->channels - c);
             const dfq_dsp_depthwise_args_t args = dfq_dsp_depthwise_args(layer, c, lanes, columns, 2);
             if (inside && lanes == 4 && count > 0) {
-                const dfq_dsp_three_args_t rows = {x + iy * row + c, row, layer->channels, 8 * columns, 8 * count};
+                const dfq_dsp_three_args_t rows = { x + iy * row + c, row, layer->channels, 8 * columns, 8 * count };
                 dfq_dsp_pair_three_rows(first, &rows);
             } else if (count > 0) { /* else all columns are padding */
                 dfq_dsp_pair_border(layer, x, iy, c, first, columns, count);

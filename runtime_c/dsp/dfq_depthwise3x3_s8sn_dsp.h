@@ -23,8 +23,8 @@ typedef struct {
 } dfq_depthwise3x3_s8sn_dsp_t;
 
 /* The layer with its stream in scratch; returns the scratch behind it. */
-DFQ_INLINE int8_t *dfq_dsp_unpack_depthwise(const dfq_depthwise3x3_s8sn_dsp_t *layer, dfq_depthwise3x3_s8s8_dsp_t *unpacked,
-                                            int8_t *scratch)
+DFQ_INLINE int8_t *dfq_dsp_unpack_depthwise(const dfq_depthwise3x3_s8sn_dsp_t *layer,
+                                            dfq_depthwise3x3_s8s8_dsp_t *unpacked, int8_t *scratch)
 {
     const int32_t channels = layer->depthwise.channels;
     int32_t *stream = (int32_t *)(void *)scratch;
@@ -47,7 +47,7 @@ DFQ_INLINE int8_t *dfq_dsp_unpack_depthwise(const dfq_depthwise3x3_s8sn_dsp_t *l
 }
 
 DFQ_KERNEL void dfq_depthwise3x3_s8sn_dsp(const dfq_depthwise3x3_s8sn_dsp_t *layer, const int8_t *x, int8_t *y,
-                                         int8_t *scratch)
+                                          int8_t *scratch)
 {
     dfq_depthwise3x3_s8s8_dsp_t unpacked;
     int8_t *rest = dfq_dsp_unpack_depthwise(layer, &unpacked, scratch);
@@ -55,7 +55,7 @@ DFQ_KERNEL void dfq_depthwise3x3_s8sn_dsp(const dfq_depthwise3x3_s8sn_dsp_t *lay
 }
 
 DFQ_KERNEL void dfq_depthwise3x3_stride2_s8sn_dsp(const dfq_depthwise3x3_s8sn_dsp_t *layer, const int8_t *x, int8_t *y,
-                                                 int8_t *scratch)
+                                                  int8_t *scratch)
 {
     dfq_depthwise3x3_s8s8_dsp_t unpacked;
     int8_t *rest = dfq_dsp_unpack_depthwise(layer, &unpacked, scratch);

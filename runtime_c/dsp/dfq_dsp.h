@@ -112,19 +112,19 @@ DFQ_INLINE uint32_t dfq_dsp_lanes(int32_t value)
 
 #if DFQ_DSP_ASM
 
-#define DFQ_DSP_OP1(name, text)                                \
-    DFQ_INLINE uint32_t name(uint32_t a)                       \
-    {                                                          \
-        uint32_t r;                                            \
-        __asm__(text : "=r"(r) : "r"(a));                      \
-        return r;                                              \
+#define DFQ_DSP_OP1(name, text)           \
+    DFQ_INLINE uint32_t name(uint32_t a)  \
+    {                                     \
+        uint32_t r;                       \
+        __asm__(text : "=r"(r) : "r"(a)); \
+        return r;                         \
     }
-#define DFQ_DSP_OP2(name, text)                                \
-    DFQ_INLINE uint32_t name(uint32_t a, uint32_t b)           \
-    {                                                          \
-        uint32_t r;                                            \
-        __asm__(text : "=r"(r) : "r"(a), "r"(b));              \
-        return r;                                              \
+#define DFQ_DSP_OP2(name, text)                      \
+    DFQ_INLINE uint32_t name(uint32_t a, uint32_t b) \
+    {                                                \
+        uint32_t r;                                  \
+        __asm__(text : "=r"(r) : "r"(a), "r"(b));    \
+        return r;                                    \
     }
 #define DFQ_DSP_OP3(name, text)                                \
     DFQ_INLINE int32_t name(uint32_t a, uint32_t b, int32_t c) \
@@ -190,9 +190,7 @@ DFQ_INLINE uint32_t dfq_dsp_min(uint32_t a, uint32_t b)
 /* Four saturated values as lanes. */
 DFQ_INLINE uint32_t dfq_dsp_pack(int32_t v0, int32_t v1, int32_t v2, int32_t v3)
 {
-    __asm__("bfi %0, %1, #8, #8\n\tbfi %0, %2, #16, #8\n\tbfi %0, %3, #24, #8"
-            : "+&r"(v0)
-            : "r"(v1), "r"(v2), "r"(v3));
+    __asm__("bfi %0, %1, #8, #8\n\tbfi %0, %2, #16, #8\n\tbfi %0, %3, #24, #8" : "+&r"(v0) : "r"(v1), "r"(v2), "r"(v3));
     return (uint32_t)v0;
 }
 

@@ -84,7 +84,8 @@ typedef uint32_t dfq_dsp_block_t(const dfq_dsp_matmul_args_t *args, const dfq_wo
 
 /* All blocks of `pixels` pixels, whose outputs go to y0 and y1. */
 DFQ_INLINE void dfq_dsp_all_blocks(dfq_dsp_block_t *block, int32_t block_words, const dfq_word_t *columns,
-                                   const dfq_dsp_matmul_args_t *args, int32_t pixels, int32_t depth, int8_t *y0, int8_t *y1)
+                                   const dfq_dsp_matmul_args_t *args, int32_t pixels, int32_t depth, int8_t *y0,
+                                   int8_t *y1)
 {
     for (const int32_t *stream = args->stream;; stream += block_words, y0 += 4, y1 += 4) {
         const int32_t count = stream < args->full_end ? 4 : args->tail;
@@ -109,8 +110,8 @@ DFQ_INLINE int32_t dfq_dsp_depth_of(const dfq_word_t *columns, const dfq_dsp_mat
 #endif
 
 /* `pixels` pixels of activations in `columns`, weights of `bits` bits. */
-DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_low_args(const dfq_dsp_matmul_t *layer, const dfq_word_t *columns, int32_t bits,
-                                                  int32_t pixels)
+DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_low_args(const dfq_dsp_matmul_t *layer, const dfq_word_t *columns,
+                                                  int32_t bits, int32_t pixels)
 {
     const int32_t step_4 = pixels == 2 ? DFQ_DSP_STEP_2X4_4_BYTES : DFQ_DSP_STEP_1X4_4_BYTES;
     const int32_t step_2 = pixels == 2 ? DFQ_DSP_UNIT_2X4_2_BYTES : DFQ_DSP_UNIT_1X4_2_BYTES;

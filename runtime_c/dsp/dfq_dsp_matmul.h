@@ -26,12 +26,12 @@
 
 /* What the assembly reads, in this order. */
 typedef struct {
-    const void *x_end;        /* end of the activations */
-    int32_t entry;            /* where in the unrolled loop to enter, in bytes, +1 for Thumb */
+    const void *x_end; /* end of the activations */
+    int32_t entry;     /* where in the unrolled loop to enter, in bytes, +1 for Thumb */
     int32_t zero_point;
-    int32_t last;             /* paired: 256 zero_point + 128; plain: pre_shift */
-    const int32_t *full_end;  /* end of the blocks that have four channels */
-    int32_t tail;             /* channels of the block after those, 0 if none */
+    int32_t last;            /* paired: 256 zero_point + 128; plain: pre_shift */
+    const int32_t *full_end; /* end of the blocks that have four channels */
+    int32_t tail;            /* channels of the block after those, 0 if none */
     const int32_t *stream;
 } dfq_dsp_matmul_args_t;
 
@@ -316,14 +316,14 @@ DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns DFQ_UNUSED
     __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4_PLAIN, DFQ_DSP_SCALE_PLAIN));
 }
 
-DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_paired(const int8_t *x DFQ_UNUSED,
-                                             const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y DFQ_UNUSED)
+DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_paired(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
+                                             int8_t *y DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4, DFQ_DSP_SCALE_1X4_PAIRED));
 }
 
-DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_plain(const int8_t *x DFQ_UNUSED,
-                                            const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y DFQ_UNUSED)
+DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_plain(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
+                                            int8_t *y DFQ_UNUSED)
 {
     __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4_PLAIN, DFQ_DSP_SCALE_1X4_PLAIN));
 }
@@ -361,8 +361,8 @@ DFQ_INLINE uint32_t dfq_dsp_scale_block(const dfq_dsp_matmul_args_t *args, const
     return dfq_dsp_pack(y[0], y[1], y[2], y[3]);
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0,
-                                   int8_t *y1, bool plain)
+DFQ_INLINE void dfq_dsp_matmul_2x4(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1,
+                                   bool plain)
 {
     const int32_t *stream = args->stream;
     for (;;) {
@@ -420,14 +420,14 @@ DFQ_INLINE void dfq_dsp_matmul_1x4(const int8_t *x, const dfq_dsp_matmul_args_t 
     }
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
-                                          int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0,
+                                          int8_t *y1)
 {
     dfq_dsp_matmul_2x4(columns, args, y0, y1, false);
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args,
-                                         int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0,
+                                         int8_t *y1)
 {
     dfq_dsp_matmul_2x4(columns, args, y0, y1, true);
 }

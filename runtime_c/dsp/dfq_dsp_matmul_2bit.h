@@ -20,7 +20,7 @@
 DFQ_NOINLINE void dfq_dsp_split_2(dfq_word_t *columns, int32_t depth, int32_t pixels)
 {
     const uint32_t twos = 0x00020002u;
-    int32_t sums[2] = {0, 0};
+    int32_t sums[2] = { 0, 0 };
     const dfq_word_t *word = columns;
     if (pixels == 2) {
         DFQ_UNROLL(1)
@@ -230,7 +230,8 @@ DFQ_INLINE uint32_t dfq_dsp_block_2(const dfq_dsp_matmul_args_t *args, const dfq
     return dfq_dsp_pack(y[0], y[1], y[2], y[3]);
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4_2(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_2x4_2(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0,
+                                     int8_t *y1)
 {
     const int32_t depth = dfq_dsp_depth_of(columns, args, 2);
     dfq_dsp_all_blocks(dfq_dsp_block_2, 8 + depth / 4, columns, args, 2, depth, y0, y1);

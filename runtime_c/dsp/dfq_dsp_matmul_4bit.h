@@ -37,27 +37,27 @@ DFQ_NOINLINE void dfq_dsp_split_4(dfq_word_t *columns, int32_t depth, int32_t pi
 {
     const uint32_t ones = 0x00010001u;
     const uint32_t mask = 0xFFF0FFF0u;
-    int32_t first[2] = {0, 0}, second[2] = {0, 0};
+    int32_t first[2] = { 0, 0 }, second[2] = { 0, 0 };
     dfq_word_t *word = columns;
     if (pixels == 2) {
 #if DFQ_DSP_ASM_BLOCKS
-#define DFQ_DSP_SPLIT_4                     \
-    "ldm %[word], {r4, r5, r6, r8}\n\t"     \
-    "smlad %[e0], r4, %[ones], %[e0]\n\t"   \
-    "smlad %[e1], r5, %[ones], %[e1]\n\t"   \
-    "smlad %[o0], r6, %[ones], %[o0]\n\t"   \
-    "smlad %[o1], r8, %[ones], %[o1]\n\t"   \
-    "and r6, %[mask], r6, lsl #4\n\t"       \
-    "and r8, %[mask], r8, lsl #4\n\t"       \
-    "ssub16 r4, r4, r6\n\t"                 \
-    "ssub16 r5, r5, r8\n\t"                 \
+#define DFQ_DSP_SPLIT_4                   \
+    "ldm %[word], {r4, r5, r6, r8}\n\t"   \
+    "smlad %[e0], r4, %[ones], %[e0]\n\t" \
+    "smlad %[e1], r5, %[ones], %[e1]\n\t" \
+    "smlad %[o0], r6, %[ones], %[o0]\n\t" \
+    "smlad %[o1], r8, %[ones], %[o1]\n\t" \
+    "and r6, %[mask], r6, lsl #4\n\t"     \
+    "and r8, %[mask], r8, lsl #4\n\t"     \
+    "ssub16 r4, r4, r6\n\t"               \
+    "ssub16 r5, r5, r8\n\t"               \
     "stm %[word]!, {r4, r5, r6, r8}\n\t"
-#define DFQ_DSP_SPLIT(text)                                                                                      \
-    __asm__ volatile(text                                                                                        \
-                     : [word] "+r"(word), [e0] "+r"(first[0]), [e1] "+r"(first[1]), [o0] "+r"(second[0]),        \
-                       [o1] "+r"(second[1])                                                                      \
-                     : [ones] "r"(ones), [mask] "r"(mask)                                                        \
-                     : "r4", "r5", "r6", "r8", "memory")
+#define DFQ_DSP_SPLIT(text)                                                                                       \
+    __asm__ volatile(                                                                                             \
+        text                                                                                                      \
+        : [word] "+r"(word), [e0] "+r"(first[0]), [e1] "+r"(first[1]), [o0] "+r"(second[0]), [o1] "+r"(second[1]) \
+        : [ones] "r"(ones), [mask] "r"(mask)                                                                      \
+        : "r4", "r5", "r6", "r8", "memory")
         int32_t count = depth;
         DFQ_UNROLL(1)
         for (; count >= 16; count -= 16) {
@@ -240,7 +240,8 @@ DFQ_INLINE uint32_t dfq_dsp_block_4(const dfq_dsp_matmul_args_t *args, const dfq
     return dfq_dsp_pack(y[0], y[1], y[2], y[3]);
 }
 
-DFQ_INLINE void dfq_dsp_matmul_2x4_4(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1)
+DFQ_INLINE void dfq_dsp_matmul_2x4_4(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0,
+                                     int8_t *y1)
 {
     const int32_t depth = dfq_dsp_depth_of(columns, args, 2);
     dfq_dsp_all_blocks(dfq_dsp_block_4, 8 + depth / 2, columns, args, 2, depth, y0, y1);

@@ -43,12 +43,12 @@ DFQ_INLINE int32_t dfq_dsp_wide_block_words(int32_t depth)
 DFQ_INLINE dfq_word_t *dfq_dsp_widen_weights(dfq_word_t *to, const dfq_word_t *from, int32_t count)
 {
 #if DFQ_DSP_ASM
-#define DFQ_DSP_WIDEN_WEIGHTS_2           \
-    "ldm %1!, {r2, r3}\n\t"               \
-    "sxtb16 r4, r2\n\t"                   \
-    "sxtb16 r5, r2, ror #8\n\t"           \
-    "sxtb16 r6, r3\n\t"                   \
-    "sxtb16 r8, r3, ror #8\n\t"           \
+#define DFQ_DSP_WIDEN_WEIGHTS_2 \
+    "ldm %1!, {r2, r3}\n\t"     \
+    "sxtb16 r4, r2\n\t"         \
+    "sxtb16 r5, r2, ror #8\n\t" \
+    "sxtb16 r6, r3\n\t"         \
+    "sxtb16 r8, r3, ror #8\n\t" \
     "stm %0!, {r4, r5, r6, r8}\n\t"
 #define DFQ_DSP_WIDEN_WEIGHTS(text) \
     __asm__ volatile(text : "+r"(to), "+r"(from) : : "r2", "r3", "r4", "r5", "r6", "r8", "memory")
@@ -263,17 +263,17 @@ DFQ_SHARED void dfq_dsp_wide_clamp_values(const dfq_dsp_wide_matmul_t *layer, in
     "pop {r4-r11, pc}\n"
 /* clang-format on */
 
-#define DFQ_DSP_WIDE_2X4(name, shift, bits, pack, store, tail)                                               \
+#define DFQ_DSP_WIDE_2X4(name, shift, bits, pack, store, tail)                                                  \
     DFQ_DSP_NAKED void name(const dfq_word_t *columns DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED, \
-                            int8_t *y0 DFQ_UNUSED, int8_t *y1 DFQ_UNUSED)                                    \
-    {                                                                                                        \
-        __asm__ volatile(DFQ_DSP_WIDE_MATMUL_2X4(shift, bits, pack, store, tail));                           \
+                            int8_t *y0 DFQ_UNUSED, int8_t *y1 DFQ_UNUSED)                                       \
+    {                                                                                                           \
+        __asm__ volatile(DFQ_DSP_WIDE_MATMUL_2X4(shift, bits, pack, store, tail));                              \
     }
-#define DFQ_DSP_WIDE_1X4(name, bits, pack, store, tail)                                                      \
-    DFQ_DSP_NAKED void name(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,        \
-                            int8_t *y DFQ_UNUSED)                                                            \
-    {                                                                                                        \
-        __asm__ volatile(DFQ_DSP_WIDE_MATMUL_1X4(bits, pack, store, tail));                                  \
+#define DFQ_DSP_WIDE_1X4(name, bits, pack, store, tail)                                               \
+    DFQ_DSP_NAKED void name(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED, \
+                            int8_t *y DFQ_UNUSED)                                                     \
+    {                                                                                                 \
+        __asm__ volatile(DFQ_DSP_WIDE_MATMUL_1X4(bits, pack, store, tail));                           \
     }
 
 DFQ_DSP_WIDE_2X4(dfq_dsp_wide_2x4_16, "", "16", DFQ_DSP_WIDE_PACK, DFQ_DSP_WIDE_STORE_16, DFQ_DSP_WIDE_TAIL_16)
@@ -332,16 +332,16 @@ DFQ_INLINE void dfq_dsp_wide_pixel(const dfq_word_t *x, int32_t step, const dfq_
     }
 }
 
-#define DFQ_DSP_WIDE_2X4(name, wide)                                                                          \
+#define DFQ_DSP_WIDE_2X4(name, wide)                                                                           \
     DFQ_INLINE void name(const dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int8_t *y0, int8_t *y1) \
-    {                                                                                                         \
-        dfq_dsp_wide_pixel(columns, 2, args, false, wide, y0);                                                \
-        dfq_dsp_wide_pixel(columns + 1, 2, args, false, wide, y1);                                            \
+    {                                                                                                          \
+        dfq_dsp_wide_pixel(columns, 2, args, false, wide, y0);                                                 \
+        dfq_dsp_wide_pixel(columns + 1, 2, args, false, wide, y1);                                             \
     }
-#define DFQ_DSP_WIDE_1X4(name, wide)                                                                          \
-    DFQ_INLINE void name(const int8_t *x, const dfq_dsp_matmul_args_t *args, int8_t *y)                       \
-    {                                                                                                         \
-        dfq_dsp_wide_pixel((const dfq_word_t *)(const void *)x, 1, args, true, wide, y);                      \
+#define DFQ_DSP_WIDE_1X4(name, wide)                                                     \
+    DFQ_INLINE void name(const int8_t *x, const dfq_dsp_matmul_args_t *args, int8_t *y)  \
+    {                                                                                    \
+        dfq_dsp_wide_pixel((const dfq_word_t *)(const void *)x, 1, args, true, wide, y); \
     }
 
 DFQ_DSP_WIDE_2X4(dfq_dsp_wide_2x4_16, 1)

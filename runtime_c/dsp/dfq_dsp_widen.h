@@ -9,15 +9,15 @@
 DFQ_INLINE dfq_word_t *dfq_dsp_widen_pair(dfq_word_t *to, const int8_t *x0, const int8_t *x1, int32_t count)
 {
 #if DFQ_DSP_ASM_BLOCKS
-#define DFQ_DSP_WIDEN_4                   \
-    "ldr r2, [%1], #4\n\t"                \
-    "ldr r3, [%2], #4\n\t"                \
-    "sxtb16 r4, r2\n\t"                   \
-    "sxtb16 r5, r3\n\t"                   \
-    "sxtb16 r6, r2, ror #8\n\t"           \
-    "sxtb16 r8, r3, ror #8\n\t"           \
+#define DFQ_DSP_WIDEN_4         \
+    "ldr r2, [%1], #4\n\t"      \
+    "ldr r3, [%2], #4\n\t"      \
+    "sxtb16 r4, r2\n\t"         \
+    "sxtb16 r5, r3\n\t"         \
+    "sxtb16 r6, r2, ror #8\n\t" \
+    "sxtb16 r8, r3, ror #8\n\t" \
     "stm %0!, {r4, r5, r6, r8}\n\t"
-#define DFQ_DSP_WIDEN(text)               \
+#define DFQ_DSP_WIDEN(text) \
     __asm__ volatile(text : "+r"(to), "+r"(x0), "+r"(x1) : : "r2", "r3", "r4", "r5", "r6", "r8", "memory")
     DFQ_UNROLL(1) /* enough: more would only cost flash */
     for (; count >= 16; count -= 16) {

@@ -19,7 +19,8 @@ typedef struct {
     int32_t in_channels;
 } dfq_fully_connected_s8s8_dsp_t;
 
-DFQ_KERNEL void dfq_fully_connected_s8s8_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x, int8_t *y)
+DFQ_KERNEL void dfq_fully_connected_s8s8_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x,
+                                                 int8_t *y)
 {
     const dfq_dsp_matmul_t *matmul = &layer->matmul;
     const dfq_dsp_matmul_args_t args =
@@ -34,8 +35,8 @@ DFQ_KERNEL void dfq_fully_connected_s8s8_1x4_dsp(const dfq_fully_connected_s8s8_
 }
 
 /* The same with an input that ends inside a word: its padding meets zero weights. */
-DFQ_KERNEL void dfq_fully_connected_padded_s8s8_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
-                                               int8_t *scratch)
+DFQ_KERNEL void dfq_fully_connected_padded_s8s8_1x4_dsp(const dfq_fully_connected_s8s8_dsp_t *layer, const int8_t *x,
+                                                        int8_t *y, int8_t *scratch)
 {
     for (int32_t i = 0; i < layer->matmul.depth; i += 4) {
         dfq_dsp_store(scratch + i, dfq_dsp_load_lanes(x + i, layer->in_channels - i));

@@ -21,7 +21,8 @@ typedef struct {
     int32_t pixels;
 } dfq_pointwise_s8s8_dsp_t;
 
-DFQ_KERNEL void dfq_pointwise_s8s8_2x4_dsp(const dfq_pointwise_s8s8_dsp_t *layer, const int8_t *x, int8_t *y, int8_t *scratch)
+DFQ_KERNEL void dfq_pointwise_s8s8_2x4_dsp(const dfq_pointwise_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
+                                           int8_t *scratch)
 {
     const dfq_dsp_matmul_t *matmul = &layer->matmul;
     const int32_t in_channels = matmul->depth;

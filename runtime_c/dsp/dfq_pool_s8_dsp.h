@@ -56,8 +56,8 @@ DFQ_KERNEL void dfq_average_pool_s8_dsp(const dfq_average_pool_s8_t *layer, cons
                 tap += (win->in_width - patch.columns) * win->channels;
             }
             const uint32_t one = 1;
-            const int32_t sums[4] = {dfq_dsp_mac_bb(even, one, offset), dfq_dsp_mac_bb(odd, one, offset),
-                                     dfq_dsp_mac_tb(even, one, offset), dfq_dsp_mac_tb(odd, one, offset)};
+            const int32_t sums[4] = { dfq_dsp_mac_bb(even, one, offset), dfq_dsp_mac_bb(odd, one, offset),
+                                      dfq_dsp_mac_tb(even, one, offset), dfq_dsp_mac_tb(odd, one, offset) };
             for (int32_t i = 0; i < 4; i++) {
                 const int32_t shifted = sums[i] * (int32_t)((uint32_t)1 << layer->pre_shift);
                 const int32_t lo = layer->los != NULL ? layer->los[c + i] : layer->lo;

@@ -34,7 +34,7 @@ void dfq_print_hex(uint64_t value)
 
 void dfq_exit(int status)
 {
-    const uint32_t block[2] = {0x20026u /* ADP_Stopped_ApplicationExit */, (uint32_t)status};
+    const uint32_t block[2] = { 0x20026u /* ADP_Stopped_ApplicationExit */, (uint32_t)status };
     dfq_semihost(SYS_EXIT_EXTENDED, block);
     for (;;) {
     }

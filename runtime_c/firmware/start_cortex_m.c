@@ -110,7 +110,9 @@ __attribute__((used, section(".vectors"))) static const struct vectors vectors =
         on_fault, /* bus */
         on_fault, /* usage */
         on_fault, /* secure */
-        NULL, NULL, NULL,
+        NULL,
+        NULL,
+        NULL,
         on_fault, /* supervisor call */
         on_fault, /* debug */
         NULL,

@@ -24,7 +24,7 @@
 typedef struct {
     dfq_conv2d_s16sn_t conv; /* requantize aside */
     const int32_t *multipliers;
-    int32_t depth; /* of a window */
+    int32_t depth;    /* of a window */
     int32_t gathered; /* 0: x itself has the windows one after the other, whole steps each */
 } dfq_conv2d_s16sn_mve_t;
 
@@ -71,6 +71,7 @@ typedef struct {
 
 #if DFQ_MVE
 
+/* clang-format off */
 #define DFQ_MVE_WIDE_MAC(a, acc0, acc1, w)      \
     "vldrb.s16 " w ", [r5], #8\n\t"             \
     "vmladav" a ".s16 " acc0 ", q0, " w "\n\t"  \
@@ -91,6 +92,7 @@ typedef struct {
     "vmov d14, r1, r3\n\t"                 \
     "1:\n\t" head DFQ_MVE_STORE_PAIR       \
     "vmov r1, r3, d14\n\t" DFQ_MVE_NEXT_TILE
+/* clang-format on */
 
 DFQ_MVE_DOT(dfq_mve_wide_whole_1, DFQ_MVE_WIDE_WHOLE(DFQ_MVE_WIDE_HEAD_1))
 DFQ_MVE_DOT(dfq_mve_wide_whole_2, DFQ_MVE_WIDE_WHOLE(DFQ_MVE_WIDE_HEAD_2))
@@ -114,6 +116,7 @@ DFQ_MVE_NAKED void dfq_mve_wide_run(DFQ_UNUSED const dfq_mve_wide_job_t *job)
                      "pop {r4-r11, pc}");
 }
 
+/* clang-format off */
 /* One pixel: four accumulators; `rounds` is steps - 1. */
 #define DFQ_MVE_WIDE_MAC_1(a, acc, w) "vldrb.s16 " w ", [r5], #8\n\tvmladav" a ".s16 " acc ", q0, " w "\n\t"
 #define DFQ_MVE_WIDE_STEP_1(a)                                                                      \
@@ -138,13 +141,14 @@ DFQ_MVE_NAKED void dfq_mve_wide_run_pixel(DFQ_UNUSED const dfq_mve_wide_job_t *j
                      "bne 1b\n\t"
                      "pop {r4-r11, pc}");
 }
+/* clang-format on */
 
 DFQ_INLINE void dfq_mve_wide_sums(dfq_mve_wide_job_t *job, int32_t steps, int32_t pixels)
 {
-    static void (*const whole[4])(void) = {dfq_mve_wide_whole_1, dfq_mve_wide_whole_2, dfq_mve_wide_whole_3,
-                                           dfq_mve_wide_whole_4};
-    static void (*const looped[4])(void) = {dfq_mve_wide_head_1, dfq_mve_wide_head_2, dfq_mve_wide_head_3,
-                                            dfq_mve_wide_head_4};
+    static void (*const whole[4])(void) = { dfq_mve_wide_whole_1, dfq_mve_wide_whole_2, dfq_mve_wide_whole_3,
+                                            dfq_mve_wide_whole_4 };
+    static void (*const looped[4])(void) = { dfq_mve_wide_head_1, dfq_mve_wide_head_2, dfq_mve_wide_head_3,
+                                             dfq_mve_wide_head_4 };
     if (pixels == 2) {
         job->rounds = (steps - 1) >> 2;
         job->dot = steps <= 4 ? whole[steps - 1] : looped[(steps - 1) & 3];
@@ -181,7 +185,7 @@ DFQ_INLINE void dfq_mve_wide_pixels(const dfq_conv2d_s16sn_mve_t *layer, const d
 {
     const int32_t steps = (layer->depth + 7) / 8;
     int32_t acc[2 * DFQ_MVE_WIDE_CHANNELS];
-    dfq_mve_wide_job_t job = {.x0 = x0, .x1 = x1, .w = weight, .acc = acc};
+    dfq_mve_wide_job_t job = { .x0 = x0, .x1 = x1, .w = weight, .acc = acc };
     for (int32_t done = 0; done < count; done += DFQ_MVE_WIDE_CHANNELS) {
         const int32_t now = dfq_min(count - done, DFQ_MVE_WIDE_CHANNELS);
         job.tiles = (now + 3) / 4;
@@ -191,8 +195,8 @@ DFQ_INLINE void dfq_mve_wide_pixels(const dfq_conv2d_s16sn_mve_t *layer, const d
             const int32_t channel = first + done + c;
             dfq_mve_finish_s16(layer, acc + 2 * c, channel, now - c, place + channel, out);
             if (pixels == 2) {
-                dfq_mve_finish_s16(layer, acc + 2 * c + 4, channel, now - c,
-                                   place + layer->conv.out_channels + channel, out);
+                dfq_mve_finish_s16(layer, acc + 2 * c + 4, channel, now - c, place + layer->conv.out_channels + channel,
+                                   out);
             }
         }
     }
@@ -200,7 +204,7 @@ DFQ_INLINE void dfq_mve_wide_pixels(const dfq_conv2d_s16sn_mve_t *layer, const d
 
 /* One window as int16, contiguous, whole steps: what lies beyond `depth` meets zero weights. */
 DFQ_INLINE void dfq_mve_wide_gather(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *x, int32_t oy, int32_t ox,
-                                      dfq_half_t *column)
+                                    dfq_half_t *column)
 {
     dfq_gather_window_s16(&layer->conv, x, oy, ox, 0, layer->conv.in_channels, column);
     for (int32_t i = layer->depth; i % 8 != 0; i++) {
@@ -208,8 +212,8 @@ DFQ_INLINE void dfq_mve_wide_gather(const dfq_conv2d_s16sn_mve_t *layer, const i
     }
 }
 
-DFQ_INLINE void dfq_mve_wide_chunk(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *weight, int32_t first, int32_t count,
-                                   const int8_t *x, int8_t *out, dfq_half_t *columns)
+DFQ_INLINE void dfq_mve_wide_chunk(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *weight, int32_t first,
+                                   int32_t count, const int8_t *x, int8_t *out, dfq_half_t *columns)
 {
     const dfq_conv2d_s16sn_t *conv = &layer->conv;
     const int32_t pitch = (layer->depth + 7) / 8 * 8;
@@ -297,8 +301,8 @@ DFQ_INLINE void dfq_mve_depthwise_channels_s16(const dfq_conv2d_s16sn_mve_t *lay
 #endif
 
 /* One filter a channel, four channels at a time. */
-DFQ_INLINE void dfq_mve_depthwise_row_s16(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *weight, const dfq_half_t *x,
-                                          int32_t row_pitch, int8_t *out, int32_t place)
+DFQ_INLINE void dfq_mve_depthwise_row_s16(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *weight,
+                                          const dfq_half_t *x, int32_t row_pitch, int8_t *out, int32_t place)
 {
     const int32_t channels = layer->conv.in_channels;
 #if DFQ_MVE
@@ -328,7 +332,8 @@ DFQ_INLINE void dfq_mve_depthwise_row_s16(const dfq_conv2d_s16sn_mve_t *layer, c
 #endif
 }
 
-DFQ_KERNEL void dfq_depthwise_s16sn_mve(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+DFQ_KERNEL void dfq_depthwise_s16sn_mve(const dfq_conv2d_s16sn_mve_t *layer, const int8_t *x, int8_t *out,
+                                        int8_t *scratch)
 {
     const dfq_conv2d_s16sn_t *conv = &layer->conv;
     const int32_t pitch = dfq_depthwise_row_pixels(conv) * conv->in_channels;

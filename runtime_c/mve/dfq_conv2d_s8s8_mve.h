@@ -150,7 +150,8 @@ DFQ_NOINLINE void dfq_mve_strip(const dfq_conv2d_s8s8_mve_t *layer, const int8_t
     }
 }
 
-DFQ_KERNEL void dfq_conv2d_s8s8_2x4_mve(const dfq_conv2d_s8s8_mve_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+DFQ_KERNEL void dfq_conv2d_s8s8_2x4_mve(const dfq_conv2d_s8s8_mve_t *layer, const int8_t *x, int8_t *out,
+                                        int8_t *scratch)
 {
     const dfq_mve_linear_t *linear = &layer->linear;
     const int32_t column = layer->kernel_height * layer->in_channels;

@@ -66,7 +66,8 @@ DFQ_INLINE void dfq_mve_unpack_vector(const uint8_t *from, int32_t i, int32_t up
 }
 
 /* Groups that hold `count` weights; returns what follows them. */
-DFQ_INLINE const uint8_t *dfq_mve_unpack_groups(const uint8_t *from, int32_t upper, int32_t lower, int32_t count, int8_t *to)
+DFQ_INLINE const uint8_t *dfq_mve_unpack_groups(const uint8_t *from, int32_t upper, int32_t lower, int32_t count,
+                                                int8_t *to)
 {
     for (int32_t done = 0; done < count; done += DFQ_MVE_GROUP, to += DFQ_MVE_GROUP) {
         DFQ_UNROLL(8)
@@ -125,7 +126,7 @@ typedef struct {
 } dfq_pointwise_s8sn_mve_t;
 
 DFQ_KERNEL void dfq_pointwise_s8sn_2x4_mve(const dfq_pointwise_s8sn_mve_t *layer, const int8_t *x, int8_t *out,
-                                         int8_t *scratch)
+                                           int8_t *scratch)
 {
     const dfq_mve_linear_t *linear = &layer->conv.linear;
     const uint8_t *from = (const uint8_t *)layer->packed.words;
@@ -142,7 +143,8 @@ typedef struct {
     dfq_conv2d_s8s8_mve_t conv;
 } dfq_conv2d_s8sn_mve_t;
 
-DFQ_KERNEL void dfq_conv2d_s8sn_2x4_mve(const dfq_conv2d_s8sn_mve_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+DFQ_KERNEL void dfq_conv2d_s8sn_2x4_mve(const dfq_conv2d_s8sn_mve_t *layer, const int8_t *x, int8_t *out,
+                                        int8_t *scratch)
 {
     const dfq_mve_linear_t *linear = &layer->conv.linear;
     const uint8_t *from = (const uint8_t *)layer->packed.words;
@@ -192,7 +194,7 @@ DFQ_NOINLINE int8_t *dfq_mve_unpack_depthwise(const dfq_depthwise_s8sn_mve_t *la
 }
 
 DFQ_KERNEL void dfq_depthwise_s8sn_mve(const dfq_depthwise_s8sn_mve_t *layer, const int8_t *x, int8_t *out,
-                                         int8_t *scratch)
+                                       int8_t *scratch)
 {
     dfq_depthwise_s8s8_mve_t unpacked;
     int8_t *const rest = dfq_mve_unpack_depthwise(layer, &unpacked, scratch);
@@ -200,7 +202,7 @@ DFQ_KERNEL void dfq_depthwise_s8sn_mve(const dfq_depthwise_s8sn_mve_t *layer, co
 }
 
 DFQ_KERNEL void dfq_depthwise_stride2_s8sn_mve(const dfq_depthwise_s8sn_mve_t *layer, const int8_t *x, int8_t *out,
-                                                  int8_t *scratch)
+                                               int8_t *scratch)
 {
     dfq_depthwise_s8s8_mve_t unpacked;
     int8_t *const rest = dfq_mve_unpack_depthwise(layer, &unpacked, scratch);
@@ -208,7 +210,7 @@ DFQ_KERNEL void dfq_depthwise_stride2_s8sn_mve(const dfq_depthwise_s8sn_mve_t *l
 }
 
 DFQ_KERNEL void dfq_depthwise3x3_s8sn_mve(const dfq_depthwise_s8sn_mve_t *layer, const int8_t *x, int8_t *out,
-                                             int8_t *scratch)
+                                          int8_t *scratch)
 {
     dfq_depthwise_s8s8_mve_t unpacked;
     int8_t *const rest = dfq_mve_unpack_depthwise(layer, &unpacked, scratch);

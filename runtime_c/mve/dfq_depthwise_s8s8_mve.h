@@ -34,7 +34,7 @@ DFQ_SHARED void dfq_mve_interleave(const dfq_depthwise_s8s8_mve_t *layer, const 
                                    int32_t count, int8_t *to, int32_t to_step)
 {
     const int8_t pad = (int8_t)layer->pad_value;
-    const int8_t padding[16] = {pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad};
+    const int8_t padding[16] = { pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad, pad };
     const int8_t *rows[4];
     int32_t steps[4];
     for (int32_t r = 0; r < 4; r++, iy += layer->dilation_y) {
@@ -49,7 +49,7 @@ DFQ_SHARED void dfq_mve_interleave(const dfq_depthwise_s8s8_mve_t *layer, const 
     const int8_t *r3 = rows[3];
     if (count >= 16) {
         for (int32_t i = 0; i < columns; i++) {
-            const int8x16x4_t words = {{vldrbq_s8(r0), vldrbq_s8(r1), vldrbq_s8(r2), vldrbq_s8(r3)}};
+            const int8x16x4_t words = { { vldrbq_s8(r0), vldrbq_s8(r1), vldrbq_s8(r2), vldrbq_s8(r3) } };
             dfq_mve_store_interleaved(to, words);
             to += to_step;
             r0 += steps[0];
@@ -61,8 +61,8 @@ DFQ_SHARED void dfq_mve_interleave(const dfq_depthwise_s8s8_mve_t *layer, const 
     }
     const mve_pred16_t lanes = vctp8q((uint32_t)count);
     for (int32_t i = 0; i < columns; i++) {
-        const int8x16x4_t words = {
-            {vldrbq_z_s8(r0, lanes), vldrbq_z_s8(r1, lanes), vldrbq_z_s8(r2, lanes), vldrbq_z_s8(r3, lanes)}};
+        const int8x16x4_t words = { { vldrbq_z_s8(r0, lanes), vldrbq_z_s8(r1, lanes), vldrbq_z_s8(r2, lanes),
+                                      vldrbq_z_s8(r3, lanes) } };
         dfq_mve_store_interleaved(to, words);
         to += to_step;
         r0 += steps[0];
@@ -150,20 +150,22 @@ DFQ_SHARED void dfq_mve_depthwise_passes(const dfq_depthwise_s8s8_mve_t *layer, 
 }
 
 /* 3x3, stride 1, no dilation. */
-DFQ_KERNEL void dfq_depthwise3x3_s8s8_mve(const dfq_depthwise_s8s8_mve_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+DFQ_KERNEL void dfq_depthwise3x3_s8s8_mve(const dfq_depthwise_s8s8_mve_t *layer, const int8_t *x, int8_t *out,
+                                          int8_t *scratch)
 {
     dfq_mve_depthwise_passes(layer, x, out, scratch, 2, dfq_mve_depthwise_3x3_block);
 }
 
 /* Stride 2 along rows, three columns, at most four rows. */
 DFQ_KERNEL void dfq_depthwise_stride2_s8s8_mve(const dfq_depthwise_s8s8_mve_t *layer, const int8_t *x, int8_t *out,
-                                           int8_t *scratch)
+                                               int8_t *scratch)
 {
     dfq_mve_depthwise_passes(layer, x, out, scratch, 1, dfq_mve_depthwise_stride_2_block);
 }
 
 /* Any kernel; pass_units is 1. */
-DFQ_KERNEL void dfq_depthwise_s8s8_mve(const dfq_depthwise_s8s8_mve_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+DFQ_KERNEL void dfq_depthwise_s8s8_mve(const dfq_depthwise_s8s8_mve_t *layer, const int8_t *x, int8_t *out,
+                                       int8_t *scratch)
 {
     dfq_mve_depthwise_passes(layer, x, out, scratch, 1, dfq_mve_depthwise_block);
 }

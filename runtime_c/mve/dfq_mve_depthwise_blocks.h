@@ -114,6 +114,7 @@ typedef char dfq_mve_depthwise_job_is_laid_out[offsetof(dfq_mve_depthwise_job_t,
     "stmia r3!, {r0, r2, r4, r6, r8, r10, r12, lr}\n\t" \
     "bne 2b\n\t" DFQ_MVE_DW_NEXT_UNIT
 
+/* clang-format off */
 /* At stride 2 a patch is one output; even ones go to the first vector. */
 #define DFQ_MVE_DW_WINDOW(acc, q) "vldrw.u32 " q ", [q4, #128]!\n\tvmladav.s8 " acc ", " q ", q0\n\t"
 #define DFQ_MVE_DW_WINDOWS                                                                      \
@@ -202,6 +203,7 @@ typedef char dfq_mve_depthwise_job_is_laid_out[offsetof(dfq_mve_depthwise_job_t,
                          "vpop {d8-d15}\n\t"                                                 \
                          "pop {r3-r11, pc}");                                                \
     }
+/* clang-format on */
 
 DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_patches, DFQ_MVE_DW_PATCHES)
 DFQ_MVE_DEPTHWISE(dfq_mve_depthwise_windows, DFQ_MVE_DW_WINDOWS)
@@ -244,8 +246,8 @@ DFQ_INLINE void dfq_mve_depthwise_job(dfq_mve_depthwise_job_t *job, const dfq_de
 }
 
 /* `count` channels from c of a pass; `out` is that of channel 0. */
-DFQ_SHARED void dfq_mve_depthwise_3x3_block(const dfq_depthwise_s8s8_mve_t *layer, const dfq_mve_pass_t *pass, int32_t c,
-                                            int32_t count, int8_t *out)
+DFQ_SHARED void dfq_mve_depthwise_3x3_block(const dfq_depthwise_s8s8_mve_t *layer, const dfq_mve_pass_t *pass,
+                                            int32_t c, int32_t count, int8_t *out)
 {
     dfq_mve_depthwise_job_t job;
     dfq_mve_depthwise_job(&job, layer, pass, c, count, out);

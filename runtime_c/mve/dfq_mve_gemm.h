@@ -23,6 +23,7 @@
 
 #if DFQ_MVE
 
+/* clang-format off */
 /* Weights of one channel meet step `x0`, `x1` of both pixels; `a` continues the sum, "" starts it. */
 #define DFQ_MVE_MAC(a, acc0, acc1, x0, x1, w)     \
     "vldrb.8 " w ", [r5], #16\n\t"                \
@@ -54,6 +55,7 @@
     "vmov r1, r3, d14\n\t"        \
     "vmov r11, s30\n\t"           \
     DFQ_MVE_NEXT_TILE
+/* clang-format on */
 
 #define DFQ_MVE_HEAD_1 DFQ_MVE_STEP("")
 #define DFQ_MVE_HEAD_2 DFQ_MVE_HEAD_1 DFQ_MVE_STEP("a")
@@ -61,6 +63,7 @@
 #define DFQ_MVE_HEAD_4 DFQ_MVE_HEAD_3 DFQ_MVE_STEP("a")
 #define DFQ_MVE_ROUND_4 DFQ_MVE_STEP("a") DFQ_MVE_STEP("a") DFQ_MVE_STEP("a") DFQ_MVE_STEP("a")
 
+/* clang-format off */
 #define DFQ_MVE_PAIR_DEPTH_16 \
     "vldrb.8 q0, [r1]\n\t"    \
     "vldrb.8 q1, [r3]\n\t"    \
@@ -91,6 +94,7 @@
 #define DFQ_MVE_PAIR_ROUNDS_3 DFQ_MVE_LOOP(DFQ_MVE_HEAD_3, DFQ_MVE_ROUND_4)
 #define DFQ_MVE_PAIR_ROUNDS_4 DFQ_MVE_LOOP(DFQ_MVE_HEAD_4, DFQ_MVE_ROUND_4)
 #define DFQ_MVE_PAIR_ANY DFQ_MVE_LOOP(DFQ_MVE_HEAD_1, DFQ_MVE_STEP("a"))
+/* clang-format on */
 
 /* What the assembly works on: up to DFQ_MVE_CHANNELS channels of some pairs of pixels, or of one pixel. */
 typedef struct {
@@ -125,6 +129,7 @@ typedef char dfq_mve_job_is_laid_out[offsetof(dfq_mve_job_t, pairs) == 76 ? 1 : 
         __asm__ volatile("push {r4, lr}\n\t" text "pop {r4, pc}"); \
     }
 
+/* clang-format off */
 /* The offsets of a block's accumulators, from 16 bytes before: tile t of pixel p is at 16 + 4 * pitch * t + 16 p. */
 #define DFQ_MVE_SCALE(q) "vadd.i32 " q ", " q ", q2\n\tvrmulh.s32 " q ", " q ", q3\n\t"
 #define DFQ_MVE_TABLES(at, update) \
@@ -147,6 +152,7 @@ typedef char dfq_mve_job_is_laid_out[offsetof(dfq_mve_job_t, pairs) == 76 ? 1 : 
     "vstrw.32 q0, [r5], #16\n\t"    \
     "le lr, 3b\n\t"                 \
     "4:\n\t"
+/* clang-format on */
 
 /* In: r0 job, r9 acc. Sets r1 bias, r2 multipliers, r3 los, r4 his, r5, r6 outputs, r8 zero point, r10 blocks. */
 #define DFQ_MVE_FINISH_SETUP               \
@@ -156,6 +162,7 @@ typedef char dfq_mve_job_is_laid_out[offsetof(dfq_mve_job_t, pairs) == 76 ? 1 : 
     "subs r1, #16\n\t"                     \
     "subs r2, #16\n\t"
 
+/* clang-format off */
 /* Channels after the last whole block, four at a time. */
 #define DFQ_MVE_FINISH_REST(load, scale, clamp, store) \
     "ldr r7, [r0, #32]\n\t"                            \
@@ -300,6 +307,7 @@ DFQ_MVE_NAKED void dfq_mve_run_pixel(DFQ_UNUSED dfq_mve_job_t *job)
                      "vpop {d8-d15}\n\t"
                      "pop {r4-r11, pc}");
 }
+/* clang-format on */
 
 /* Job `run` over all channels, DFQ_MVE_CHANNELS at a time. */
 DFQ_INLINE void dfq_mve_all_channels(void (*run)(dfq_mve_job_t *), dfq_mve_job_t *job, const dfq_mve_linear_t *layer)
@@ -368,9 +376,9 @@ DFQ_INLINE void dfq_mve_pairs(const dfq_mve_linear_t *layer, const int8_t *x, in
 #if defined(DFQ_OPTIMIZE_SIZE)
     dfq_mve_pairs_with(steps == 1 ? dfq_mve_dot_16 : dfq_mve_dot_any, steps - 1, layer, x, x_step, y, pairs);
 #else
-    static void (*const whole[4])(void) = {dfq_mve_dot_16, dfq_mve_dot_32, dfq_mve_dot_48, dfq_mve_dot_64};
-    static void (*const looped[4])(void) = {dfq_mve_dot_head_1, dfq_mve_dot_head_2, dfq_mve_dot_head_3,
-                                            dfq_mve_dot_head_4};
+    static void (*const whole[4])(void) = { dfq_mve_dot_16, dfq_mve_dot_32, dfq_mve_dot_48, dfq_mve_dot_64 };
+    static void (*const looped[4])(void) = { dfq_mve_dot_head_1, dfq_mve_dot_head_2, dfq_mve_dot_head_3,
+                                             dfq_mve_dot_head_4 };
     dfq_mve_pairs_with(steps <= 4 ? whole[steps - 1] : looped[(steps - 1) & 3], (steps - 1) >> 2, layer, x, x_step, y,
                        pairs);
 #endif

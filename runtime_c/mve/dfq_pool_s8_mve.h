@@ -25,8 +25,9 @@ DFQ_INLINE dfq_mve_window_t dfq_mve_window(const dfq_windows_t *win, const int8_
     const dfq_taps_t rows = dfq_real_taps(iy, win->in_height, win->kernel_height, win->dilation_y);
     const dfq_taps_t columns = dfq_real_taps(ix, win->in_width, win->kernel_width, win->dilation_x);
     const int32_t first = (iy + rows.first * win->dilation_y) * win->in_width + ix + columns.first * win->dilation_x;
-    const dfq_mve_window_t window = {x + first * win->channels, rows.end - rows.first, columns.end - columns.first,
-                                     win->dilation_y * win->in_width * win->channels, win->dilation_x * win->channels};
+    const dfq_mve_window_t window = { x + first * win->channels, rows.end - rows.first, columns.end - columns.first,
+                                      win->dilation_y * win->in_width * win->channels,
+                                      win->dilation_x * win->channels };
     return window;
 }
 

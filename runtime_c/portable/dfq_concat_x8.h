@@ -32,16 +32,16 @@ DFQ_KERNEL void dfq_concat2_x8(const dfq_concat_x8_t *layer, const int8_t *a, co
     (void)dfq_concat_part(layer, 1, b, out);
 }
 
-DFQ_KERNEL void dfq_concat3_x8(const dfq_concat_x8_t *layer, const int8_t *a,
-                             const int8_t *b, const int8_t *c, int8_t *out)
+DFQ_KERNEL void dfq_concat3_x8(const dfq_concat_x8_t *layer, const int8_t *a, const int8_t *b, const int8_t *c,
+                               int8_t *out)
 {
     out = dfq_concat_part(layer, 0, a, out);
     out = dfq_concat_part(layer, 1, b, out);
     (void)dfq_concat_part(layer, 2, c, out);
 }
 
-DFQ_KERNEL void dfq_concat4_x8(const dfq_concat_x8_t *layer, const int8_t *a,
-                             const int8_t *b, const int8_t *c, const int8_t *d, int8_t *out)
+DFQ_KERNEL void dfq_concat4_x8(const dfq_concat_x8_t *layer, const int8_t *a, const int8_t *b, const int8_t *c,
+                               const int8_t *d, int8_t *out)
 {
     out = dfq_concat_part(layer, 0, a, out);
     out = dfq_concat_part(layer, 1, b, out);
@@ -49,8 +49,8 @@ DFQ_KERNEL void dfq_concat4_x8(const dfq_concat_x8_t *layer, const int8_t *a,
     (void)dfq_concat_part(layer, 3, d, out);
 }
 
-DFQ_KERNEL void dfq_concat5_x8(const dfq_concat_x8_t *layer, const int8_t *a, const int8_t *b,
-                             const int8_t *c, const int8_t *d, const int8_t *e, int8_t *out)
+DFQ_KERNEL void dfq_concat5_x8(const dfq_concat_x8_t *layer, const int8_t *a, const int8_t *b, const int8_t *c,
+                               const int8_t *d, const int8_t *e, int8_t *out)
 {
     out = dfq_concat_part(layer, 0, a, out);
     out = dfq_concat_part(layer, 1, b, out);
@@ -59,8 +59,8 @@ DFQ_KERNEL void dfq_concat5_x8(const dfq_concat_x8_t *layer, const int8_t *a, co
     (void)dfq_concat_part(layer, 4, e, out);
 }
 
-DFQ_KERNEL void dfq_concat6_x8(const dfq_concat_x8_t *layer, const int8_t *a, const int8_t *b,
-                             const int8_t *c, const int8_t *d, const int8_t *e, const int8_t *f, int8_t *out)
+DFQ_KERNEL void dfq_concat6_x8(const dfq_concat_x8_t *layer, const int8_t *a, const int8_t *b, const int8_t *c,
+                               const int8_t *d, const int8_t *e, const int8_t *f, int8_t *out)
 {
     out = dfq_concat_part(layer, 0, a, out);
     out = dfq_concat_part(layer, 1, b, out);
@@ -71,7 +71,7 @@ DFQ_KERNEL void dfq_concat6_x8(const dfq_concat_x8_t *layer, const int8_t *a, co
 }
 
 DFQ_KERNEL void dfq_concat7_x8(const dfq_concat_x8_t *layer, const int8_t *a, const int8_t *b, const int8_t *c,
-                             const int8_t *d, const int8_t *e, const int8_t *f, const int8_t *g, int8_t *out)
+                               const int8_t *d, const int8_t *e, const int8_t *f, const int8_t *g, int8_t *out)
 {
     out = dfq_concat_part(layer, 0, a, out);
     out = dfq_concat_part(layer, 1, b, out);
@@ -83,7 +83,8 @@ DFQ_KERNEL void dfq_concat7_x8(const dfq_concat_x8_t *layer, const int8_t *a, co
 }
 
 DFQ_KERNEL void dfq_concat8_x8(const dfq_concat_x8_t *layer, const int8_t *a, const int8_t *b, const int8_t *c,
-                             const int8_t *d, const int8_t *e, const int8_t *f, const int8_t *g, const int8_t *h, int8_t *out)
+                               const int8_t *d, const int8_t *e, const int8_t *f, const int8_t *g, const int8_t *h,
+                               int8_t *out)
 {
     out = dfq_concat_part(layer, 0, a, out);
     out = dfq_concat_part(layer, 1, b, out);

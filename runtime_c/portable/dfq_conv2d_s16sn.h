@@ -123,8 +123,8 @@ DFQ_INLINE dfq_block_s16_t dfq_step_2x2_s16(dfq_block_s16_t acc, const dfq_half_
     return acc;
 }
 
-DFQ_PART dfq_block_s16_t dfq_dot_2x2_s16(dfq_block_s16_t acc, const dfq_half_t *x0, const dfq_half_t *x1, const int8_t *w0,
-                                         const int8_t *w1, int32_t depth)
+DFQ_PART dfq_block_s16_t dfq_dot_2x2_s16(dfq_block_s16_t acc, const dfq_half_t *x0, const dfq_half_t *x1,
+                                         const int8_t *w0, const int8_t *w1, int32_t depth)
 {
     const dfq_half_t *const end = x0 + depth;
 #if !defined(DFQ_OPTIMIZE_SIZE)
@@ -198,7 +198,7 @@ DFQ_PART void dfq_matmul_s16(const dfq_conv2d_s16sn_t *layer, const dfq_half_t *
 #if !defined(DFQ_EIGHT_REGISTERS)
     if (pixels == 1) {
         for (; c + 4 <= end; c += 4, w += 4 * depth) {
-            dfq_column_s16_t acc = {layer->bias[c], layer->bias[c + 1], layer->bias[c + 2], layer->bias[c + 3]};
+            dfq_column_s16_t acc = { layer->bias[c], layer->bias[c + 1], layer->bias[c + 2], layer->bias[c + 3] };
             acc = dfq_dot_1x4_s16(acc, x0, w, depth);
             dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc.a0, c));
             dfq_store(out, layer->out_wide, place + c + 1, dfq_requantize_s16(form, acc.a1, c + 1));
@@ -207,7 +207,7 @@ DFQ_PART void dfq_matmul_s16(const dfq_conv2d_s16sn_t *layer, const dfq_half_t *
         }
     }
     for (; pixels == 2 && c + 2 <= end; c += 2, w += 2 * depth) {
-        dfq_block_s16_t acc = {layer->bias[c], layer->bias[c + 1], layer->bias[c], layer->bias[c + 1]};
+        dfq_block_s16_t acc = { layer->bias[c], layer->bias[c + 1], layer->bias[c], layer->bias[c + 1] };
         acc = dfq_dot_2x2_s16(acc, x0, x1, w, w + depth, depth);
         dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc.a00, c));
         dfq_store(out, layer->out_wide, place + c + 1, dfq_requantize_s16(form, acc.a01, c + 1));
@@ -234,8 +234,8 @@ DFQ_PART void dfq_matmul_s16(const dfq_conv2d_s16sn_t *layer, const dfq_half_t *
 }
 
 /* Channels first .. first + count of all pixels, whose weights are at `weight`. */
-DFQ_INLINE void dfq_conv2d_channels_s16(const dfq_conv2d_s16sn_t *layer, const int8_t *weight, int32_t first, int32_t count,
-                                        const int8_t *x, int8_t *out, dfq_half_t *columns)
+DFQ_INLINE void dfq_conv2d_channels_s16(const dfq_conv2d_s16sn_t *layer, const int8_t *weight, int32_t first,
+                                        int32_t count, const int8_t *x, int8_t *out, dfq_half_t *columns)
 {
     const int32_t group_in = layer->in_channels / layer->groups;
     const int32_t group_out = layer->out_channels / layer->groups;
@@ -279,8 +279,8 @@ DFQ_KERNEL void dfq_conv2d_s16sn(const dfq_conv2d_s16sn_t *layer, const int8_t *
 }
 
 /* One row of three taps for two pixels `step` inputs apart. */
-DFQ_INLINE dfq_pair_sums_t dfq_three_taps_s16(dfq_pair_sums_t acc, const dfq_half_t *x, const int8_t *w, int32_t channels,
-                                              int32_t step)
+DFQ_INLINE dfq_pair_sums_t dfq_three_taps_s16(dfq_pair_sums_t acc, const dfq_half_t *x, const int8_t *w,
+                                              int32_t channels, int32_t step)
 {
     const int32_t w0 = w[0], w1 = w[channels], w2 = w[2 * channels];
     acc.a0 += x[0] * w0 + x[channels] * w1 + x[2 * channels] * w2;
@@ -300,7 +300,7 @@ DFQ_INLINE void dfq_depthwise_row_s16(const dfq_conv2d_s16sn_t *layer, const int
     if (layer->kernel_height == 3 && layer->kernel_width == 3 && layer->dilation_x == 1) {
         for (; ox + 2 <= layer->out_width; ox += 2, x += 2 * step, place += 2 * channels) {
             for (int32_t c = 0; c < channels; c++) {
-                dfq_pair_sums_t acc = {layer->bias[c], layer->bias[c]};
+                dfq_pair_sums_t acc = { layer->bias[c], layer->bias[c] };
                 const int8_t *w = weight + c;
                 acc = dfq_three_taps_s16(acc, x + c, w, channels, step);
                 acc = dfq_three_taps_s16(acc, x + c + row_pitch, w + 3 * channels, channels, step);

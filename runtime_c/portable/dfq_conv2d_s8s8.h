@@ -75,15 +75,15 @@ DFQ_KERNEL void dfq_conv2d_s8s8(const dfq_conv2d_s8s8_t *layer, const int8_t *x,
             for (int32_t g = 0; g < layer->groups; g++) {
                 dfq_gather_window(layer, x + g * group_in, oy, ox, scratch);
                 dfq_gather_window(layer, x + g * group_in, oy, ox + 1, scratch + depth);
-                dfq_matmul_two_columns(scratch, depth, layer->weight, layer->bias, &layer->requantize,
-                                       g * group_out, group_out, out, out + layer->out_channels);
+                dfq_matmul_two_columns(scratch, depth, layer->weight, layer->bias, &layer->requantize, g * group_out,
+                                       group_out, out, out + layer->out_channels);
             }
         }
         if (ox < layer->out_width) {
             for (int32_t g = 0; g < layer->groups; g++) {
                 dfq_gather_window(layer, x + g * group_in, oy, ox, scratch);
-                dfq_matmul_one_column(scratch, depth, layer->weight, layer->bias, &layer->requantize,
-                                      g * group_out, group_out, out);
+                dfq_matmul_one_column(scratch, depth, layer->weight, layer->bias, &layer->requantize, g * group_out,
+                                      group_out, out);
             }
             out += layer->out_channels;
         }

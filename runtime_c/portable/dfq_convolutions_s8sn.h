@@ -60,7 +60,8 @@ DFQ_INLINE void dfq_conv2d_channels(const dfq_conv2d_s8s8_t *conv, const int8_t 
 DFQ_KERNEL void dfq_conv2d_s8sn(const dfq_conv2d_s8sn_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
 {
     const dfq_packed_t *packed = &layer->packed;
-    const int32_t depth = layer->conv.kernel_height * layer->conv.kernel_width * layer->conv.in_channels / layer->conv.groups;
+    const int32_t depth =
+        layer->conv.kernel_height * layer->conv.kernel_width * layer->conv.in_channels / layer->conv.groups;
     int8_t *columns = scratch + dfq_chunk_bytes(packed, depth);
     const uint32_t *words = packed->words;
     if (packed->channels >= layer->conv.out_channels) {
@@ -84,7 +85,7 @@ typedef struct {
 } dfq_fully_connected_s8sn_t;
 
 DFQ_KERNEL void dfq_fully_connected_s8sn(const dfq_fully_connected_s8sn_t *layer, const int8_t *x, int8_t *out,
-                                           int8_t *scratch)
+                                         int8_t *scratch)
 {
     const dfq_fully_connected_s8s8_t *dense = &layer->dense;
     const uint32_t *words = layer->packed.words;
@@ -104,7 +105,8 @@ typedef struct {
 } dfq_depthwise_s8sn_t;
 
 /* The layer with its weights unpacked to scratch; returns the scratch after them. */
-DFQ_INLINE int8_t *dfq_unpack_depthwise(const dfq_depthwise_s8sn_t *layer, dfq_depthwise_s8s8_t *unpacked, int8_t *scratch)
+DFQ_INLINE int8_t *dfq_unpack_depthwise(const dfq_depthwise_s8sn_t *layer, dfq_depthwise_s8s8_t *unpacked,
+                                        int8_t *scratch)
 {
     const int32_t taps = layer->depthwise.kernel_height * layer->depthwise.kernel_width;
     *unpacked = layer->depthwise;
@@ -114,7 +116,7 @@ DFQ_INLINE int8_t *dfq_unpack_depthwise(const dfq_depthwise_s8sn_t *layer, dfq_d
 }
 
 DFQ_KERNEL void dfq_depthwise_padded_s8sn(const dfq_depthwise_s8sn_t *layer, const int8_t *x, int8_t *out,
-                                            int8_t *scratch)
+                                          int8_t *scratch)
 {
     dfq_depthwise_s8s8_t unpacked;
     int8_t *rows = dfq_unpack_depthwise(layer, &unpacked, scratch);

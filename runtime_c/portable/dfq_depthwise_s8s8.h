@@ -47,8 +47,8 @@ DFQ_INLINE void dfq_gather_rows(const dfq_depthwise_s8s8_t *layer, const int8_t 
 }
 
 /* Sum of one channel's window. */
-DFQ_INLINE int32_t dfq_depthwise_window(const dfq_depthwise_s8s8_t *layer, int32_t acc, const int8_t *x, int32_t row_pitch,
-                                        const int8_t *w)
+DFQ_INLINE int32_t dfq_depthwise_window(const dfq_depthwise_s8s8_t *layer, int32_t acc, const int8_t *x,
+                                        int32_t row_pitch, const int8_t *w)
 {
     const int32_t channels = layer->channels;
     const int32_t tap_pitch = layer->dilation_x * channels;
@@ -86,7 +86,7 @@ DFQ_INLINE void dfq_depthwise_row(const dfq_depthwise_s8s8_t *layer, const int8_
     if (layer->kernel_height == 3 && layer->kernel_width == 3 && layer->dilation_x == 1) {
         for (; ox + 2 <= layer->out_width; ox += 2, x += 2 * step, out += 2 * channels) {
             for (int32_t c = 0; c < channels; c++) {
-                dfq_pair_t acc = {layer->bias[c], layer->bias[c]};
+                dfq_pair_t acc = { layer->bias[c], layer->bias[c] };
                 const int8_t *w = layer->weight + c;
                 acc = dfq_depthwise_three_taps(acc, x + c, w, channels, step);
                 acc = dfq_depthwise_three_taps(acc, x + c + row_pitch, w + 3 * channels, channels, step);
@@ -106,7 +106,8 @@ DFQ_INLINE void dfq_depthwise_row(const dfq_depthwise_s8s8_t *layer, const int8_
 #endif
 
 /* A layer with padding. */
-DFQ_KERNEL void dfq_depthwise_padded_s8s8(const dfq_depthwise_s8s8_t *layer, const int8_t *x, int8_t *out, int8_t *scratch)
+DFQ_KERNEL void dfq_depthwise_padded_s8s8(const dfq_depthwise_s8s8_t *layer, const int8_t *x, int8_t *out,
+                                          int8_t *scratch)
 {
     for (int32_t oy = 0; oy < layer->out_height; oy++) {
         dfq_gather_rows(layer, x, oy, scratch);

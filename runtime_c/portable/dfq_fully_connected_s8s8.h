@@ -22,8 +22,8 @@ typedef struct {
 
 DFQ_KERNEL void dfq_fully_connected_s8s8(const dfq_fully_connected_s8s8_t *layer, const int8_t *x, int8_t *out)
 {
-    dfq_matmul_one_column(x, layer->in_channels, layer->weight, layer->bias, &layer->requantize, 0,
-                          layer->out_channels, out);
+    dfq_matmul_one_column(x, layer->in_channels, layer->weight, layer->bias, &layer->requantize, 0, layer->out_channels,
+                          out);
 }
 
 #endif

@@ -129,9 +129,9 @@ DFQ_NOINLINE uint64_t dfq_dot_pair(const int8_t *shared, const int8_t *y0, const
 #endif
 
 /* Two columns, channels first .. first + count of the layer. */
-DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const int8_t *weight,
-                                     const int32_t *bias, const dfq_requantize_t *form, int32_t first,
-                                     int32_t count, int8_t *out0, int8_t *out1)
+DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const int8_t *weight, const int32_t *bias,
+                                     const dfq_requantize_t *form, int32_t first, int32_t count, int8_t *out0,
+                                     int8_t *out1)
 {
     const int8_t *x0 = columns;
     const int8_t *x1 = columns + depth;
@@ -146,7 +146,7 @@ DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const
     }
 #endif
     for (; c + 2 <= end; c += 2, w += 2 * depth) {
-        dfq_block_2x2_t acc = {bias[c], bias[c + 1], bias[c], bias[c + 1]};
+        dfq_block_2x2_t acc = { bias[c], bias[c + 1], bias[c], bias[c + 1] };
         acc = dfq_dot_2x2(acc, x0, x1, w, w + depth, depth);
         out0[c] = dfq_requantize(form, acc.a00, c);
         out1[c] = dfq_requantize(form, acc.a10, c);
@@ -160,9 +160,8 @@ DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const
 }
 
 /* One column, channels first .. first + count of the layer. */
-DFQ_PART void dfq_matmul_one_column(const int8_t *column, int32_t depth, const int8_t *weight,
-                                    const int32_t *bias, const dfq_requantize_t *form, int32_t first,
-                                    int32_t count, int8_t *out)
+DFQ_PART void dfq_matmul_one_column(const int8_t *column, int32_t depth, const int8_t *weight, const int32_t *bias,
+                                    const dfq_requantize_t *form, int32_t first, int32_t count, int8_t *out)
 {
     const int8_t *w = weight + first * depth;
     const int32_t end = first + count;
@@ -175,7 +174,7 @@ DFQ_PART void dfq_matmul_one_column(const int8_t *column, int32_t depth, const i
     }
 #endif
     for (; c + 4 <= end; c += 4, w += 4 * depth) {
-        dfq_block_1x4_t acc = {bias[c], bias[c + 1], bias[c + 2], bias[c + 3]};
+        dfq_block_1x4_t acc = { bias[c], bias[c + 1], bias[c + 2], bias[c + 3] };
         acc = dfq_dot_1x4(acc, column, w, depth);
         out[c] = dfq_requantize(form, acc.a0, c);
         out[c + 1] = dfq_requantize(form, acc.a1, c + 1);

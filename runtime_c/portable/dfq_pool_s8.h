@@ -30,7 +30,7 @@ typedef struct {
 /* Taps t in [first, end) for which 0 <= start + t * dilation < size. */
 DFQ_INLINE dfq_taps_t dfq_real_taps(int32_t start, int32_t size, int32_t kernel, int32_t dilation)
 {
-    dfq_taps_t taps = {0, kernel};
+    dfq_taps_t taps = { 0, kernel };
     while (taps.first < taps.end && start + taps.first * dilation < 0) {
         taps.first++;
     }

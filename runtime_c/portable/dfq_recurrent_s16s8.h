@@ -85,12 +85,12 @@ DFQ_SHARED void dfq_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column
     const int32_t end = first + count;
     int32_t row = first;
     for (; row + 4 <= end; row += 4, sums += 4) {
-        dfq_column_s16_t acc = {a->bias[row], a->bias[row + 1], a->bias[row + 2], a->bias[row + 3]};
+        dfq_column_s16_t acc = { a->bias[row], a->bias[row + 1], a->bias[row + 2], a->bias[row + 3] };
         acc = dfq_dot_1x4_s16(acc, column, a->weight + row * a->depth, a->depth);
         int32_t s0 = dfq_scale_sum(a, acc.a0, row), s1 = dfq_scale_sum(a, acc.a1, row + 1);
         int32_t s2 = dfq_scale_sum(a, acc.a2, row + 2), s3 = dfq_scale_sum(a, acc.a3, row + 3);
         if (b != NULL) {
-            dfq_column_s16_t more = {b->bias[row], b->bias[row + 1], b->bias[row + 2], b->bias[row + 3]};
+            dfq_column_s16_t more = { b->bias[row], b->bias[row + 1], b->bias[row + 2], b->bias[row + 3] };
             more = dfq_dot_1x4_s16(more, other, b->weight + row * b->depth, b->depth);
             s0 += dfq_scale_sum(b, more.a0, row);
             s1 += dfq_scale_sum(b, more.a1, row + 1);
@@ -231,8 +231,8 @@ DFQ_KERNEL void dfq_lstm_s16s8(const dfq_lstm_s16s8_t *lstm, const int8_t *x, in
     dfq_lstm_steps(lstm, x, out, h);
 }
 
-DFQ_KERNEL void dfq_lstm_from_s16s8(const dfq_lstm_s16s8_t *lstm, const int8_t *x, const int8_t *first, const int8_t *second,
-                                    int8_t *out, int8_t *scratch)
+DFQ_KERNEL void dfq_lstm_from_s16s8(const dfq_lstm_s16s8_t *lstm, const int8_t *x, const int8_t *first,
+                                    const int8_t *second, int8_t *out, int8_t *scratch)
 {
     dfq_half_t *h = (dfq_half_t *)(void *)scratch;
     dfq_start_state(&lstm->first, first, lstm->layer.of_state.depth, h);

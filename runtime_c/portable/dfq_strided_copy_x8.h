@@ -27,7 +27,8 @@ DFQ_KERNEL void dfq_strided_copy_x8(const dfq_strided_copy_x8_t *layer, const in
         for (int32_t j = 0; j < size[1]; j++) {
             for (int32_t k = 0; k < size[2]; k++) {
                 for (int32_t l = 0; l < size[3]; l++) {
-                    const int8_t *line = x + (layer->offset + i * pitch[0] + j * pitch[1] + k * pitch[2] + l * pitch[3]);
+                    const int8_t *line =
+                        x + (layer->offset + i * pitch[0] + j * pitch[1] + k * pitch[2] + l * pitch[3]);
                     for (int32_t m = 0; m < size[4]; m++, line += pitch[4], out += run) {
                         if (pitch[5] == 1) {
                             dfq_copy(out, line, run);
