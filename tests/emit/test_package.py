@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sysconfig
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from tests.tools import needs
 
 COMPILERS = [pytest.param(name, marks=needs(name)) for name in ("gcc", "clang", "arm-none-eabi-gcc")]
 PROVENANCE = Provenance("tiny.onnx", 8 * "0123abcd", {"version": 1}, "dfqgen build tiny.onnx --target host")
+CLANG_FORMAT = Path(sysconfig.get_path("scripts")) / "clang-format"
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -57,6 +60,18 @@ def test_every_file_says_that_firmware_may_ship_it_freely(tmp_path: Path) -> Non
     for path, text in texts.items():
         assert b"SPDX-License-Identifier: MIT-0" in text.splitlines()[0], path
     assert json.loads(files["manifest.json"])["license"] == "MIT-0"
+
+
+@pytest.mark.skipif(not CLANG_FORMAT.exists(), reason="clang-format is not installed")
+@pytest.mark.parametrize("make", [tiny, branched])
+def test_generated_c_is_in_the_layout_of_the_kernels(tmp_path: Path, make: Callable[[], Program]) -> None:
+    program = make()
+    write(program, tmp_path / "out", target="cortex-m4")
+    style = GOLDEN.parents[1] / ".clang-format"
+    files = sorted((tmp_path / "out").rglob("*.[ch]"))
+    check = [str(CLANG_FORMAT), f"--style=file:{style}", "--dry-run", "-Werror", *map(str, files)]
+    done = subprocess.run(check, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_same_program_gives_the_same_bytes() -> None:
