@@ -28,7 +28,7 @@ typedef struct {
 /* `count` words of two pixels, interleaved. The pixels are word aligned. */
 DFQ_INLINE dfq_word_t *dfq_dsp_interleave(dfq_word_t *to, const dfq_word_t *x0, const dfq_word_t *x1, int32_t count)
 {
-#if DFQ_DSP_ASM
+#if DFQ_DSP_ASM_BLOCKS
     DFQ_UNROLL(1)
     for (; count >= 4; count -= 4) {
         __asm__ volatile("ldm %1!, {r2, r4, r6, r9}\n\t"

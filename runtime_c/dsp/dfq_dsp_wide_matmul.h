@@ -42,7 +42,7 @@ DFQ_INLINE int32_t dfq_dsp_wide_block_words(int32_t depth)
 /* `count` words of four int8 as pairs of int16; `count` is even. */
 DFQ_INLINE dfq_word_t *dfq_dsp_widen_weights(dfq_word_t *to, const dfq_word_t *from, int32_t count)
 {
-#if DFQ_DSP_ASM
+#if DFQ_DSP_ASM_BLOCKS
 #define DFQ_DSP_WIDEN_WEIGHTS_2 \
     "ldm %1!, {r2, r3}\n\t"     \
     "sxtb16 r4, r2\n\t"         \

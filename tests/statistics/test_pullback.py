@@ -54,9 +54,14 @@ OPS: list[tuple[Op, tuple[tuple[int, ...], ...]]] = [
 ]
 
 
+def off_the_kinks(x: np.ndarray) -> np.ndarray:
+    """Values near x, none within 0.003 of a multiple of 0.01: where a clip bends, a difference is no derivative."""
+    return np.round(x, 2) + 0.005 + RNG.uniform(-0.002, 0.002, x.shape)
+
+
 @pytest.mark.parametrize(("op", "shapes"), OPS, ids=lambda value: type(value).__name__)
 def test_a_reaction_pulled_back_predicts_small_changes(op: Op, shapes: tuple[tuple[int, ...], ...]) -> None:
-    inputs = tuple(RNG.normal(size=shape) for shape in shapes)
+    inputs = tuple(off_the_kinks(RNG.normal(size=shape)) for shape in shapes)
     output = op.evaluate(*inputs)
     back = RNG.normal(size=output.shape)
     pulled = pull(op, inputs, output, back)
