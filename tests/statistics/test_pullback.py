@@ -55,7 +55,7 @@ OPS: list[tuple[Op, tuple[tuple[int, ...], ...]]] = [
 
 
 def off_the_kinks(x: np.ndarray) -> np.ndarray:
-    """Values near x, none within 0.003 of a multiple of 0.01: where a clip bends, a difference is no derivative."""
+    """Values near x, none within 0.003 of a multiple of 0.01: where clips bend, a difference misleads."""
     return np.round(x, 2) + 0.005 + RNG.uniform(-0.002, 0.002, x.shape)
 
 
