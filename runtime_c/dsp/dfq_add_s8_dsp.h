@@ -5,6 +5,7 @@
  *
  * Four elements a word, one SMLAD each. A word is written after it is read: `y` may be `a` or `b`.
  * Equals QAdd bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_ADD_S8_DSP_H
 #define DFQ_ADD_S8_DSP_H

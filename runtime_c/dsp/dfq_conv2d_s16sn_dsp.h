@@ -9,6 +9,7 @@
  *            number of channels, elsewhere two windows, 4 * depth bytes; then a chunk of weights
  *
  * Equal QConv2D bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_CONV2D_S16SN_DSP_H
 #define DFQ_CONV2D_S16SN_DSP_H

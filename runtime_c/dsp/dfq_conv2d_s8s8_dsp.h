@@ -9,6 +9,7 @@
  * The windows of two output pixels are widened to int16 into scratch, interleaved, and multiplied by all filters.
  * Pixels run in raster order, across rows. A pair is written only after it is gathered, so `y` may overlap the
  * part of `x` that no later window reads. Equals QConv2D bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_CONV2D_S8S8_DSP_H
 #define DFQ_CONV2D_S8S8_DSP_H

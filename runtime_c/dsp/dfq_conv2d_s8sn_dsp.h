@@ -3,8 +3,9 @@
  *
  * As dfq_conv2d_s8s8_dsp.h and dfq_fully_connected_s8s8_dsp.h, and with their descriptors, but `matmul.stream` is packed for
  * dfq_dsp_matmul_4bit.h or dfq_dsp_matmul_2bit.h; at 2 bits `depth` is a multiple of 8. Scratch: 16 bytes more;
- * fully connected: 16 + 2 * depth.
+ * fully connected: 16 + 2 * depth. `y` may overlap `x` as in dfq_conv2d_s8s8_dsp.h; fully connected, it may be `x`.
  * Equal QConv2D bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_CONV2D_S8SN_DSP_H
 #define DFQ_CONV2D_S8SN_DSP_H

@@ -5,6 +5,7 @@
  * As the int8 kernel (dfq_depthwise3x3_s8s8_dsp.h), whose pairs of rows are int16 anyway. Inputs that are int16 need
  * no widening. Scratch and stream are the same; weights of fewer bits pass through scratch, as in
  * dfq_depthwise3x3_s8sn_dsp.h. `y` may overlap `x` as there. Equals QConv2D bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_DEPTHWISE3X3_S16SN_DSP_H
 #define DFQ_DEPTHWISE3X3_S16SN_DSP_H

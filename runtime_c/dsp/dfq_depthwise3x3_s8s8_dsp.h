@@ -17,6 +17,7 @@
  * (`swapped`). Rows are read before they are written over: `y` may be `x`.
  * Stride 2: only output row r, so the third row needs no partner; four channels at a time.
  * Equals QConv2D bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_DEPTHWISE3X3_S8S8_DSP_H
 #define DFQ_DEPTHWISE3X3_S8S8_DSP_H

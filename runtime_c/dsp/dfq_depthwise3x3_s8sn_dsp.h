@@ -8,6 +8,7 @@
  *
  * The stream of the int8 kernel is made in scratch, some forty instructions a channel, and serves all pixels.
  * `y` may overlap `x` as there. Equals QConv2D bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_DEPTHWISE3X3_S8SN_DSP_H
 #define DFQ_DEPTHWISE3X3_S8SN_DSP_H

@@ -7,6 +7,7 @@
  *   scratch  depth bytes where in_channels is not a multiple of 4, else none (dfq_fully_connected_padded_s8s8_1x4_dsp)
  *
  * Equals QConv2D over a single pixel bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_FULLY_CONNECTED_S8S8_DSP_H
 #define DFQ_FULLY_CONNECTED_S8S8_DSP_H

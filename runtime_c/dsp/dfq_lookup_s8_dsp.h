@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT-0 */
-/* A function of each int8 element, as a table; four elements a word.
+/* A function of each int8 element, as a table; Arm DSP extension, four elements a word.
  *
  *   y[i] = table[x[i] + 128]
  *
  * A word is written after it is read: `y` may be `x`. Equals QLookup bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_LOOKUP_S8_DSP_H
 #define DFQ_LOOKUP_S8_DSP_H

@@ -8,6 +8,7 @@
  *
  * Two pixels are widened to scratch before their outputs are written, so `y` may follow close behind in `x`.
  * Equals QConv2D bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_POINTWISE_S8S8_DSP_H
 #define DFQ_POINTWISE_S8S8_DSP_H

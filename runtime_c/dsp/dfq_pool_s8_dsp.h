@@ -7,6 +7,7 @@
  * Windows are cut at the borders; padding is never read. Four channels of a pixel are written before the next four
  * are read, so `y` may overlap what no later window reads. The average sums int16 halves: a window has at most 256
  * elements. Equal QAveragePool and QMaxPool bit for bit.
+ * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
 #ifndef DFQ_POOL_S8_DSP_H
 #define DFQ_POOL_S8_DSP_H

@@ -14,6 +14,7 @@
  * The unit of work is two pixels by one tile of four channels: VMLADAVA.S16 adds eight products, VLDRB.S16 widens
  * weights as it loads them. Sums wrap modulo 2^32: the compiler has proved that whole ones fit.
  * Equal QConv2D bit for bit.
+ * Tested by tests/kernels/test_mve.py and, on the instructions, test_mve_qemu.py.
  */
 #ifndef DFQ_CONV2D_S16SN_MVE_H
 #define DFQ_CONV2D_S16SN_MVE_H

@@ -4,8 +4,12 @@
  *   x        [in_height][in_width][in_channels]
  *   out      [out_height][out_width][out_channels]
  *   weight, bias  as dfq_mve_gemm.h wants them, depth in the order [kernel_width][kernel_height][in_channels]
+ *   scratch  dfq_conv2d_s8s8_2x4_mve: the strip of an output row, [columns][kernel_height][in_channels]
  *
+ * A row of outputs is written only after its strip is made, pointwise a pair of pixels after it is read (the first 64
+ * channels of it): `out` may overlap the part of `x` that is not read later.
  * Equal QConv2D bit for bit.
+ * Tested by tests/kernels/test_mve.py and, on the instructions, test_mve_qemu.py.
  */
 #ifndef DFQ_CONV2D_S8S8_MVE_H
 #define DFQ_CONV2D_S8S8_MVE_H

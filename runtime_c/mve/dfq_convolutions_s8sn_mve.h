@@ -2,7 +2,11 @@
 /* Convolutions and fully connected layers whose weights have 2, 3, 4 or 6 bits, Helium.
  *
  * A chunk of output channels (a multiple of 16) is unpacked to scratch by vectors, a few instructions for 16
- * weights, then the int8 kernel runs over all pixels. Equal QConv2D bit for bit.
+ * weights, then the int8 kernel runs over all pixels. Arguments are those of dfq_conv2d_s8s8_mve.h and
+ * dfq_depthwise_s8s8_mve.h; scratch is the chunk, then theirs. `out` may overlap `x` as there if all channels are one
+ * chunk, else it is disjoint.
+ * Equal QConv2D bit for bit.
+ * Tested by tests/kernels/test_mve.py and, on the instructions, test_mve_qemu.py.
  */
 #ifndef DFQ_CONVOLUTIONS_S8SN_MVE_H
 #define DFQ_CONVOLUTIONS_S8SN_MVE_H

@@ -5,7 +5,7 @@
  *   weight   [channels][groups][kernel_width][4 rows]; group g holds kernel rows 4 g .. 4 g + 3, zeros after the last
  *            and four bytes more, which are read
  *   bias, multipliers  [channels]; los and his are there whenever pre_shift is not 0
- *   out      [out_height][out_width][channels]
+ *   out      [out_height][out_width][channels]; may overlap the part of `x` that no later pass reads
  *
  * For 16 channels at a time, rows are interleaved into a strip of columns [column][group][16 channels][4 rows].
  * Four words of it, one from each of four columns, are a 4x4 patch of one channel in one vector, and one VMLADAV is
@@ -14,6 +14,7 @@
  * Accumulators go through a line in scratch; a vector of results is one channel of eight pixels. A pass covers
  * `pass_units` units, each with a strip of its own: two output rows for 3x3 at stride 1, else one.
  * Equal QConv2D bit for bit.
+ * Tested by tests/kernels/test_mve.py and, on the instructions, test_mve_qemu.py.
  */
 #ifndef DFQ_DEPTHWISE_S8S8_MVE_H
 #define DFQ_DEPTHWISE_S8S8_MVE_H

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT-0 */
 /* Element by element, int8, Helium: `out` may be an input.
  *
- * Equal dfq_add_s8 and dfq_lookup_s8 bit for bit, and take their descriptors.
+ * Arguments are those of ../portable/dfq_add_s8.h and ../portable/dfq_lookup_s8.h.
+ * Equal QAdd and QLookup bit for bit.
+ * Tested by tests/kernels/test_mve.py and, on the instructions, test_mve_qemu.py.
  */
 #ifndef DFQ_ELEMENTWISE_S8_MVE_H
 #define DFQ_ELEMENTWISE_S8_MVE_H

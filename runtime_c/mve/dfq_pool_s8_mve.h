@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT-0 */
 /* Average and maximum pooling, int8, Helium: channels are lanes.
  *
- * Equal dfq_average_pool_s8 and dfq_max_pool_s8 bit for bit, and take their descriptors.
+ * Arguments are those of ../portable/dfq_pool_s8.h, and so is what `out` may overlap.
+ * Equal QAveragePool and QMaxPool bit for bit.
+ * Tested by tests/kernels/test_mve.py and, on the instructions, test_mve_qemu.py.
  */
 #ifndef DFQ_POOL_S8_MVE_H
 #define DFQ_POOL_S8_MVE_H

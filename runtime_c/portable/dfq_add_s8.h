@@ -5,6 +5,7 @@
  *
  * offset holds all zero points and the rounding half. Element by element: `out` may be `a` or `b`.
  * Equals QAdd bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_ADD_S8_H
 #define DFQ_ADD_S8_H

@@ -6,6 +6,7 @@
  *
  * The compiler has merged axes. `out` may be an operand that does not repeat. Equal QMul, QBroadcastAdd and
  * QMaximum bit for bit.
+ * Tested by tests/kernels/test_portable_more.py.
  */
 #ifndef DFQ_BROADCAST_S8_H
 #define DFQ_BROADCAST_S8_H

@@ -5,6 +5,7 @@
  *
  * A run is the joined axis and all axes inside it. Equals QConcat bit for bit; `out` is apart from all
  * tensors.
+ * Tested by tests/kernels/test_portable_more.py.
  */
 #ifndef DFQ_CONCAT_X8_H
 #define DFQ_CONCAT_X8_H

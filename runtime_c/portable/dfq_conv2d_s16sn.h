@@ -10,6 +10,7 @@
  *
  * The accumulator is int32: the compiler has proved from the real weights that no sum over these inputs leaves it.
  * Equal QConv2D bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_CONV2D_S16SN_H
 #define DFQ_CONV2D_S16SN_H

@@ -10,6 +10,7 @@
  * by all filters. Each pair of pixels is written only after it is gathered (groups == 1), so `out` may
  * overlap the part of `x` that no later window reads.
  * Equals QConv2D bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_CONV2D_S8S8_H
 #define DFQ_CONV2D_S8S8_H

@@ -2,7 +2,11 @@
 /* Convolutions and fully connected layers whose weights have 2, 3, 4 or 6 bits, packed in flash.
  *
  * The rows of a few output channels are unpacked to scratch at a time (dfq_unpack.h); then the int8 loops run over
- * all pixels. Equal QConv2D bit for bit.
+ * all pixels. Arguments are those of dfq_conv2d_s8s8.h, dfq_fully_connected_s8s8.h and dfq_depthwise_s8s8.h; scratch is
+ * the unpacked rows, then theirs. `out` may overlap `x` as there if all channels are unpacked together, else it is
+ * disjoint.
+ * Equal QConv2D bit for bit.
+ * Tested by tests/kernels/test_packed.py.
  */
 #ifndef DFQ_CONVOLUTIONS_S8SN_H
 #define DFQ_CONVOLUTIONS_S8SN_H

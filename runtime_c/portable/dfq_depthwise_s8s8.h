@@ -7,8 +7,10 @@
  *   scratch  kernel_height * row_pixels * channels bytes, for dfq_depthwise_padded_s8s8 only
  *
  * A padded layer copies the rows under one output row to scratch, padding included, so that the loop over
- * pixels meets no border; a layer without padding reads `x` itself.
+ * pixels meets no border; a layer without padding reads `x` itself. `out` may overlap the part of `x` that no later
+ * row reads.
  * Equals QConv2D bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_DEPTHWISE_S8S8_H
 #define DFQ_DEPTHWISE_S8S8_H

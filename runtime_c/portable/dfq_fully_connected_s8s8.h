@@ -6,6 +6,7 @@
  *   out      [out_channels], disjoint from x
  *
  * Equals QConv2D over a single pixel bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_FULLY_CONNECTED_S8S8_H
 #define DFQ_FULLY_CONNECTED_S8S8_H

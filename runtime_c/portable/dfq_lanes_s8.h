@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT-0 */
 /* Functions of the lanes of an int8 tensor: all elements along one axis, here the middle one.
  *
- *   x [outer][size][inner]
+ *   x    [outer][size][inner]
+ *   out  the same shape; dfq_arg_max_s8 [outer][inner] of the positions' type
  *
+ * The compiler lets `out` be `x` where inner is 1.
  * Equal QArgMax, QLogSoftmax and QLpNormalize bit for bit.
+ * Tested by tests/kernels/test_portable_more.py.
  */
 #ifndef DFQ_LANES_S8_H
 #define DFQ_LANES_S8_H

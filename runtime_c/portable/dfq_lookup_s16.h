@@ -4,6 +4,7 @@
  * dfq_lookup_s16: int8 to int16, out[i] = table[x[i] + 128]; `out` is disjoint from `x`. Equals QLookup bit for bit.
  * dfq_interpolate_s16: int16 to int8 or int16, straight lines between entries 2^fraction_bits inputs apart, the first at
  * -32768; `out` may be `x`. Equals QInterpolate bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_LOOKUP_S16_H
 #define DFQ_LOOKUP_S16_H

@@ -4,6 +4,7 @@
  *   out[i] = table[x[i] + 128]
  *
  * Element by element: `out` may be `x`. Equals QLookup bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_LOOKUP_S8_H
 #define DFQ_LOOKUP_S8_H

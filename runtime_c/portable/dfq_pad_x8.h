@@ -5,6 +5,7 @@
  *   out  [before[0] + size[0] + after[0]] ...
  *
  * Written in order, so `out` may overlap what was read. Equals QPad bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_PAD_X8_H
 #define DFQ_PAD_X8_H

@@ -9,6 +9,7 @@
  * Two pixels are copied to scratch before their outputs are written: `out` may start
  * (pixels - 2) * max(0, out_channels - in_channels) bytes below `x`, or exactly at it when channels do not grow.
  * Equals QConv2D bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_POINTWISE_S8S8_H
 #define DFQ_POINTWISE_S8S8_H

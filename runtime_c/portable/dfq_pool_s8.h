@@ -7,6 +7,7 @@
  * Windows are cut at the borders; padding is never read. Each output is written before the next one's window
  * is read, channel by channel within a pixel, so `out` may overlap what no later window reads.
  * Equal QAveragePool and QMaxPool bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_POOL_S8_H
 #define DFQ_POOL_S8_H

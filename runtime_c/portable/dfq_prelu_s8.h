@@ -6,6 +6,7 @@
  *   out = clamp(zero_point + ((d * (d < 0 ? slopes[c] : multiplier) + 2^(shift - 1)) >> shift), lo, hi)
  *
  * Element by element: `out` may be `x`. Equals QPRelu bit for bit.
+ * Tested by tests/kernels/test_portable_more.py.
  */
 #ifndef DFQ_PRELU_S8_H
 #define DFQ_PRELU_S8_H

@@ -9,6 +9,7 @@
  *   scratch    a step's inputs, the states, the gates' sums, all int16 (see each function)
  *
  * The compiler has proved from the real weights that no sum leaves 32 bits. Equal QLstm, QGru and QRnn bit for bit.
+ * Tested by tests/kernels/test_recurrent.py.
  */
 #ifndef DFQ_RECURRENT_S16S8_H
 #define DFQ_RECURRENT_S16S8_H

@@ -8,6 +8,7 @@
  * row_offsets hold two distances from x for each output row, column_offsets two distances from the row for each
  * output column, in elements; weights are of the second of the two, in 1/2048. The sum fits 30 bits.
  * Equals QResizeLinear bit for bit; `out` and `x` are disjoint.
+ * Tested by tests/kernels/test_portable_more.py.
  */
 #ifndef DFQ_RESIZE_LINEAR_S8_H
 #define DFQ_RESIZE_LINEAR_S8_H

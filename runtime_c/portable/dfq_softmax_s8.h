@@ -7,6 +7,7 @@
  *
  * The table is made so that 256 * e and the sum of a lane fit 32 bits without sign. `out` may be `x`.
  * Equals QSoftmax bit for bit.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_SOFTMAX_S8_H
 #define DFQ_SOFTMAX_S8_H

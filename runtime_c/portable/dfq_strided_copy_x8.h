@@ -7,6 +7,7 @@
  * Pitches are in elements; 0 repeats, a negative one runs backwards. The compiler has merged axes, so that
  * the last one is a contiguous run where there is any. Equals QTake (regular ones) and QTranspose bit for
  * bit; `out` and `x` are disjoint.
+ * Tested by tests/kernels/test_portable_more.py.
  */
 #ifndef DFQ_STRIDED_COPY_X8_H
 #define DFQ_STRIDED_COPY_X8_H

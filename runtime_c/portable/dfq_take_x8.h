@@ -5,6 +5,7 @@
  *
  * The tables hold distances in elements; a NULL table is one position at 0. Equals QTake bit for bit; `out`
  * and `x` are disjoint.
+ * Tested by tests/kernels/test_portable_more.py.
  */
 #ifndef DFQ_TAKE_X8_H
 #define DFQ_TAKE_X8_H

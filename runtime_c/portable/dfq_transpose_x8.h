@@ -5,6 +5,7 @@
  *   x[i * pitch[0] + j * pitch[1] + k * pitch[2] + l * pitch[3]]
  *
  * Equals QTranspose bit for bit; `out` and `x` are disjoint.
+ * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_TRANSPOSE_X8_H
 #define DFQ_TRANSPOSE_X8_H
