@@ -13,7 +13,7 @@
 
 #define DFQ_DSP_HEADER 4 /* words before the columns: offsets of the first sums */
 
-/* Bytes of code of the step the inner loop is entered at: four inputs at 4 bits, eight at 2. */
+/* Bytes of code of the step the inner loop is entered at: four inputs at 4 bits, eight at 2. Checked too. */
 #define DFQ_DSP_STEP_2X4_4_BYTES 104
 #define DFQ_DSP_STEP_1X4_4_BYTES 64
 #define DFQ_DSP_UNIT_2X4_2_BYTES 116

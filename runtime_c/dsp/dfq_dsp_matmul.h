@@ -54,6 +54,12 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     return args;
 }
 
+/* Bytes of code of a step of each inner loop, which is entered at any of them. GNU's assembler checks them. */
+#define DFQ_DSP_STEP_2X4_BYTES 48
+#define DFQ_DSP_STEP_2X4_PLAIN_BYTES 60
+#define DFQ_DSP_STEP_1X4_BYTES 64
+#define DFQ_DSP_STEP_1X4_PLAIN_BYTES 80
+
 #if DFQ_DSP_ASM
 
 /* clang-format off */
@@ -83,6 +89,17 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     "ldr.w pc, [sp, #" DFQ_DSP_ENTRY "]\n"                                \
     ".balign 4\n"
 
+/* What lies between label 2 and here are `steps` steps of `bytes` bytes each; Clang's assembler cannot tell. */
+#define DFQ_DSP_TEXT_OF(text) #text
+#if defined(__clang__)
+#define DFQ_DSP_CHECK_BYTES(steps, bytes)
+#else
+#define DFQ_DSP_CHECK_BYTES(steps, bytes)                                 \
+    ".if (. - 2b) != (" #steps " * " DFQ_DSP_TEXT_OF(bytes) ")\n"         \
+    ".error \"an inner loop's step is not of the size written down\"\n"   \
+    ".endif\n"
+#endif
+
 /* Repeat the unrolled loop until the activations are used up. */
 #define DFQ_DSP_REPEAT                                                    \
     "ldr.w r12, [sp, #" DFQ_DSP_X_END "]\n"                               \
@@ -109,7 +126,6 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     "smlad r8, r3, r12, r8\n"                                             \
     "smlad r6, r2, lr, r6\n"                                              \
     "smlad r10, r3, lr, r10\n"
-#define DFQ_DSP_STEP_2X4_BYTES 48
 
 #define DFQ_DSP_PLAIN_HALF(a0, a1, b0, b1)                                \
     "ldr r12, [r1], #4\n"                                                 \
@@ -123,7 +139,6 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     "ldrd r2, r3, [r0], #8\n"                                             \
     DFQ_DSP_PLAIN_HALF("r4", "r5", "r8", "r9")                            \
     DFQ_DSP_PLAIN_HALF("r6", "r7", "r10", "r11")
-#define DFQ_DSP_STEP_2X4_PLAIN_BYTES 60
 
 #define DFQ_DSP_SCALE_PAIRED                                              \
     "sub r5, r5, r4\n"                                                    \
@@ -169,7 +184,7 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     DFQ_DSP_SCALE_PLAIN_1("r11", "r3")
 
 /* Two pixels: blocks of four channels to both rows of outputs, then a partial block. */
-#define DFQ_DSP_MATMUL_2X4(step, scale)                                   \
+#define DFQ_DSP_MATMUL_2X4(step, bytes, scale)                            \
     DFQ_DSP_PROLOGUE                                                      \
     "1:\n"                                                                \
     "ldm r1!, {r4-r7}\n"                                                  \
@@ -180,6 +195,7 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     DFQ_DSP_ENTER                                                         \
     "2:\n"                                                                \
     DFQ_DSP_X8(step)                                                      \
+    DFQ_DSP_CHECK_BYTES(8, bytes)                                         \
     DFQ_DSP_REPEAT                                                        \
     scale                                                                 \
     DFQ_DSP_PACK("r4", "r5", "r6", "r7")                                  \
@@ -228,7 +244,6 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     "smlad r6, r3, r9, r6\n"                                              \
     "smlad r4, r2, r10, r4\n"                                             \
     "smlad r6, r2, r11, r6\n"
-#define DFQ_DSP_STEP_1X4_BYTES 64
 
 #define DFQ_DSP_PLAIN_QUARTER(x, w, a0, a1)                               \
     "sxtb16 r12, " w ", ror #8\n"                                         \
@@ -244,7 +259,6 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     DFQ_DSP_PLAIN_QUARTER("r3", "r9", "r6", "r7")                         \
     DFQ_DSP_PLAIN_QUARTER("r2", "r10", "r4", "r5")                        \
     DFQ_DSP_PLAIN_QUARTER("r2", "r11", "r6", "r7")
-#define DFQ_DSP_STEP_1X4_PLAIN_BYTES 80
 
 #define DFQ_DSP_SCALE_1X4_PAIRED                                          \
     "ldr.w r2, [sp, #" DFQ_DSP_ZERO "]\n"                                 \
@@ -267,13 +281,14 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     DFQ_DSP_SCALE_PLAIN_1("r6", "r10")                                    \
     DFQ_DSP_SCALE_PLAIN_1("r7", "r11")
 
-#define DFQ_DSP_MATMUL_1X4(step, scale)                                   \
+#define DFQ_DSP_MATMUL_1X4(step, bytes, scale)                            \
     DFQ_DSP_PROLOGUE                                                      \
     "1:\n"                                                                \
     "ldm r1!, {r4-r7}\n"                                                  \
     DFQ_DSP_ENTER                                                         \
     "2:\n"                                                                \
     DFQ_DSP_X8(step)                                                      \
+    DFQ_DSP_CHECK_BYTES(8, bytes)                                         \
     DFQ_DSP_REPEAT                                                        \
     "ldm r1!, {r8-r11}\n"                                                 \
     scale                                                                 \
@@ -306,34 +321,29 @@ DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_paired(const dfq_word_t *columns DFQ_UNUSE
                                              const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y0 DFQ_UNUSED,
                                              int8_t *y1 DFQ_UNUSED)
 {
-    __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4, DFQ_DSP_SCALE_PAIRED));
+    __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4, DFQ_DSP_STEP_2X4_BYTES, DFQ_DSP_SCALE_PAIRED));
 }
 
 DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns DFQ_UNUSED,
                                             const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y0 DFQ_UNUSED,
                                             int8_t *y1 DFQ_UNUSED)
 {
-    __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4_PLAIN, DFQ_DSP_SCALE_PLAIN));
+    __asm__ volatile(DFQ_DSP_MATMUL_2X4(DFQ_DSP_STEP_2X4_PLAIN, DFQ_DSP_STEP_2X4_PLAIN_BYTES, DFQ_DSP_SCALE_PLAIN));
 }
 
 DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_paired(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
                                              int8_t *y DFQ_UNUSED)
 {
-    __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4, DFQ_DSP_SCALE_1X4_PAIRED));
+    __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4, DFQ_DSP_STEP_1X4_BYTES, DFQ_DSP_SCALE_1X4_PAIRED));
 }
 
 DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_plain(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
                                             int8_t *y DFQ_UNUSED)
 {
-    __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4_PLAIN, DFQ_DSP_SCALE_1X4_PLAIN));
+    __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4_PLAIN, DFQ_DSP_STEP_1X4_PLAIN_BYTES, DFQ_DSP_SCALE_1X4_PLAIN));
 }
 
 #else
-
-#define DFQ_DSP_STEP_2X4_BYTES 48
-#define DFQ_DSP_STEP_2X4_PLAIN_BYTES 60
-#define DFQ_DSP_STEP_1X4_BYTES 64
-#define DFQ_DSP_STEP_1X4_PLAIN_BYTES 80
 
 /* One activation pair against one weight word: channels 0 and 1 of `acc`. */
 DFQ_INLINE void dfq_dsp_mac_word(uint32_t pair, uint32_t weights, bool plain, int32_t *acc)

@@ -106,6 +106,7 @@ DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_2(const dfq_word_t *columns DFQ_UNUSED, co
         "2:\n"
         DFQ_DSP_UNIT_2X4_2
         DFQ_DSP_UNIT_2X4_2
+        DFQ_DSP_CHECK_BYTES(2, DFQ_DSP_UNIT_2X4_2_BYTES)
         "ldrd r2, r3, [sp, #" DFQ_DSP_SUMS "]\n"
         DFQ_DSP_FOLLOW("r4", "r5", "r2", "r3")
         "strd r2, r3, [sp, #" DFQ_DSP_SUMS "]\n"
@@ -181,6 +182,7 @@ DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_2(const dfq_word_t *columns DFQ_UNUSED, co
         "2:\n"
         DFQ_DSP_UNIT_1X4_2
         DFQ_DSP_UNIT_1X4_2
+        DFQ_DSP_CHECK_BYTES(2, DFQ_DSP_UNIT_1X4_2_BYTES)
         DFQ_DSP_FOLLOW("r4", "r5", "r6", "r7")
         DFQ_DSP_REPEAT
         "ldm r1!, {r2, r3, r8, r9, r10, r11}\n"

@@ -131,6 +131,7 @@ DFQ_DSP_NAKED void dfq_dsp_matmul_2x4_4(const dfq_word_t *columns DFQ_UNUSED, co
         DFQ_DSP_ENTER
         "2:\n"
         DFQ_DSP_X4(DFQ_DSP_STEP_2X4_4)
+        DFQ_DSP_CHECK_BYTES(4, DFQ_DSP_STEP_2X4_4_BYTES)
         DFQ_DSP_REPEAT
         "sub r5, r5, r4\n"
         "sub r7, r7, r6\n"
@@ -193,6 +194,7 @@ DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_4(const dfq_word_t *columns DFQ_UNUSED, co
         DFQ_DSP_ENTER
         "2:\n"
         DFQ_DSP_X4(DFQ_DSP_STEP_1X4_4)
+        DFQ_DSP_CHECK_BYTES(4, DFQ_DSP_STEP_1X4_4_BYTES)
         DFQ_DSP_REPEAT
         "ldm r1!, {r8-r11}\n"
         "ldr.w r2, [sp, #" DFQ_DSP_ZERO "]\n"

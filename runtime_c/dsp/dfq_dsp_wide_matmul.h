@@ -109,6 +109,10 @@ DFQ_SHARED void dfq_dsp_wide_clamp_values(const dfq_dsp_wide_matmul_t *layer, in
     }
 }
 
+/* Bytes of code of the steps of the inner loops, as in dfq_dsp_matmul.h. */
+#define DFQ_DSP_WIDE_STEP_2X4_BYTES 44
+#define DFQ_DSP_WIDE_STEP_1X4_BYTES 72
+
 #if DFQ_DSP_ASM
 
 /* clang-format off */
@@ -125,7 +129,6 @@ DFQ_SHARED void dfq_dsp_wide_clamp_values(const dfq_dsp_wide_matmul_t *layer, in
     "smlad r10, r3, r12, r10\n"                                           \
     "smlad r7, r2, lr, r7\n"                                              \
     "smlad r11, r3, lr, r11\n"
-#define DFQ_DSP_WIDE_STEP_2X4_BYTES 44
 
 /* One pixel, four inputs, weights of a byte: 8 multiply-accumulates of two in 18 instructions. */
 #define DFQ_DSP_WIDE_STEP_1X4                                             \
@@ -135,7 +138,6 @@ DFQ_SHARED void dfq_dsp_wide_clamp_values(const dfq_dsp_wide_matmul_t *layer, in
     DFQ_DSP_PLAIN_QUARTER("r2", "r9", "r6", "r7")                         \
     DFQ_DSP_PLAIN_QUARTER("r3", "r10", "r4", "r5")                        \
     DFQ_DSP_PLAIN_QUARTER("r3", "r11", "r6", "r7")
-#define DFQ_DSP_WIDE_STEP_1X4_BYTES 72
 
 #define DFQ_DSP_WIDE_SCALE(a, m, bits)                                    \
     "smmlar " a ", " a ", " m ", r0\n"                                    \
@@ -191,6 +193,7 @@ DFQ_SHARED void dfq_dsp_wide_clamp_values(const dfq_dsp_wide_matmul_t *layer, in
     DFQ_DSP_ENTER                                                         \
     "2:\n"                                                                \
     DFQ_DSP_X8(DFQ_DSP_WIDE_STEP_2X4)                                     \
+    DFQ_DSP_CHECK_BYTES(8, DFQ_DSP_WIDE_STEP_2X4_BYTES)                   \
     DFQ_DSP_REPEAT                                                        \
     shift                                                                 \
     "ldr.w r0, [sp, #" DFQ_DSP_ZERO "]\n"                                 \
@@ -234,6 +237,7 @@ DFQ_SHARED void dfq_dsp_wide_clamp_values(const dfq_dsp_wide_matmul_t *layer, in
     DFQ_DSP_ENTER                                                         \
     "2:\n"                                                                \
     DFQ_DSP_X8(DFQ_DSP_WIDE_STEP_1X4)                                     \
+    DFQ_DSP_CHECK_BYTES(8, DFQ_DSP_WIDE_STEP_1X4_BYTES)                   \
     DFQ_DSP_REPEAT                                                        \
     DFQ_DSP_WIDE_SHIFT_1X4                                                \
     "ldr.w r0, [sp, #" DFQ_DSP_ZERO "]\n"                                 \
@@ -286,9 +290,6 @@ DFQ_DSP_WIDE_1X4(dfq_dsp_wide_1x4_16, "16", DFQ_DSP_WIDE_PACK, DFQ_DSP_WIDE_STOR
 DFQ_DSP_WIDE_1X4(dfq_dsp_wide_1x4_8, "8", DFQ_DSP_PACK, DFQ_DSP_WIDE_STORE_8, DFQ_DSP_WIDE_TAIL_8)
 
 #else /* the same in C */
-
-#define DFQ_DSP_WIDE_STEP_2X4_BYTES 44
-#define DFQ_DSP_WIDE_STEP_1X4_BYTES 72
 
 /* Scale the sums of a block and store the first `count`. */
 DFQ_INLINE void dfq_dsp_wide_finish(const dfq_dsp_matmul_args_t *args, const int32_t *acc, const int32_t *multipliers,
