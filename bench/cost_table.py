@@ -8,8 +8,8 @@ errors. Run it when a kernel has changed; what is not measured again stays as it
 mean and the largest error of every fit.
 
 A table may name another as its `base`, whose prices stand in for kernels it lacks: the M7 and the M33 run
-the M4's code, and on the M55 only Helium's own kernels and the portable ones, which the compiler vectorizes,
-are measured.
+the M4's code, RV32IMAC that of RV32IMC (kernels have no use for atomics), and on the M55 only Helium's own
+kernels and the portable ones, which the compiler vectorizes, are measured.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import argparse
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from cost_cases import Case, cases
+from cost_cases_more import more_cases
 from rich.console import Console
 from scipy.optimize import nnls
 from single_layers import program_of
@@ -64,12 +65,12 @@ class Fit:
 
 
 def measure(
-    kernel: Kernel[Any], some: Sequence[Case], target: Target, optimize: str
+    some: Sequence[tuple[Kernel[Any], Case]], target: Target, optimize: str
 ) -> tuple[list[Sample], dict[str, int]]:
-    """Samples of a kernel, and the bytes of its C functions."""
-    program = program_of(NAME, some)
+    """Samples of one C function by the kernels that call it, and the bytes of it and what it calls."""
+    program = program_of(NAME, [case for _, case in some])
     mode: Literal["speed", "size"] = "size" if optimize == "size" else "speed"
-    plan = side_by_side(program, kernel)
+    plan = side_by_side(program, [kernel for kernel, _ in some])
     golden = golden_vectors(program, 1)
     with tempfile.TemporaryDirectory(prefix="dfqgen-cost-") as name:
         work, folder = Path(name), Path(name) / "out"
@@ -78,15 +79,16 @@ def measure(
         counted = count_segments(elf, target, len(plan.steps), work)
         code = code_bytes(work / "network" / f"{NAME}.o", target) if mode == "size" else {}
     if counted.wrong_values:
-        raise SystemExit(f"{kernel.function} on {target.name}: {counted.wrong_values} values are wrong")
+        raise SystemExit(f"{some[0][0].function} on {target.name}: {counted.wrong_values} values are wrong")
     by_name = {step.op.name: count for step, count in zip(plan.steps, counted.instructions, strict=True)}
-    return [
-        Sample(kernel.work(case.op, case.inputs, case.output), by_name[case.op.name]) for case in some
-    ], code
+    samples = [
+        Sample(kernel.work(case.op, case.inputs, case.output), by_name[case.op.name]) for kernel, case in some
+    ]
+    return samples, code
 
 
-def side_by_side(program: Program, kernel: Kernel[Any]) -> Plan:
-    """Every operator with this kernel, every buffer with memory of its own."""
+def side_by_side(program: Program, chosen: Sequence[Kernel[Any]]) -> Plan:
+    """Every operator with its kernel, every buffer with memory of its own."""
     top = 0
 
     def place(size_bytes: int) -> int:
@@ -96,7 +98,7 @@ def side_by_side(program: Program, kernel: Kernel[Any]) -> Plan:
 
     offsets = {name: place(tensor.size_bytes) for name, tensor in program.tensors.items()}
     steps = []
-    for op in program.ops:
+    for op, kernel in zip(program.ops, chosen, strict=True):
         inputs, output = program.tensors_of(op)
         scratch_bytes = align(kernel.scratch_bytes(op, inputs, output))
         places = tuple(offsets[tensor.name] for tensor in inputs)
@@ -174,30 +176,42 @@ def _percent(found: Fit) -> str:
 
 def measure_target(
     target: Target, tables: Tables, prefixes: Sequence[str], modes: Sequence[str], console: Console
-) -> None:
-    """Replace in `tables` what is measured: kernels of the target's own whose names begin so."""
-    everything = cases(power_of_two=target.scales == "power-of-two")
+) -> Iterator[None]:
+    """Replace in `tables` what is measured, function by function: the target's own whose names begin so."""
+    power_of_two = target.scales == "power-of-two"
+    everything = [*cases(power_of_two=power_of_two), *more_cases(power_of_two=power_of_two)]
     isas = OWN.get(target.name, target.isas)
-    for kernel in kernels.REGISTRY.kernels:
-        if kernel.isa not in isas or not kernel.function.startswith(tuple(prefixes)):
-            continue
+    able = [kernel for kernel in kernels.REGISTRY.kernels if kernel.isa in isas]
+    for function in sorted(
+        {kernel.function for kernel in able if kernel.function.startswith(tuple(prefixes))}
+    ):
         some = [
-            case
+            (kernel, case)
+            for kernel in able
             for case in everything
-            if kernel.op is type(case.op) and kernel.supports(case.op, case.inputs, case.output)
+            if kernel.function == function
+            and kernel.op is type(case.op)
+            and kernel.supports(case.op, case.inputs, case.output)
         ]
-        if len(some) < 3:
-            continue
         for mode in modes:
-            samples, sizes = measure(kernel, some, target, mode)
+            samples, sizes = measure(some, target, mode)
             found = fit(samples)
             prices = ", ".join(f"{name} {price:.3g}" for name, price in found.prices.items())
             worst = max(zip(some, samples, strict=True), key=lambda pair: abs(_error(found, pair[1])))
-            shapes = f"{worst[0].op.name}, {worst[0].inputs[0].shape} -> {worst[0].output.shape}"
-            console.print(f"{target.name} {kernel.function} {mode}: {_percent(found)} ({shapes}); {prices}")
-            tables.setdefault(mode, {})[kernel.function] = found.prices
+            shapes = f"{worst[0][1].op.name}, {worst[0][1].inputs[0].shape} -> {worst[0][1].output.shape}"
+            console.print(f"{target.name} {function} {mode}: {_percent(found)} ({shapes}); {prices}")
+            tables.setdefault(mode, {})[function] = found.prices
             if sizes:
-                tables.setdefault("code_bytes", {})[kernel.function] = dict(sizes)
+                tables.setdefault("code_bytes", {})[function] = dict(sizes)
+        yield
+
+
+def drop_unknown(tables: Tables) -> None:
+    """Remove the prices of functions that no kernel calls any more."""
+    known = {kernel.function for kernel in kernels.REGISTRY.kernels}
+    for section in ("speed", "size", "code_bytes"):
+        for function in set(tables.get(section, {})) - known:
+            del tables[section][function]
 
 
 def _error(found: Fit, sample: Sample) -> float:
@@ -207,8 +221,18 @@ def _error(found: Fit, sample: Sample) -> float:
 
 
 # Where not all of a target's instruction sets are measured: those that are; and the table of the others.
-OWN: dict[str, tuple[Isa, ...]] = {"cortex-m55": (Isa.PORTABLE, Isa.MVE), "cortex-m7": (), "cortex-m33": ()}
-BASE = {"cortex-m55": "cortex-m4", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}
+OWN: dict[str, tuple[Isa, ...]] = {
+    "cortex-m55": (Isa.PORTABLE, Isa.MVE),
+    "cortex-m7": (),
+    "cortex-m33": (),
+    "riscv32imac": (),
+}
+BASE = {
+    "cortex-m55": "cortex-m4",
+    "cortex-m7": "cortex-m4",
+    "cortex-m33": "cortex-m4",
+    "riscv32imac": "riscv32imc",
+}
 
 
 def main() -> int:
@@ -225,10 +249,12 @@ def main() -> int:
         path = resources.targets_dir() / "costs" / f"{name}.toml"
         tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         prefixes = arguments.kernels.split(",")
-        measure_target(load_target(name), tables, prefixes, arguments.optimize.split(","), console)
-        if not arguments.dry_run:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(table_text(load_target(name), tables, BASE.get(name)), encoding="utf-8")
+        target, modes = load_target(name), arguments.optimize.split(",")
+        drop_unknown(tables)
+        for _ in measure_target(target, tables, prefixes, modes, console):
+            if not arguments.dry_run:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(table_text(target, tables, BASE.get(name)), encoding="utf-8")
     return 0
 
 

@@ -26,6 +26,7 @@ from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
 from dfqgen.kernels import REGISTRY
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS, Pads, window_output
+from dfqgen.plan.kernels import price
 from dfqgen.targets import Target, load_target
 from tests.kernels.board import Run, run_on_board
 from tests.kernels.strategies import Case
@@ -94,7 +95,8 @@ def measure(target: Target) -> list[tuple[Layer, IntType, Run, int, int]]:
     runs = []
     for _, _, case in cases:
         kernels = REGISTRY.candidates(case.op, case.inputs, case.output, target.isas)
-        runs.append(Run(kernels[0], case))
+        prices = [price(kernel, case.op, case.inputs, case.output, target)[0] for kernel in kernels]
+        runs.append(Run(kernels[prices.index(min(prices))], case))
     with tempfile.TemporaryDirectory(prefix="dfqgen-bench-") as folder:
         results = run_on_board(runs, target, Path(folder))
     return [

@@ -50,6 +50,13 @@ class Field:
     value: int | str | tuple[int, ...] | tuple[Field, ...]
     comment: str = ""
 
+    @property
+    def words(self) -> int:
+        """Numbers and addresses in it; nearly all members of descriptors are 32 bits wide."""
+        if not isinstance(self.value, tuple):
+            return 1
+        return sum(item.words if isinstance(item, Field) else 1 for item in self.value)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerCode:
@@ -65,6 +72,11 @@ class LayerCode:
     title: str
     fields: tuple[Field, ...]
     arrays: tuple[ConstArray, ...] = ()
+
+    @property
+    def constant_bytes(self) -> int:
+        """Of the arrays and the descriptor."""
+        return sum(array.size_bytes for array in self.arrays) + 4 * sum(item.words for item in self.fields)
 
 
 class Kernel(ABC, Generic[OpT]):
@@ -105,10 +117,6 @@ class Kernel(ABC, Generic[OpT]):
     def work(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> Work:
         """What a call's instructions may depend on; a target's cost table has the price of each."""
         return op.work(inputs, output)
-
-    def cost(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> float:
-        """Instructions a call takes, roughly: used where the target's cost table lacks the function."""
-        return float(max(op.macs(output), output.elements)) * 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +177,12 @@ class Registry:
     def candidates(
         self, op: QOp, inputs: Sequence[QTensor], output: QTensor, isas: Sequence[Isa]
     ) -> list[Kernel[Any]]:
-        """Kernels that can compute `op` on a core with these instruction sets, the lowest `cost` first."""
-        able = [
+        """Kernels that can compute `op` on a core with these instruction sets, as they were registered."""
+        return [
             kernel
             for kernel in self.kernels
             if kernel.op is type(op) and kernel.isa in isas and kernel.supports(op, inputs, output)
         ]
-        return sorted(able, key=lambda kernel: kernel.cost(op, inputs, output))
 
 
 REGISTRY = Registry()

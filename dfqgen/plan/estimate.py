@@ -12,8 +12,8 @@ from dfqgen.targets import Target
 
 @dataclass(frozen=True, slots=True)
 class LayerEstimate:
-    """A layer's kernel and its instructions; `measured` False: the cost table lacks the kernel, and its
-    author's rough formula stands in.
+    """A layer's kernel and its instructions; `measured` False: the cost table lacks the kernel, and
+    another core's price stands in.
     """
 
     op: QOp

@@ -10,13 +10,17 @@ from dfqgen.errors import Problem, UnsupportedModel
 from dfqgen.fixedpoint.program import Program, QOp, QTensor
 from dfqgen.kernels.base import Kernel, Registry, Selection
 from dfqgen.plan.workload import needs_code
-from dfqgen.targets import Target
+from dfqgen.targets import Isa, Target, load_target
 
 SIZE_SLOWDOWN = 1.25
 """What `--optimize size` may cost in instructions, against the fastest kernels compiled for size."""
 
 SAME_SPEED = 1.05
 """Estimates closer than this say nothing about which kernel is faster."""
+
+REFERENCE = {Isa.PORTABLE: "cortex-m55", Isa.DSP: "cortex-m4", Isa.MVE: "cortex-m55"}
+"""Whose prices stand in for a kernel that a target's own table lacks. The host has no table, since its
+instructions are not counted: its compiler vectorizes portable C, as does the M55's, no other target's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,17 +112,35 @@ def _choice(
     target: Target,
     optimize: str,
 ) -> Choice:
-    prices = target.costs.prices(kernel.function, optimize)
-    if prices is None:
-        instructions = kernel.cost(op, inputs, output)
-    else:
-        work = kernel.work(op, inputs, output)
-        instructions = sum(price * work.get(count, 0.0) for count, price in prices.items())
+    instructions, measured = price(kernel, op, inputs, output, target, optimize)
     constants = 0
     if optimize == "size":
-        constants = sum(array.size_bytes for array in kernel.code(op, inputs, output).arrays)
+        constants = kernel.code(op, inputs, output).constant_bytes
     scratch = kernel.scratch_bytes(op, inputs, output)
-    return Choice(op, kernel, instructions, constants, scratch, prices is not None)
+    return Choice(op, kernel, instructions, constants, scratch, measured)
+
+
+def price(
+    kernel: Kernel[Any],
+    op: QOp,
+    inputs: Sequence[QTensor],
+    output: QTensor,
+    target: Target,
+    optimize: str = "speed",
+) -> tuple[float, bool]:
+    """Instructions of a call, and whether they were measured on this very target.
+
+    Where its own table lacks the function, the core in REFERENCE stands in. A function that no table knows,
+    as one that is being written, counts an instruction for each multiplication, or each output without any.
+    """
+    prices = target.costs.prices(kernel.function, optimize)
+    measured = prices is not None
+    if prices is None:
+        prices = load_target(REFERENCE[kernel.isa]).costs.prices(kernel.function, optimize)
+    if prices is None:
+        return float(max(op.macs(output), output.elements)), False
+    work = kernel.work(op, inputs, output)
+    return sum(each * work.get(count, 0.0) for count, each in prices.items()), measured
 
 
 def _share_code(able: list[list[Choice]], target: Target) -> None:

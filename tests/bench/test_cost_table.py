@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dfqgen import kernels, resources
 from dfqgen.compile import compile_model
+from dfqgen.kernels.base import Kernel
 from dfqgen.plan.estimate import estimate
 from dfqgen.recipe import make_recipe
 from dfqgen.targets import Target, list_targets, load_target
@@ -16,22 +18,49 @@ from tests import programs
 from tests.bench import ROOT  # noqa: F401 (puts bench/ on the path)
 from tests.models import DIGITS
 
-from cost_cases import cases  # isort: skip
+from cost_cases import Case, cases  # isort: skip
+from cost_cases_more import more_cases  # isort: skip
 from cost_table import Sample, fit, measure, table_text  # isort: skip
 
 EMULATED = [target for target in list_targets() if target.emulator is not None]
 
 
-@pytest.mark.parametrize("target", EMULATED, ids=lambda target: target.name)
-def test_every_price_is_of_a_known_kernel_and_count(target: Target) -> None:
-    functions = {kernel.function for kernel in kernels.REGISTRY.kernels}
-    counts = {name for case in cases(power_of_two=False) for name in case.op.work(case.inputs, case.output)}
+TABLES = [target for target in EMULATED if target.costs.speed]
+
+
+def able(kernel: Kernel[Any], everything: list[Case]) -> list[Case]:
+    return [
+        case
+        for case in everything
+        if kernel.op is type(case.op) and kernel.supports(case.op, case.inputs, case.output)
+    ]
+
+
+@pytest.mark.parametrize("target", TABLES, ids=lambda target: target.name)
+def test_every_kernel_has_a_price_and_every_price_a_kernel(target: Target) -> None:
+    functions = {kernel.function for kernel in kernels.REGISTRY.kernels if kernel.isa in target.isas}
+    hint = f"run bench/cost_table.py --targets {target.name}"
+    for table in (target.costs.speed, target.costs.size, target.costs.code_bytes):
+        assert functions <= set(table) <= ALL, hint
     for table in (target.costs.speed, target.costs.size):
-        assert set(table) <= functions, "run bench/cost_table.py: a kernel has another name"
-        for prices in table.values():
-            assert set(prices) <= counts
-            assert all(price >= 0.0 for price in prices.values())
-    assert set(target.costs.code_bytes) <= functions
+        assert all(price >= 0.0 for prices in table.values() for price in prices.values())
+
+
+ALL = {kernel.function for kernel in kernels.REGISTRY.kernels}
+
+
+def test_prices_are_of_counts_that_kernels_have() -> None:
+    """And bench/cost_cases.py has layers enough for every kernel."""
+    everything = [*cases(power_of_two=False), *more_cases(power_of_two=False)]
+    for kernel in kernels.REGISTRY.kernels:
+        some = able(kernel, everything)
+        assert len(some) >= 4, kernel.function
+        counts = {count for case in some for count in kernel.work(case.op, case.inputs, case.output)}
+        if kernel.function == "dfq_strided_copy_x8":  # two kernels' function
+            counts |= {"copied", "stepped"}
+        for target in TABLES:
+            for table in (target.costs.speed, target.costs.size):
+                assert set(table.get(kernel.function, ())) <= counts, (target.name, kernel.function)
 
 
 def test_tables_are_of_targets() -> None:
@@ -66,8 +95,8 @@ SHAPES = [(100, 7), (2000, 300), (50_000, 40), (800, 800), (12_345, 6), (70, 70)
 def test_a_kernel_is_measured_and_its_functions_sized() -> None:
     target = load_target("cortex-m3")
     kernel = next(kernel for kernel in kernels.REGISTRY.kernels if kernel.function == "dfq_lookup_s8")
-    some = [case for case in cases(power_of_two=False) if kernel.op is type(case.op)]
-    samples, code = measure(kernel, some, target, "size")
+    some = able(kernel, cases(power_of_two=False))
+    samples, code = measure([(kernel, case) for case in some], target, "size")
     assert len(samples) == len(some)
     assert all(sample.instructions > sample.work["output"] for sample in samples)
     assert sum(code.values()) < 500

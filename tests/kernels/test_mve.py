@@ -5,6 +5,7 @@ Here the C beside the instructions, on this machine; test_mve_qemu.py runs the i
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ from dfqgen.kernels.mve import conv as mve_conv
 from dfqgen.kernels.mve import gemm as mve_gemm
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS
-from dfqgen.targets import Isa
+from dfqgen.plan.kernels import price
+from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.kernels.strategies import Case
@@ -76,9 +78,23 @@ def test_each_channel_has_one_lane(channels: int) -> None:
 
 
 @given(deep_pointwise())
-def test_a_pointwise_layer_takes_the_kernel_without_a_strip(case: Case) -> None:
+def test_deep_pointwise_layers_need_no_strip(case: Case) -> None:
     op = case.op
-    kernel = REGISTRY.candidates(op, case.inputs, case.output, [Isa.MVE])[0]
-    assert isinstance(kernel, mve_conv.PointwiseS8S8MveKernel)
     assert isinstance(op, QConv2D)
+    (kernel,) = (
+        kernel
+        for kernel in REGISTRY.candidates(op, case.inputs, case.output, [Isa.MVE])
+        if isinstance(kernel, mve_conv.PointwiseS8S8MveKernel)
+    )
     assert kernel.scratch_bytes(op, case.inputs, case.output) == 0
+
+
+@pytest.mark.parametrize("pixels", [1, 9, 125, 576])
+@pytest.mark.parametrize("channels", [(16, 32), (64, 64), (128, 256)])
+def test_the_kernel_without_a_strip_is_the_cheapest(pixels: int, channels: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    case = strategies.conv_case(rng, (1, pixels), (1, 1), (1, 1), (1, 1), NO_PADS, 1, *channels)
+    target = load_target("cortex-m55")
+    kernels = REGISTRY.candidates(case.op, case.inputs, case.output, target.isas)
+    kernel = min(kernels, key=lambda each: price(each, case.op, case.inputs, case.output, target)[0])
+    assert isinstance(kernel, mve_conv.PointwiseS8S8MveKernel)

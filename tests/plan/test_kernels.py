@@ -1,4 +1,4 @@
-"""The choice of kernels: by the target's prices, by their authors' formulas, and for size."""
+"""The choice of kernels: by the target's prices, by another core's, and for size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class Fake(fakes.FakeKernel):
 
     constant_bytes: ClassVar[int] = 0
     largest_input: ClassVar[int] = 1 << 20
-    formula: ClassVar[float] = 10.0
 
     def supports(self, op: fakes.FakeOp, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return inputs[0].elements <= self.largest_input
@@ -32,9 +31,6 @@ class Fake(fakes.FakeKernel):
             self.function, "t", "t", (), (ConstArray("w", np.zeros(self.constant_bytes, np.int8)),)
         )
 
-    def cost(self, op: fakes.FakeOp, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return self.formula * output.elements
-
 
 class General(Fake):
     function = "general"
@@ -43,7 +39,6 @@ class General(Fake):
 class Special(Fake):
     function = "special"
     largest_input = 64
-    formula = 8.0
 
 
 REGISTRY = Registry([General(), Special()])
@@ -59,12 +54,19 @@ def names(target: Target, optimize: str = "speed") -> list[str]:
     return [kernel.function for kernel in choose_kernels(PROGRAM, target, REGISTRY, optimize) if kernel]
 
 
-def test_without_a_table_the_formulas_decide() -> None:
+def test_without_a_table_another_cores_prices_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = target(speed={"general": {"output": 2.0}, "special": {"output": 1.0}})
+    monkeypatch.setattr("dfqgen.plan.kernels.load_target", lambda name: reference)
     assert names(target()) == ["special", "special", "general"]
     assert not any(choice.measured for choice in choices(PROGRAM, target(), REGISTRY) if choice)
 
 
-def test_prices_beat_the_formulas() -> None:
+def test_a_kernel_that_no_table_knows_counts_its_outputs() -> None:
+    chosen = [choice for choice in choices(PROGRAM, target(), REGISTRY) if choice]
+    assert [choice.instructions for choice in chosen] == [64, 96, 64]
+
+
+def test_the_targets_own_prices_decide() -> None:
     priced = target(speed={"general": {"call": 5.0, "output": 2.0}, "special": {"output": 3.0}})
     assert names(priced) == ["general", "general", "general"]
     chosen = [choice for choice in choices(PROGRAM, priced, REGISTRY) if choice]

@@ -9,7 +9,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode
-from dfqgen.kernels.dsp.matmul import can_pair, clamp_cost, is_int8_layer, matmul_code, round_up, rows_of
+from dfqgen.kernels.dsp.matmul import is_int8_layer, matmul_code, round_up
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS
@@ -51,15 +51,6 @@ class Conv2DS8S8DspKernel(Kernel[QConv2D]):
             reads, blocks, inputs[0].shape[3], op.out_channels, reads_block_first=True
         )
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        form = op.requantize
-        depth = round_up(int(np.prod(op.weight.shape[1:])), 4)
-        pairs = -(-output.shape[1] * output.shape[2] // 2)
-        blocks = -(-op.out_channels // 4)
-        gather = (1.8 if op.weight.shape[3] % 4 == 0 else 4.5) * depth + 20 * op.kernel[0]
-        multiply = blocks * ((6.2 if can_pair(rows_of(op)) else 7.7) * depth + 50)
-        return pairs * (gather + multiply + 40) + clamp_cost(form.lo, form.hi, output.elements)
-
 
 class PointwiseS8S8DspKernel(Conv2DS8S8DspKernel):
     """1x1 convolution: two neighbouring pixels."""
@@ -74,9 +65,6 @@ class PointwiseS8S8DspKernel(Conv2DS8S8DspKernel):
         matmul = matmul_code(op)
         fields = (*matmul.fields, Field("pixels", output.shape[1] * output.shape[2]))
         return LayerCode(self.function, "dfq_pointwise_s8s8_dsp_t", conv_title(op), fields, matmul.arrays)
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 0.98 * super().cost(op, inputs, output)
 
 
 class FullyConnectedS8S8DspKernel(Kernel[QConv2D]):
@@ -101,12 +89,6 @@ class FullyConnectedS8S8DspKernel(Kernel[QConv2D]):
             self.function, "dfq_fully_connected_s8s8_dsp_t", "fully connected", fields, matmul.arrays
         )
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        form = op.requantize
-        blocks = -(-op.out_channels // 4)
-        multiply = blocks * ((4.1 if can_pair(rows_of(op)) else 5.1) * inputs[0].elements + 32)
-        return 60 + multiply + clamp_cost(form.lo, form.hi, output.elements)
-
 
 class FullyConnectedPaddedS8S8DspKernel(FullyConnectedS8S8DspKernel):
     """The same for an input that does not fill its last word."""
@@ -116,9 +98,6 @@ class FullyConnectedPaddedS8S8DspKernel(FullyConnectedS8S8DspKernel):
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         return round_up(inputs[0].elements, 4)
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return super().cost(op, inputs, output) + inputs[0].elements
 
 
 for _kernel in (

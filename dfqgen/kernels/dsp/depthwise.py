@@ -14,7 +14,6 @@ from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.matmul import (
     Rows,
     bounds_code,
-    clamp_cost,
     is_int8_layer,
     round_up,
     rows_of,
@@ -86,14 +85,6 @@ class Depthwise3x3S8S8DspKernel(Kernel[QConv2D]):
         channels = op.out_channels
         return overlap.block_lead_bytes(reads, blocks, channels, channels, reads_block_first=block_first)
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        form = op.requantize
-        _, height, width, channels = output.shape
-        bands = -(-height // 2)
-        convert = (bands + 1) * (4.1 * inputs[0].shape[2] + 5) * channels
-        multiply = bands * channels * (51 * (width // 2) + 32 * (width % 2) + 28)
-        return convert + multiply + clamp_cost(form.lo, form.hi, output.elements)
-
 
 class Depthwise3x3Stride2S8S8DspKernel(Depthwise3x3S8S8DspKernel):
     """3x3, stride 2: a row of outputs, four channels at a time."""
@@ -108,13 +99,6 @@ class Depthwise3x3Stride2S8S8DspKernel(Depthwise3x3S8S8DspKernel):
         """Within a row, four channels are written before the next four are read."""
         image, outputs = x.shape[1:3], output.shape[1:3]
         return overlap.window_first_reads(image, outputs, op.stride, op.pads), overlap.rows(outputs), False
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        form = op.requantize
-        _, height, width, channels = output.shape
-        convert = height * (6.0 * inputs[0].shape[2] + 12) * channels
-        multiply = height * channels * (14 * width + 35)
-        return convert + multiply + clamp_cost(form.lo, form.hi, output.elements)
 
 
 def pack_depthwise3x3(rows: Rows) -> Array:

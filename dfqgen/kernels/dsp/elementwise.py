@@ -45,10 +45,6 @@ class AddS8DspKernel(Kernel[QAdd]):
     ) -> int | None:
         return 0
 
-    def cost(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> float:
-        clamps = int(op.lo[0] > -128) + int(op.hi[0] < 127)
-        return (5.9 + 0.5 * clamps) * output.elements
-
 
 class LookupS8DspKernel(Kernel[QLookup]):
     """A 256-entry table."""
@@ -71,9 +67,6 @@ class LookupS8DspKernel(Kernel[QLookup]):
     ) -> int | None:
         return 0
 
-    def cost(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 3.8 * output.elements
-
 
 class AveragePoolS8DspKernel(AveragePoolS8Kernel):
     """Mean of each window, four channels at a time."""
@@ -86,9 +79,6 @@ class AveragePoolS8DspKernel(AveragePoolS8Kernel):
         small = op.kernel[0] * op.kernel[1] <= 256  # sums are 16 bits
         return super().supports(op, inputs, output) and output.shape[3] % 4 == 0 and small
 
-    def cost(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return output.elements * (6.0 + 0.85 * op.kernel[0] * op.kernel[1])
-
 
 class MaxPoolS8DspKernel(MaxPoolS8Kernel):
     """Largest of each window, four channels at a time."""
@@ -99,9 +89,6 @@ class MaxPoolS8DspKernel(MaxPoolS8Kernel):
 
     def supports(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return super().supports(op, inputs, output) and output.shape[3] % 4 == 0
-
-    def cost(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return output.elements * (6.0 + 1.6 * op.kernel[0] * op.kernel[1])
 
 
 for _kernel in (AddS8DspKernel(), LookupS8DspKernel(), AveragePoolS8DspKernel(), MaxPoolS8DspKernel()):

@@ -16,7 +16,6 @@ from dfqgen.kernels.dsp.matmul import (
     EXACT_LIMIT,
     Rows,
     bounds_code,
-    clamp_cost,
     is_int8,
     round_up,
     rows_of,
@@ -157,14 +156,6 @@ class Conv2DS8S4DspKernel(ConvolutionLowBitsDspKernel):
     ) -> int | None:
         return self.inner.overlap_lead_bytes(op, inputs, output, index)
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        form, depth = op.requantize, self.depth(op)
-        pairs = -(-output.shape[1] * output.shape[2] // 2)
-        gather = (1.8 if op.weight.shape[3] % 4 == 0 else 4.5) * depth + 20 * op.kernel[0]
-        split, multiply, block = (2.7, 6.7, 57) if self.dtype is IntType.INT4 else (1.7, 4.85, 65)
-        work = gather + split * depth + -(-op.out_channels // BLOCK) * (multiply * depth + block) + 70
-        return pairs * work + clamp_cost(form.lo, form.hi, output.elements)
-
 
 class Conv2DS8S2DspKernel(Conv2DS8S4DspKernel):
     """The same with four products an instruction."""
@@ -194,12 +185,6 @@ class FullyConnectedS8S4DspKernel(ConvolutionLowBitsDspKernel):
         self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         return 0  # the input is widened to scratch first
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        form, depth = op.requantize, self.depth(op)
-        multiply, block = (4.2, 38) if self.dtype is IntType.INT4 else (2.8, 48)
-        work = 100 + 5.0 * depth + -(-op.out_channels // BLOCK) * (multiply * depth + block)
-        return work + clamp_cost(form.lo, form.hi, output.elements)
 
 
 class FullyConnectedS8S2DspKernel(FullyConnectedS8S4DspKernel):

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.depthwise import Depthwise3x3S8S8DspKernel, Depthwise3x3Stride2S8S8DspKernel
@@ -16,9 +16,6 @@ from dfqgen.kernels.dsp.matmul import round_up, rows_of, wrap_int32
 from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
-
-UNPACK_COST = 65.0
-"""Instructions a channel, roughly."""
 
 
 def as_int8(op: QConv2D) -> QConv2D:
@@ -69,6 +66,9 @@ class Depthwise3x3S8SnDspKernel(Kernel[QConv2D]):
             ),
         )
 
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return super().work(op, inputs, output) | {"channel": float(op.out_channels)}
+
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         inner = self.inner.scratch_bytes(as_int8(op), inputs, output)
         return round_up(20 * op.out_channels, 16) + max(inner, padded_size(op.weight.size))
@@ -77,9 +77,6 @@ class Depthwise3x3S8SnDspKernel(Kernel[QConv2D]):
         self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         return self.inner.overlap_lead_bytes(as_int8(op), inputs, output, index)
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return self.inner.cost(as_int8(op), inputs, output) + UNPACK_COST * op.out_channels
 
 
 class Depthwise3x3Stride2S8SnDspKernel(Depthwise3x3S8SnDspKernel):

@@ -159,8 +159,3 @@ def bounds_code(lo: Array, hi: Array) -> BoundsCode:
 
 def is_int8_range(lo: Array, hi: Array) -> bool:
     return bool(np.all(lo <= -128) and np.all(hi >= 127))
-
-
-def clamp_cost(lo: Array, hi: Array, elements: int) -> float:
-    """Instructions of dfq_dsp_clamp over an output."""
-    return 0.0 if is_int8_range(lo, hi) else 3.0 * elements

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
@@ -138,8 +138,14 @@ class Conv2DS16SnDspKernel(Kernel[QConv2D]):
         in_bytes, out_bytes = (t.shape[3] * t.qtype.dtype.bits // 8 for t in (x, output))
         return overlap.block_lead_bytes(reads, blocks, in_bytes, out_bytes, reads_block_first=True)
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 0.9 * op.macs(output) + 8.0 * output.elements + 1.0 * op.weight.size
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        packed = op.weight_type is not IntType.INT8
+        pixels = output.shape[1] * output.shape[2]
+        return super().work(op, inputs, output) | {
+            "weight": float(op.weight.size),
+            "packed_weight": float(op.weight.size if packed else 0),
+            "copied_value": float(0 if self.direct(op, inputs[0]) else pixels * self.depth(op)),
+        }
 
 
 class FullyConnectedS16SnDspKernel(Conv2DS16SnDspKernel):
@@ -185,9 +191,6 @@ class FullyConnectedS16SnDspKernel(Conv2DS16SnDspKernel):
         self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         return None
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 1.3 * op.macs(output) + 20.0 * output.elements
 
 
 class FullyConnectedCopiedS16SnDspKernel(FullyConnectedS16SnDspKernel):

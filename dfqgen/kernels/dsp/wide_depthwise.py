@@ -116,9 +116,6 @@ class Depthwise3x3S16SnDspKernel(Kernel[QConv2D]):
         reads, blocks, block_first = self.inner.overlap_blocks(op, inputs[0], output)
         return overlap.block_lead_bytes(reads, blocks, in_bytes, out_bytes, reads_block_first=block_first)
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 0.95 * self.inner.cost(op, inputs, output)
-
 
 class Depthwise3x3Stride2S16SnDspKernel(Depthwise3x3S16SnDspKernel):
     """3x3, stride 2."""

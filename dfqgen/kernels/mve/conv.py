@@ -95,9 +95,6 @@ class PointwiseS8S8MveKernel(Kernel[QConv2D]):
         once = channels <= CHANNELS_AT_ONCE
         return overlap.block_lead_bytes(reads, pairs, x.shape[3], channels, reads_block_first=once)
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return gemm_cost(op, op.weight.shape[3], *self.rows_columns(op, output)) + 20.0
-
 
 class Conv2DS8S8MveKernel(Kernel[QConv2D]):
     """Any ungrouped convolution: a strip of columns for each output row, in which windows are contiguous."""
@@ -166,22 +163,6 @@ class Conv2DS8S8MveKernel(Kernel[QConv2D]):
         reads = overlap.window_first_reads(x.shape[1:3], output.shape[1:3], op.stride, op.pads)
         blocks = overlap.rows(output.shape[1:3])
         return overlap.block_lead_bytes(reads, blocks, x.shape[3], op.out_channels, reads_block_first=True)
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        x = inputs[0]
-        rows, columns = output.shape[1:3]
-        channels = x.shape[3]
-        run, _ = self.spread(op)
-        if run:
-            copy = x.shape[2] * channels / run * 5.0 + 20
-        else:
-            copy = x.shape[2] * (4.0 if channels == LANES else 6.0 + 3.5 * (-(-channels // LANES)))
-        strip = rows * (op.kernel[0] * (copy + 25) + 20)
-        fill = self.scratch_bytes(op, inputs, output) / LANES * 2
-        depth = int(np.prod(op.weight.shape[1:]))
-        if op.dilation[1] == 1:
-            return strip + fill + gemm_cost(op, depth, rows, columns)
-        return strip + fill + rows * columns * gemm_cost(op, depth, 1, 1)
 
 
 REGISTRY.add(PointwiseS8S8MveKernel())

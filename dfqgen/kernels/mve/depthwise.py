@@ -11,7 +11,7 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
-from dfqgen.kernels.mve.gemm import LANES, is_narrow, linear_code, round_up
+from dfqgen.kernels.mve.gemm import LANES, linear_code, round_up
 from dfqgen.kernels.portable.conv import conv_title, is_int8, window_fields
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
@@ -109,16 +109,6 @@ class DepthwiseS8S8MveKernel(Kernel[QConv2D]):
         """Instructions for the accumulators of a group."""
         vectors = self.row_groups(op) * -(-op.kernel[1] // WORD)
         return 2 * (vectors * 17.0 + 25) + 30.0
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        units = -(-output.shape[1] // self.unit_rows)
-        passes = -(-units // self.pass_units(output))
-        plain = self.pass_units(output) == 1 and output.shape[2] * self.unit_rows % 8 == 0
-        group = self.group_cost(op) + (13.0 if plain else 16.0) + 3.0 * is_narrow(op.requantize)
-        channel = units * (5.0 + self.unit_groups(output) * group) + passes * 32.0
-        copies = self.row_groups(op) * (13.0 * inputs[0].shape[2] + 65)
-        blocks = -(-op.out_channels // LANES) * (units * copies + passes * 100.0)
-        return blocks + op.out_channels * channel + self.scratch_bytes(op, inputs, output) / 8.0 + 200.0
 
 
 class DepthwiseStride2S8S8MveKernel(DepthwiseS8S8MveKernel):

@@ -11,8 +11,6 @@ from dfqgen.kernels.base import REGISTRY
 from dfqgen.kernels.portable.elementwise import AddS8Kernel, LookupS8Kernel
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
 from dfqgen.ops.add import QAdd
-from dfqgen.ops.lookup import QLookup
-from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.targets import Isa
 
 
@@ -27,9 +25,6 @@ class AddS8MveKernel(AddS8Kernel):
         uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
         return super().supports(op, inputs, output) and uniform
 
-    def cost(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 2.3 * output.elements + 40.0
-
 
 class LookupS8MveKernel(LookupS8Kernel):
     """Gather loads of 16 entries."""
@@ -37,9 +32,6 @@ class LookupS8MveKernel(LookupS8Kernel):
     function = "dfq_lookup_s8_mve"
     header = "mve/dfq_elementwise_s8_mve.h"
     isa = Isa.MVE
-
-    def cost(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 0.32 * output.elements + 30.0
 
 
 class AveragePoolS8MveKernel(AveragePoolS8Kernel):
@@ -49,11 +41,6 @@ class AveragePoolS8MveKernel(AveragePoolS8Kernel):
     header = "mve/dfq_pool_s8_mve.h"
     isa = Isa.MVE
 
-    def cost(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        pixels = output.shape[1] * output.shape[2]
-        vectors = -(-output.shape[3] // 4)
-        return pixels * (60.0 + vectors * (25.0 + op.kernel[0] * (6.0 + 5.0 * op.kernel[1])))
-
 
 class MaxPoolS8MveKernel(MaxPoolS8Kernel):
     """Sixteen channels at a time."""
@@ -61,11 +48,6 @@ class MaxPoolS8MveKernel(MaxPoolS8Kernel):
     function = "dfq_max_pool_s8_mve"
     header = "mve/dfq_pool_s8_mve.h"
     isa = Isa.MVE
-
-    def cost(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        pixels = output.shape[1] * output.shape[2]
-        vectors = -(-output.shape[3] // 16)
-        return pixels * (60.0 + vectors * (15.0 + op.kernel[0] * (6.0 + 5.0 * op.kernel[1])))
 
 
 REGISTRY.add(AddS8MveKernel())

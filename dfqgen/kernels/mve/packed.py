@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.mve.conv import Conv2DS8S8MveKernel, PointwiseS8S8MveKernel
@@ -24,8 +24,6 @@ from dfqgen.targets import Isa
 
 CHUNK_BYTES = 8192
 """Unpacked weights that may lie in scratch together, where a chunk has more than 16 channels."""
-UNPACK_COST = 0.3
-"""Instructions to unpack a weight, roughly."""
 
 
 class ConvolutionS8SnMveKernel(Kernel[QConv2D]):
@@ -79,6 +77,14 @@ class ConvolutionS8SnMveKernel(Kernel[QConv2D]):
             ),
         )
 
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        again = -(-op.out_channels // self.chunk(op)) - 1
+        window = 0 if op.depthwise else output.shape[1] * output.shape[2] * int(np.prod(op.weight.shape[1:]))
+        return super().work(op, inputs, output) | {
+            "weight": float(op.weight.size),
+            "window_byte_again": float(again * window),
+        }
+
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         return self.unpacked_bytes(op) + self.inner.scratch_bytes(op, inputs, output)
 
@@ -88,11 +94,6 @@ class ConvolutionS8SnMveKernel(Kernel[QConv2D]):
         if self.chunk(op) < op.out_channels:
             return None  # every chunk reads the whole input
         return self.inner.overlap_lead_bytes(op, inputs, output, index)
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        chunks = -(-op.out_channels // self.chunk(op))
-        again = (chunks - 1) * 0.3 * inputs[0].elements * op.kernel[0]
-        return self.inner.cost(op, inputs, output) + UNPACK_COST * op.weight.size + again + 100
 
 
 def _without_weight(fields: Sequence[Field]) -> tuple[Field, ...]:
@@ -149,9 +150,6 @@ class DepthwiseS8SnMveKernel(ConvolutionS8SnMveKernel):
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         compact = padded_size(op.weight.size, VECTOR)
         return self.unpacked_bytes(op) + max(compact, self.inner.scratch_bytes(op, inputs, output))
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return self.inner.cost(op, inputs, output) + 3.5 * op.weight.size + 100
 
 
 class DepthwiseStride2S8SnMveKernel(DepthwiseS8SnMveKernel):

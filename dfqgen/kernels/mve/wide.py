@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, LayerCode, channel_array
 from dfqgen.kernels.mve.gemm import TILE, round_up
@@ -117,11 +117,15 @@ class Conv2DS16SnMveKernel(Conv2DS16SnKernel):
             return 0
         return padded_size(self.chunk(op) * round_up(self.depth(op), STEP))
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        gather = (
-            0.8 * self.depth(op) * output.shape[1] * output.shape[2] if self.gathered(op, inputs[0]) else 0
-        )
-        return 0.25 * op.macs(output) + 4.0 * output.elements + gather
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        work = super().work(op, inputs, output)
+        gathered = self.gathered(op, inputs[0])
+        pixels, tiles = output.shape[1] * output.shape[2], round_up(op.out_channels, TILE) // TILE
+        return work | {
+            "gathered_value": float(pixels * self.depth(op) if gathered else 0),
+            "gathered_row": work["window_row"] if gathered else 0.0,
+            "tile_vector": float(-(-pixels // 2) * tiles * (round_up(self.depth(op), STEP) // STEP)),
+        }
 
 
 class DepthwiseS16SnMveKernel(Conv2DS16SnMveKernel):
@@ -142,8 +146,8 @@ class DepthwiseS16SnMveKernel(Conv2DS16SnMveKernel):
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         return self.inner.scratch_bytes(op, inputs, output)
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 1.1 * op.macs(output) + 4.0 * output.elements
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return self.inner.work(op, inputs, output)
 
 
 for _kernel in (DepthwiseS16SnMveKernel(), Conv2DS16SnMveKernel()):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode, OpT, channel_array
 from dfqgen.kernels.portable.conv import is_int8
 from dfqgen.ops.add import QBroadcastAdd
@@ -56,13 +56,15 @@ class BroadcastS8Kernel(Kernel[OpT]):
         names = ("size", "pitch_a", "pitch_b")
         return Field("shape", tuple(Field(name, axes) for name, axes in zip(names, merged, strict=True)))
 
+    def work(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        merged = merged_axes(inputs[0].shape, inputs[1].shape)
+        assert merged is not None
+        return super().work(op, inputs, output) | {"line": float(np.prod(merged[0][:-1]))}
+
     def overlap_lead_bytes(
         self, op: OpT, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         return 0 if inputs[index].shape == output.shape else None
-
-    def cost(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 10.0 * output.elements
 
 
 class MultiplyS8Kernel(BroadcastS8Kernel[QMul]):
@@ -151,9 +153,6 @@ class PReluS8Kernel(Kernel[QPRelu]):
         self, op: QPRelu, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         return 0
-
-    def cost(self, op: QPRelu, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 9.0 * output.elements
 
 
 def _plain(op: Any, *names: str) -> tuple[Field, ...]:

@@ -129,11 +129,6 @@ class Conv2DS8S8Kernel(ConvolutionS8S8Kernel):
             reads, blocks, x.shape[3], output.shape[3], reads_block_first=op.groups == 1
         )
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        window = float(np.prod(op.kernel)) * inputs[0].shape[3]
-        pixels = output.shape[1] * output.shape[2]
-        return 2.6 * op.macs(output) + 15.0 * output.elements + 2.0 * window * pixels
-
 
 class PointwiseS8S8Kernel(ConvolutionS8S8Kernel):
     """1x1 convolution, two pixels at a time."""
@@ -165,9 +160,6 @@ class PointwiseS8S8Kernel(ConvolutionS8S8Kernel):
             np.arange(pixels), blocks, inputs[0].shape[3], op.out_channels, reads_block_first=True
         )
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 2.6 * op.macs(output) + 15.0 * output.elements + inputs[0].elements
-
 
 class FullyConnectedS8S8Kernel(ConvolutionS8S8Kernel):
     """A single pixel, read in place."""
@@ -186,9 +178,6 @@ class FullyConnectedS8S8Kernel(ConvolutionS8S8Kernel):
 
     def geometry(self, op: QConv2D, x: QTensor, output: QTensor) -> tuple[Field, ...]:
         return (Field("in_channels", x.shape[3]), Field("out_channels", op.out_channels))
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 2.6 * op.macs(output) + 15.0 * output.elements
 
 
 class DepthwiseS8S8Kernel(ConvolutionS8S8Kernel):
@@ -227,9 +216,6 @@ class DepthwiseS8S8Kernel(ConvolutionS8S8Kernel):
             return overlap.block_lead_bytes(reads, blocks, channels, channels, reads_block_first=True)
         blocks = overlap.pixel_pairs(output.shape[1:3])
         return overlap.block_lead_bytes(reads, blocks, channels, channels, reads_block_first=False)
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 3.2 * op.macs(output) + 15.0 * output.elements
 
 
 class DepthwisePaddedS8S8Kernel(DepthwiseS8S8Kernel):

@@ -46,9 +46,6 @@ class AddS8Kernel(Kernel[QAdd]):
     ) -> int | None:
         return 0
 
-    def cost(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 9.0 * output.elements
-
 
 class LookupS8Kernel(Kernel[QLookup]):
     """A 256-entry table."""
@@ -74,9 +71,6 @@ class LookupS8Kernel(Kernel[QLookup]):
     ) -> int | None:
         return 0
 
-    def cost(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 5.0 * output.elements
-
 
 class LookupS16Kernel(Kernel[QLookup]):
     """A table of 256 int16 for int8."""
@@ -96,9 +90,6 @@ class LookupS16Kernel(Kernel[QLookup]):
             fields=(Field("table", "table"), Field("elements", output.elements)),
             arrays=(ConstArray("table", op.table.astype("int16")),),
         )
-
-    def cost(self, op: QLookup, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 6.0 * output.elements
 
 
 class InterpolateS16Kernel(Kernel[QInterpolate]):
@@ -130,9 +121,6 @@ class InterpolateS16Kernel(Kernel[QInterpolate]):
         self, op: QInterpolate, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         return 0
-
-    def cost(self, op: QInterpolate, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 14.0 * output.elements
 
 
 for _kernel in (AddS8Kernel(), LookupS8Kernel(), LookupS16Kernel(), InterpolateS16Kernel()):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, OpT
 from dfqgen.kernels.portable.conv import is_int8
 from dfqgen.ops.argmax import QArgMax
@@ -34,6 +34,10 @@ class LaneS8Kernel(Kernel[OpT]):
     def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
         return is_int8(*inputs, output)
 
+    def work(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        axis: int = op.axis  # type: ignore[attr-defined]
+        return super().work(op, inputs, output) | {"lane": inputs[0].elements / inputs[0].shape[axis]}
+
     def overlap_lead_bytes(
         self, op: OpT, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
@@ -58,9 +62,6 @@ class ArgMaxS8Kernel(LaneS8Kernel[QArgMax]):
                 Field("last", int(op.last)),
             ),
         )
-
-    def cost(self, op: QArgMax, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 6.0 * inputs[0].elements + 10.0 * output.elements
 
 
 class LogSoftmaxS8Kernel(LaneS8Kernel[QLogSoftmax]):
@@ -90,9 +91,6 @@ class LogSoftmaxS8Kernel(LaneS8Kernel[QLogSoftmax]):
             ),
         )
 
-    def cost(self, op: QLogSoftmax, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 25.0 * output.elements
-
 
 class LpNormalizeS8Kernel(LaneS8Kernel[QLpNormalize]):
     """Division by the length."""
@@ -111,9 +109,6 @@ class LpNormalizeS8Kernel(LaneS8Kernel[QLpNormalize]):
                 Field("zero_point", op.input_zero_point),
             ),
         )
-
-    def cost(self, op: QLpNormalize, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 25.0 * output.elements
 
 
 REGISTRY.add(ArgMaxS8Kernel())

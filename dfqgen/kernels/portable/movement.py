@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode
 from dfqgen.kernels.portable.conv import is_int8
 from dfqgen.ops.movement import QPad, QTranspose
@@ -81,6 +81,11 @@ class PadX8Kernel(Kernel[QPad]):
             ),
         )
 
+    def work(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        merged = merge_padded_axes(inputs[0].shape, op.before, op.after)
+        assert merged is not None
+        return super().work(op, inputs, output) | {"line": float(np.prod(merged[0][:-1]))}
+
     def overlap_lead_bytes(
         self, op: QPad, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
@@ -89,9 +94,6 @@ class PadX8Kernel(Kernel[QPad]):
         inside = tuple(slice(b, b + n) for b, n in zip(op.before, inputs[0].shape, strict=True))
         ahead = places[inside].reshape(-1) - np.arange(inputs[0].elements)
         return int(ahead.max(initial=0))
-
-    def cost(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 3.0 * output.elements
 
 
 class TransposeX8Kernel(Kernel[QTranspose]):
@@ -115,8 +117,10 @@ class TransposeX8Kernel(Kernel[QTranspose]):
             fields=(Field("size", merged[0]), Field("pitch", merged[1])),
         )
 
-    def cost(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 5.0 * output.elements
+    def work(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        merged = merge_transposed_axes(inputs[0].shape, op.permutation)
+        assert merged is not None
+        return super().work(op, inputs, output) | {"line": float(np.prod(merged[0][:-1]))}
 
 
 REGISTRY.add(PadX8Kernel())

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
 from dfqgen.kernels.portable.conv import (
@@ -22,8 +22,6 @@ from dfqgen.ops.conv import QConv2D
 
 CHUNK_BYTES = 2048
 """Unpacked weights that may lie in scratch together, where a chunk has more than four channels."""
-UNPACK_COST = 1.6
-"""Instructions to unpack a weight, roughly."""
 
 
 def chunk_channels(op: QConv2D) -> int:
@@ -77,6 +75,14 @@ class ConvolutionS8SnKernel(Kernel[QConv2D]):
             ),
         )
 
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        again = -(-op.out_channels // self.chunk(op)) - 1
+        window = 0 if op.depthwise else output.shape[1] * output.shape[2] * int(np.prod(op.weight.shape[1:]))
+        return super().work(op, inputs, output) | {
+            "weight": float(op.weight.size),
+            "window_byte_again": float(again * window),
+        }
+
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         chunk = padded_size(self.chunk(op) * int(np.prod(op.weight.shape[1:])))
         return chunk + self.inner.scratch_bytes(op, inputs, output)
@@ -87,13 +93,6 @@ class ConvolutionS8SnKernel(Kernel[QConv2D]):
         if self.chunk(op) < op.out_channels:
             return None  # every chunk reads the whole input
         return self.inner.overlap_lead_bytes(op, inputs, output, index)
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        chunks = -(-op.out_channels // self.chunk(op))
-        window = float(np.prod(op.kernel)) * inputs[0].shape[3] if not op.depthwise else 0.0
-        gather = 2.0 * window * output.shape[1] * output.shape[2]
-        unpack = UNPACK_COST * op.weight.size
-        return self.inner.cost(op, inputs, output) + unpack + (chunks - 1) * gather
 
 
 class Conv2DS8SnKernel(ConvolutionS8SnKernel):
@@ -112,9 +111,6 @@ class FullyConnectedS8SnKernel(ConvolutionS8SnKernel):
     struct = "dfq_fully_connected_s8sn_t"
     member = "dense"
     inner = FullyConnectedS8S8Kernel()
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return self.inner.cost(op, inputs, output) + UNPACK_COST * op.weight.size
 
 
 class DepthwiseS8SnKernel(ConvolutionS8SnKernel):

@@ -84,9 +84,6 @@ class AveragePoolS8Kernel(Kernel[QAveragePool]):
     ) -> int | None:
         return pool_lead_bytes(op, inputs[0], output)
 
-    def cost(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return output.elements * (15.0 + 4.0 * op.kernel[0] * op.kernel[1])
-
 
 class MaxPoolS8Kernel(Kernel[QMaxPool]):
     """Largest of each window."""
@@ -110,9 +107,6 @@ class MaxPoolS8Kernel(Kernel[QMaxPool]):
         self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         return pool_lead_bytes(op, inputs[0], output)
-
-    def cost(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return output.elements * (8.0 + 5.0 * op.kernel[0] * op.kernel[1])
 
 
 REGISTRY.add(AveragePoolS8Kernel())

@@ -92,10 +92,6 @@ class RecurrentS16S8Kernel(Kernel[OpT]):
     def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
         return 2 * (self.halves(op) + inputs[0].shape[2])
 
-    def cost(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> float:
-        assert isinstance(op, QRecurrent)
-        return 3.0 * op.macs(output) + 45.0 * op.steps * op.of_state.rows
-
 
 class LstmS16S8Kernel(RecurrentS16S8Kernel[QLstm]):
     """An LSTM that begins with zeros."""

@@ -50,8 +50,5 @@ class ResizeLinearS8Kernel(Kernel[QResizeLinear]):
             ),
         )
 
-    def cost(self, op: QResizeLinear, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 18.0 * output.elements + 10.0 * output.shape[1] * output.shape[2]
-
 
 REGISTRY.add(ResizeLinearS8Kernel())

@@ -44,8 +44,5 @@ class SoftmaxS8Kernel(Kernel[QSoftmax]):
         contiguous = int(np.prod(inputs[0].shape[op.axis + 1 :])) == 1
         return 0 if contiguous else None
 
-    def cost(self, op: QSoftmax, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 40.0 * output.elements
-
 
 REGISTRY.add(SoftmaxS8Kernel())

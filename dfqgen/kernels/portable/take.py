@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.portable.conv import is_int8
@@ -58,6 +58,13 @@ def strided_fields(axes: Sequence[tuple[int, int]], offset: int) -> tuple[Field,
     return Field("size", sizes), Field("pitch", pitches), Field("offset", offset)
 
 
+def strided_work(axes: Sequence[tuple[int, int]], output: QTensor) -> Work:
+    """Lines that dfq_strided_copy_x8 takes, and elements that it copies in words or one by one."""
+    size, pitch = axes[-1] if axes else (1, 1)
+    moved = "copied" if pitch == 1 else "stepped"
+    return {"line": output.elements / size, moved: float(output.elements)}
+
+
 class TakeStridedCopyX8Kernel(Kernel[QTake]):
     """A selection at regular distances: slices, splits, broadcasts."""
 
@@ -75,8 +82,10 @@ class TakeStridedCopyX8Kernel(Kernel[QTake]):
         fields = strided_fields(*regular)
         return LayerCode(self.function, "dfq_strided_copy_x8_t", "selection", fields)
 
-    def cost(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 4.0 * output.elements
+    def work(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        regular = regular_axes(axis_distances(op, inputs[0].shape))
+        assert regular is not None
+        return super().work(op, inputs, output) | strided_work(regular[0], output)
 
 
 class TransposeStridedCopyX8Kernel(Kernel[QTranspose]):
@@ -101,10 +110,8 @@ class TransposeStridedCopyX8Kernel(Kernel[QTranspose]):
         fields = strided_fields(self.axes(op, inputs[0]), 0)
         return LayerCode(self.function, "dfq_strided_copy_x8_t", "transposition", fields)
 
-    def cost(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> float:
-        axes = self.axes(op, inputs[0])
-        contiguous = bool(axes) and axes[-1][1] == 1 and axes[-1][0] >= 4
-        return (3.0 if contiguous else 5.5) * output.elements
+    def work(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return super().work(op, inputs, output) | strided_work(self.axes(op, inputs[0]), output)
 
 
 def distance_tables(distances: Sequence[Array]) -> tuple[list[Array], int]:
@@ -145,9 +152,9 @@ class TakeX8Kernel(Kernel[QTake]):
             ),
         )
 
-    def cost(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> float:
+    def work(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> Work:
         _, run = distance_tables(axis_distances(op, inputs[0].shape))
-        return output.elements * (3.0 + 8.0 / run)
+        return super().work(op, inputs, output) | {"run": output.elements / run}
 
 
 class ConcatX8Kernel(Kernel[QConcat]):
@@ -173,8 +180,8 @@ class ConcatX8Kernel(Kernel[QConcat]):
             ),
         )
 
-    def cost(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 3.0 * output.elements
+    def work(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return super().work(op, inputs, output) | {"line": float(np.prod(output.shape[: op.axis]))}
 
 
 REGISTRY.add(TakeStridedCopyX8Kernel())

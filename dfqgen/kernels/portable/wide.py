@@ -87,9 +87,6 @@ class AddS16Kernel(Kernel[QAdd]):
             arrays=tables,
         )
 
-    def cost(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 14.0 * output.elements
-
 
 class AveragePoolS16Kernel(Kernel[QAveragePool]):
     """Mean of each window."""
@@ -121,9 +118,6 @@ class AveragePoolS16Kernel(Kernel[QAveragePool]):
             arrays=(*multipliers, *tables),
         )
 
-    def cost(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return output.elements * (25.0 + 6.0 * op.kernel[0] * op.kernel[1])
-
 
 class MaxPoolS16Kernel(Kernel[QMaxPool]):
     """Largest of each window, int16."""
@@ -142,9 +136,6 @@ class MaxPoolS16Kernel(Kernel[QMaxPool]):
             title=f"{op.kernel[0]}x{op.kernel[1]} maximum pooling, int16",
             fields=(windows_field(op, inputs[0], output, op.dilation),),
         )
-
-    def cost(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return output.elements * (20.0 + 7.0 * op.kernel[0] * op.kernel[1])
 
 
 class PadX16Kernel(Kernel[QPad]):
@@ -173,9 +164,6 @@ class PadX16Kernel(Kernel[QPad]):
                 Field("value", op.value),
             ),
         )
-
-    def cost(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 12.0 * output.elements
 
 
 for _kernel in (

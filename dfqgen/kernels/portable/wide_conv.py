@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, channel_array
 from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
@@ -80,9 +80,14 @@ class Conv2DS16SnKernel(Kernel[QConv2D]):
             return 0
         return padded_size(self.chunk(op) * int(np.prod(op.weight.shape[1:])))
 
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        window = float(np.prod(op.kernel)) * inputs[0].shape[3] * output.shape[1] * output.shape[2]
-        return 2.6 * op.macs(output) + 25.0 * output.elements + (3.0 if op.groups == 1 else 10.0) * window
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        packed = op.weight_type is not IntType.INT8
+        again = -(-op.out_channels // self.chunk(op)) - 1 if packed else 0
+        window = output.shape[1] * output.shape[2] * int(np.prod(op.weight.shape[1:]))
+        return super().work(op, inputs, output) | {
+            "packed_weight": float(op.weight.size if packed else 0),
+            "window_byte_again": float(again * window),
+        }
 
 
 class DepthwiseS16SnKernel(Conv2DS16SnKernel):
@@ -104,9 +109,6 @@ class DepthwiseS16SnKernel(Conv2DS16SnKernel):
         pixels = (output.shape[2] - 1) * op.stride[1] + (op.kernel[1] - 1) * op.dilation[1] + 1
         rows = 2 * op.kernel[0] * pixels * op.out_channels
         return -(-rows // 4) * 4 + self.unpacked_bytes(op)
-
-    def cost(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> float:
-        return 4.5 * op.macs(output) + 15.0 * output.elements
 
 
 for _kernel in (DepthwiseS16SnKernel(), Conv2DS16SnKernel()):
