@@ -5,6 +5,7 @@ from __future__ import annotations
 from dfqgen.ops.norm import BatchNorm
 from dfqgen.passes.absorb_high_bias import absorb_high_bias
 from dfqgen.passes.contract import Pass
+from dfqgen.passes.doubt_batch_norm import doubt_batch_norm
 from dfqgen.passes.equalize import equalize
 from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
 from dfqgen.passes.fold_dead_channels import fold_dead_channels
@@ -20,6 +21,7 @@ ABSORB = Pass("high-bias absorption", absorb_high_bias, without=(BatchNorm,))
 DATA_FREE_PASSES: tuple[Pass, ...] = (
     Pass("fold batch normalization", fold_batch_norm),
     Pass("batch normalization alone to convolutions", batch_norm_to_conv),
+    Pass("doubt batch normalization", doubt_batch_norm, without=(BatchNorm,)),
     FOLD_DEAD,
     REMOVE_DEAD,
     REPLACE_RELU6,

@@ -12,6 +12,7 @@ from dfqgen.quantization.ranges import choose_range, extremes, sigma_range
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.reactions import Reaction
+from dfqgen.statistics.saturation import heard_statistics
 
 Range = tuple[float, float]
 
@@ -43,7 +44,8 @@ def tensor_ranges(prepared: Prepared, recipe: ActivationsRecipe) -> dict[str, Ra
     graph = prepared.graph
     inputs, scores = {port.tensor for port in graph.inputs}, score_tensors(graph)
     ranges: dict[str, Range] = {}
-    for tensor, statistics in prepared.statistics.items():
+    for tensor, known in prepared.statistics.items():
+        statistics = heard_statistics(graph, tensor, known)
         stated = recipe.n_sigma_scores if tensor in scores else None
         stated = recipe.n_sigma if stated is None else stated
         # What trades extremes away is wrong where they are the answer. An input has all its stated range.

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Graph, Node
 from dfqgen.graph.rewrite import fresh_name
@@ -23,6 +21,7 @@ from dfqgen.quantization.ranges import activation_type
 from dfqgen.quantization.wide import wide_families
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.saturation import lost_anyway
 
 Range = tuple[float, float]
 
@@ -163,7 +162,7 @@ class _Walk:
         together = families[0].range
         for family in families:
             together = hull(together, family.range)
-        if isinstance(node.op, Pad) and np.isfinite(node.op.value):
+        if isinstance(node.op, Pad) and not lost_anyway(self.graph, node.output, node.op.value, together[0]):
             together = hull(together, (node.op.value, node.op.value))
         self.tensors.append(node.output)
         for name in (*node.inputs[1:], node.output):

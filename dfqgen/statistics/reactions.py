@@ -16,6 +16,7 @@ import numpy as np
 
 from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.statistics.pullback import backward
+from dfqgen.statistics.saturation import heard_values
 
 PROBES = 4
 """Random sign patterns at the outputs: the gain of a tensor with many elements is then known to 1 dB."""
@@ -59,17 +60,20 @@ def heads(graph: Graph) -> tuple[str, ...]:
     On samples without a certain answer, or with too certain ones, the derivative behind them says nothing.
     """
     found = []
-    for tensor in sorted(graph.output_tensors):
-        node = graph.producers.get(tensor)
-        while node is not None and len(node.inputs) == 1 and _moves_or_saturates(node):
+    for output in sorted(graph.output_tensors):
+        head = tensor = output
+        while (node := graph.producers.get(tensor)) is not None and len(node.inputs) == 1:
+            if _saturates(node):
+                head = node.inputs[0]
+            elif not node.op.keeps_type:
+                break
             tensor = node.inputs[0]
-            node = graph.producers.get(tensor)
-        found.append(tensor)
+        found.append(head)
     return tuple(found)
 
 
-def _moves_or_saturates(node: Node) -> bool:
-    return node.op.keeps_type or node.op.reads_scores or node.op.output_type() is not None
+def _saturates(node: Node) -> bool:
+    return node.op.reads_scores or node.op.output_type() is not None
 
 
 def measure_reactions(
@@ -82,24 +86,25 @@ def measure_reactions(
         values[node.output] = output
 
     graph.evaluate(samples, keep)
+    heard = {name: heard_values(graph, name, value) for name, value in values.items()}
     generator = np.random.default_rng(seed)
     ends = heads(graph)
     gains: dict[str, Array] = {}
     clipped: dict[str, tuple[Array, Array]] = {}
     for _ in range(probes):
-        seeds = {name: _signs(generator, values[name], len(ends)) for name in dict.fromkeys(ends)}
+        seeds = {name: _signs(generator, heard[name], len(ends)) for name in dict.fromkeys(ends)}
         for name, reaction in backward(graph, values, seeds).items():
             count = len(reaction) * probes
             square = np.square(reaction, dtype=np.float64).reshape(-1, reaction.shape[-1]).sum(axis=0) / count
             gains[name] = gains.get(name, 0.0) + square
-            sides = [_clipping(-values[name], reaction), _clipping(values[name], reaction)]
+            sides = [_clipping(-heard[name], reaction), _clipping(heard[name], reaction)]
             before = clipped.get(name, (0.0, 0.0))
             clipped[name] = (before[0] + sides[0] / probes, before[1] + sides[1] / probes)
     return {
         name: Reaction(
             gain,
-            min(float(values[name].min()), 0.0),
-            max(float(values[name].max()), 0.0),
+            min(float(heard[name].min()), 0.0),
+            max(float(heard[name].max()), 0.0),
             *clipped[name],
         )
         for name, gain in gains.items()

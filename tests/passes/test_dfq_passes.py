@@ -15,6 +15,7 @@ from dfqgen.ops.pool import AveragePool
 from dfqgen.passes.absorb_high_bias import absorb_high_bias
 from dfqgen.passes.chains import find_chains
 from dfqgen.passes.correct_bias import correct_bias
+from dfqgen.passes.doubt_batch_norm import doubt_batch_norm
 from dfqgen.passes.equalize import equalize
 from dfqgen.passes.fold_batch_norm import batch_norm_to_conv, fold_batch_norm
 from dfqgen.passes.fold_dead_channels import fold_dead_channels
@@ -145,6 +146,21 @@ def test_dead_channels_go_into_the_next_bias(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(run(folded, x), run(graph, x), atol=1e-6)
     assert not conv_of(folded, 0).weight[1].any()
     assert not conv_of(folded, 2).weight[1].any()
+
+
+def test_a_variance_of_zero_is_not_believed_over_a_layer_that_passes_something_on(
+    rng: np.random.Generator,
+) -> None:
+    first = conv(rng, 4, 3, 1, pad=0)
+    weight = first.weight.copy()
+    weight[2] = 1e-9
+    graph = chain([replace(first, weight=weight), relu(), conv(rng, 4, 4, 1, pad=0)])
+    stated = ChannelStatistics.normal(np.zeros(4), np.array([0.0, 1.0, 0.0, 1.0]))
+    passed = doubt_batch_norm(graph, {"x": ChannelStatistics.normal(np.zeros(3), 1.0), "t0": stated})
+    assert passed.effect == "1 channels without variance are not constant"
+    assert passed.known["t0"].std[0] == pytest.approx(np.linalg.norm(weight[0]))
+    assert not passed.known["t0"].std[2]
+    assert fold_dead_channels(passed.graph, passed.known).effect.startswith("1 ")
 
 
 def test_dead_channels_are_taken_out_through_depthwise_layers(rng: np.random.Generator) -> None:
