@@ -93,7 +93,7 @@ def test_verify_fails_with_exit_code_1_where_a_bit_differs(tmp_path: Path) -> No
     assert place is not None
     changed = "100" if place[1] != "100" else "-100"
     weights.write_text(text[: place.start(1)] + changed + text[place.end(1) :])
-    error = command("verify", folder, code=1).stderr
+    error = command("verify", folder, "--edited", code=1).stderr
     assert "differ" in error
     assert "layer 0" in error
 

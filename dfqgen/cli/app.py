@@ -171,9 +171,12 @@ def verify(
     data: opt.Data = None,
     per_layer: opt.PerLayer = False,
     min_sqnr: opt.MinSqnr = None,
+    edited: opt.Edited = False,
     as_json: opt.Json = False,
 ) -> None:
     """Compile the C in OUT_DIR for this machine and check it again, bit for bit.
+
+    Files that changed since the build are named and refused.
 
     Examples:
 
@@ -183,7 +186,13 @@ def verify(
     """
     with _reporting(as_json), _progress() as progress:
         facts = commands.verify(
-            out_dir, model=model, data=data, per_layer=per_layer, min_sqnr=min_sqnr, progress=progress
+            out_dir,
+            model=model,
+            data=data,
+            per_layer=per_layer,
+            min_sqnr=min_sqnr,
+            edited=edited,
+            progress=progress,
         )
     _finish(facts, as_json, show.print_verify)
 
@@ -192,6 +201,7 @@ def verify(
 def run(
     out_dir: opt.OutDir,
     on: Annotated[str, typer.Option("--on", help="A target with an emulator.")] = "cortex-m",
+    edited: opt.Edited = False,
     as_json: opt.Json = False,
 ) -> None:
     """Run the golden vectors on an emulated microcontroller and count instructions.
@@ -203,7 +213,7 @@ def run(
       dfqgen run out/model --on cortex-m55 --json
     """
     with _reporting(as_json), _progress() as progress:
-        facts = commands.run(out_dir, on, progress)
+        facts = commands.run(out_dir, on, progress, edited=edited)
     _finish(facts, as_json, show.print_run)
 
 
@@ -220,6 +230,7 @@ def profile(
         str | None,
         typer.Option("--clock", metavar="FREQUENCY", help="Like 80M.", show_default="the target's"),
     ] = None,
+    edited: opt.Edited = False,
     as_json: opt.Json = False,
 ) -> None:
     """Count the instructions of every layer on an emulated microcontroller and estimate its cycles.
@@ -234,7 +245,7 @@ def profile(
     """
     with _reporting(as_json), _progress() as progress:
         clock_hz = None if clock is None else parse_frequency(clock)
-        facts = commands.profile(out_dir, target, clock_hz=clock_hz, progress=progress)
+        facts = commands.profile(out_dir, target, clock_hz=clock_hz, edited=edited, progress=progress)
     _finish(facts, as_json, show.print_profile)
 
 

@@ -115,6 +115,9 @@ _QUANTIZATION = "Quantization"
 
 Model = Annotated[Path, typer.Argument(help="The ONNX file.", show_default=False)]
 OutDir = Annotated[Path, typer.Argument(help="A folder that dfqgen build made.", show_default=False)]
+Edited = Annotated[
+    bool, typer.Option("--edited", help="Compile and run files that were changed after the build, too.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead.")]
 Target = Annotated[str, typer.Option("--target", "-t", help="Which machine; see dfqgen targets.")]
 Name = Annotated[

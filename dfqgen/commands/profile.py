@@ -10,7 +10,7 @@ from dfqgen.progress import Progress, silent
 from dfqgen.report.facts import Facts
 from dfqgen.report.html import REPORT, insert_profile
 from dfqgen.targets import Target, load_target
-from dfqgen.verify.firmware import read_manifest
+from dfqgen.verify.folder import check_unchanged, read_manifest
 from dfqgen.verify.profile import LayerProfile, Profile, profile_firmware
 
 PROFILE = "profile.json"
@@ -23,14 +23,18 @@ def profile(
     target_name: str | None = None,
     *,
     clock_hz: int | None = None,
+    edited: bool = False,
     progress: Progress = silent,
 ) -> Facts:
     """Profile a generated folder on an emulated target; write profile.json and the report's section.
 
     `target_name` defaults to what the folder was built for, `clock_hz` to the target's. Raises UserError
-    (a folder that is none, a target without emulator), and VerificationFailed where an output is wrong.
+    (a folder that is none, a target without emulator), and VerificationFailed where an output is wrong or,
+    but for `edited`, a file is not as the build wrote it.
     """
     folder = Path(folder)
+    if not edited:
+        check_unchanged(folder)
     target = load_target(target_name) if target_name else _own_target(folder)
     progress(f"building the firmware for {target.name} and counting its instructions")
     measured = profile_firmware(folder, target)

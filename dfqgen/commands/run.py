@@ -9,13 +9,17 @@ from dfqgen.progress import Progress, silent
 from dfqgen.report.facts import Facts
 from dfqgen.targets import load_target
 from dfqgen.verify.firmware import run_firmware
+from dfqgen.verify.folder import check_unchanged
 
 
-def run(folder: str | Path, on: str, progress: Progress = silent) -> Facts:
+def run(folder: str | Path, on: str, progress: Progress = silent, *, edited: bool = False) -> Facts:
     """Build the self-test firmware of a folder for a target and run it on the emulated board.
 
-    Raises VerificationFailed where an output is wrong.
+    Raises VerificationFailed where an output is wrong or, but for `edited`, a file is not as the build
+    wrote it.
     """
+    if not edited:
+        check_unchanged(Path(folder))
     progress(f"building and running the firmware for {on}")
     result = run_firmware(Path(folder), load_target(on))
     if not result.passed:

@@ -15,7 +15,7 @@ from dfqgen.report.facts import Facts
 from dfqgen.targets import load_target
 from dfqgen.verify.against_float import compare_layers_with_float, compare_with_float
 from dfqgen.verify.check import check_on_host
-from dfqgen.verify.host import changed_files, read_manifest, read_program
+from dfqgen.verify.folder import changed_files, check_unchanged, read_manifest, read_program
 
 
 def verify(
@@ -25,17 +25,21 @@ def verify(
     data: Path | None = None,
     per_layer: bool = False,
     min_sqnr: float | None = None,
+    edited: bool = False,
     progress: Progress = silent,
 ) -> Facts:
     """Check a folder's C against its program again; with the model, compare with the float network too.
 
-    The recipe in the manifest says how the model was read and rewritten. Raises VerificationFailed where a
-    bit differs, and UserError.
+    Files that changed since the build are refused before anything is compiled; with `edited` they are
+    warnings. The recipe in the manifest says how the model was read and rewritten. Raises
+    VerificationFailed where a bit differs, and UserError.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     if model is None and (data is not None or per_layer or min_sqnr is not None):
         raise UserError("comparing with the float network needs the model", "Give it with --model.")
+    if not edited:
+        check_unchanged(folder)
     program = read_program(folder)
     check = check_on_host(program, folder, progress)
     if check.network is None:

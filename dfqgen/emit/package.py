@@ -71,11 +71,17 @@ def emit(
 
 
 def with_files(files: Mapping[str, bytes], more: Mapping[str, bytes]) -> Files:
-    """`files` and `more`, with the hash of every one in the manifest."""
+    """`files` and `more`, with the hash of every one in the manifest, and the manifest's own."""
     everything = {**files, **more}
     manifest = json.loads(everything.pop(MANIFEST))
     manifest["files"] = {path: hashlib.sha256(everything[path]).hexdigest() for path in sorted(everything)}
+    manifest["checksum"] = manifest_checksum(manifest)
     return {**everything, MANIFEST: _json(manifest)}
+
+
+def manifest_checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without its own checksum."""
+    return hashlib.sha256(_json({k: v for k, v in manifest.items() if k != "checksum"})).hexdigest()
 
 
 def runtime_headers(headers: Sequence[str]) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,8 @@ from dfqgen.emit.package import MANIFEST, PROGRAM
 from dfqgen.errors import UserError, VerificationFailed
 from dfqgen.fixedpoint.program import Program, QOp
 from dfqgen.fixedpoint.qtype import Array
-from dfqgen.fixedpoint.serialize import program_from_json
 from dfqgen.fixedpoint.vectors import verification_inputs
+from dfqgen.verify.folder import read_manifest
 from dfqgen.verify.toolchain import compile_c
 
 ARENA_ALIGNMENT = 16
@@ -70,44 +68,6 @@ class Mismatch:
             f"layer {self.index} {self.layer!r} ({self.kernel}): {self.wrong} of {self.elements} values "
             f"differ, the first at {self.first}: {self.found} instead of {self.expected}"
         )
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a generated folder. Raises UserError when this is not one."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except OSError as error:
-        raise UserError(f"{folder} was not written by dfqgen: {MANIFEST}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{folder / MANIFEST} is damaged: {error}") from error
-    needed = ("network", "arena_bytes", "inputs", "outputs", "layers", "files")
-    if not isinstance(manifest, dict) or any(key not in manifest for key in needed):
-        raise UserError(f"{folder / MANIFEST} is damaged: it lacks entries", "Build the network again.")
-    if not str(manifest["network"]).isidentifier():
-        raise UserError(f"{folder / MANIFEST} is damaged: the network has no valid name")
-    return manifest
-
-
-def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """The files that are not what the build wrote."""
-    changed = []
-    for path, digest in sorted(manifest["files"].items()):
-        try:
-            content = (folder / path).read_bytes()
-        except OSError:
-            content = b""
-        if hashlib.sha256(content).hexdigest() != digest:
-            changed.append(str(path))
-    return changed
-
-
-def read_program(folder: Path) -> Program:
-    """The fixed-point program a folder was generated from."""
-    try:
-        text = (folder / PROGRAM).read_bytes()
-    except OSError as error:
-        raise UserError(f"{folder} was not written by dfqgen: {PROGRAM}: {error.strerror}") from error
-    return program_from_json(text)
 
 
 class HostNetwork:
@@ -230,6 +190,26 @@ def first_mismatch(program: Program, folder: Path, inputs: Mapping[str, Array]) 
     return None
 
 
+def _check_same_network(program: Program, network: HostNetwork, folder: Path) -> None:
+    """The manifest tells the program's inputs, outputs and layers. Raises UserError."""
+
+    def place(tensor: str) -> Port | None:
+        found = program.tensors.get(tensor)
+        if found is None:
+            return None
+        return Port(tensor, found.shape, 0, found.elements, found.qtype.dtype.carrier)
+
+    ports = (program.inputs, network.inputs), (program.outputs, network.outputs)
+    same = all(
+        [place(port.tensor) for port in own] == [replace(port, offset=0) for port in listed]
+        for own, listed in ports
+    )
+    if not same or not {layer["output"] for layer in network.layers} <= {op.output for op in program.ops}:
+        raise UserError(
+            f"in {folder}, {MANIFEST} and {PROGRAM} are of different networks", "Build the network again."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class HostReport:
     """What was compared: names of the inputs, number of output values."""
@@ -246,6 +226,7 @@ def verify_on_host(
     Raises VerificationFailed that names the first layer that differs.
     """
     network = HostNetwork(folder) if network is None else network
+    _check_same_network(program, network, folder)
     names: list[str] = []
     values = 0
     for name, inputs in verification_inputs(program, random):

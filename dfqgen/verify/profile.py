@@ -24,9 +24,9 @@ from dfqgen.verify.firmware import (
     emulate,
     emulator_of,
     find_tool,
-    read_manifest,
     run_tool,
 )
+from dfqgen.verify.folder import read_manifest
 from dfqgen.verify.toolchain import compile_c
 
 # The board's own functions, which run inside the layers' windows but are not the network's.

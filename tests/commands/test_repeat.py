@@ -78,8 +78,8 @@ def test_verify_reads_the_recipe_and_refuses_a_damaged_one(tmp_path: Path) -> No
         broken = json.loads(json.dumps(manifest))
         broken["provenance"]["recipe"] |= damage
         (folder / "manifest.json").write_text(json.dumps(broken))
-        error = command("verify", folder, "--model", model, code=2).stderr
+        error = command("verify", folder, "--edited", "--model", model, code=2).stderr
         assert "recipe" in error
     for other in ({"provenance": None}, {"provenance": {"model": {"file": 3}}}):
         (folder / "manifest.json").write_text(json.dumps(manifest | other))
-        assert "which model" in command("verify", folder, "--model", model, code=2).stderr
+        assert "which model" in command("verify", folder, "--edited", "--model", model, code=2).stderr

@@ -74,7 +74,9 @@ def tiny_network(folder: Path, misbehave: str = "") -> Path:
         {"name": "once", "title": "loop", "macs": ITERATIONS},
         {"name": "thrice", "title": "loop", "macs": 3 * ITERATIONS},
     ]
-    manifest = {"network": "tiny", "target": "cortex-m4", "arena_bytes": 64, "layers": layers}
+    more = {"kernel": "spin", "output": "y", "output_shape": [16], "output_type": "int8", "output_offset": 0}
+    manifest = {"network": "tiny", "target": "cortex-m4", "arena_bytes": 64}
+    manifest |= {"inputs": [], "outputs": [], "layers": [layer | more for layer in layers], "files": {}}
     (folder / "tiny.h").write_text(HEADER)
     (folder / "tiny.c").write_text(network)
     (folder / "tiny_weights.c").write_text(WEIGHTS)

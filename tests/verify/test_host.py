@@ -13,7 +13,8 @@ from dfqgen.fixedpoint.vectors import make_inputs
 from dfqgen.recipe import make_recipe
 from dfqgen.recipe.records import Granularity, Optimize, ScaleMode
 from dfqgen.verify import toolchain
-from dfqgen.verify.host import HostNetwork, first_mismatch, read_program, verify_on_host
+from dfqgen.verify.folder import read_program
+from dfqgen.verify.host import HostNetwork, first_mismatch, verify_on_host
 from tests.programs import branched, tiny, write
 
 
