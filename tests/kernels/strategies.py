@@ -243,16 +243,22 @@ def pools(draw: st.DrawFn) -> Case:
         op: QOp = QMaxPool("pool", ("x",), "y", kernel, stride, dilation, pads)
         return make_case(op, (x,), tensor("y", (1, *size, channels)), rng)
     assume(all(n + p >= k for n, p, k, _ in _reach(image, kernel, dilation, pads)))
-    size = window_output(image, kernel, stride, (1, 1), pads)
-    counts = AveragePool(kernel, stride, pads, draw(st.booleans())).counts(image)
-    assume(counts.min() > 0)
+    average = AveragePool(kernel, stride, pads, draw(st.booleans()))
+    assume(average.counts(image).min() > 0)
+    return average_case(rng, average, image, channels)
+
+
+def average_case(rng: np.random.Generator, pool: AveragePool, image: Pair, channels: int) -> Case:
+    """Means of windows of x [1,*image,channels], every one over at least one element."""
+    counts = pool.counts(image)
+    size = window_output(image, pool.kernel, pool.stride, (1, 1), pool.pads)
     form = Requantize.from_scale(rng.uniform(0.5, 2.0) / counts.reshape(-1), 0, 0, 0)
     lo, hi = channel_bounds(rng, channels)
     op = QAveragePool(
-        "pool", ("x",), "y", kernel, stride, pads, int(rng.integers(-128, 128)),
+        "pool", ("x",), "y", pool.kernel, pool.stride, pool.pads, int(rng.integers(-128, 128)),
         form.multiplier.reshape(counts.shape), form.pre_shift, int(rng.integers(-128, 128)), lo, hi,
     )  # fmt: skip
-    return make_case(op, (x,), tensor("y", (1, *size, channels)), rng)
+    return make_case(op, (tensor("x", (1, *image, channels)),), tensor("y", (1, *size, channels)), rng)
 
 
 def _reach(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.conv import QConv2D
+from dfqgen.ops.pool import AveragePool
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.plan.kernels import price
 from dfqgen.targets import Isa, load_target
@@ -89,7 +90,17 @@ def test_elementwise_and_pooling_are_exact(tmp_path: Path) -> None:
         cases.append(case)
 
     collect()
-    check(cases, tmp_path, "cortex-m4", "speed")
+    check([*cases, *averages()], tmp_path, "cortex-m4", "speed")
+
+
+def averages() -> list[Case]:
+    """Pools of whole words of channels, which have a loop of their own."""
+    rng = np.random.default_rng(5)
+    return [
+        strategies.average_case(rng, AveragePool(kernel, (1, 2), NO_PADS, False), (5, 6), channels)
+        for kernel in ((1, 3), (2, 2), (3, 3))
+        for channels in (4, 8, 12)
+    ]
 
 
 # Image, kernel, stride, in and out channels, depthwise or not; instructions a multiply-accumulate.
