@@ -1,6 +1,6 @@
 """The errors a user can meet. The command line prints them without a traceback.
 
-`UserError` and its kinds end with exit code 2, `VerificationFailed` with exit code 1.
+`UserError` and its kinds end with exit code 2, `VerificationFailed` with 1, `InternalError` with 70.
 """
 
 from __future__ import annotations
@@ -65,11 +65,17 @@ class ToolMissing(UserError):
     """A compiler or emulator that the command needs is not installed."""
 
 
-class GraphError(DfqgenError):
+class InternalError(DfqgenError):
+    """A rule that dfqgen's own parts keep among themselves is broken."""
+
+    exit_code = 70
+
+
+class GraphError(InternalError):
     """A float graph is not well-formed: a bug in an importer or a pass."""
 
 
-class ProgramError(DfqgenError):
+class ProgramError(InternalError):
     """A fixed-point program breaks a rule of the IR (a bug, or an accumulator that could overflow)."""
 
 

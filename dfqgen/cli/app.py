@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,8 +17,8 @@ from rich.progress import Progress as RichProgress
 from dfqgen import commands
 from dfqgen.cli import options as opt
 from dfqgen.cli import output as show
+from dfqgen.cli.failures import reporting, stop_politely
 from dfqgen.commands.synthesize import SynthesisChoices, SynthesisFiles, SynthesisProgress
-from dfqgen.errors import DfqgenError
 from dfqgen.plan.budget import Budget
 from dfqgen.progress import Progress
 from dfqgen.recipe.choices import make_recipe
@@ -37,20 +38,13 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 fine, 1 verification failed, 2 something the user can put right."""
-    app()
-
-
-@contextlib.contextmanager
-def _reporting(as_json: bool) -> Iterator[None]:
-    """Errors raised on purpose become one paragraph and an exit code."""
+    """Entry point. Exit codes: 0 fine, else those of `dfqgen.cli.failures`."""
+    stop_politely()
     try:
-        yield
-    except DfqgenError as error:
-        if as_json:
-            show.print_json({"error": str(error), "exit_code": error.exit_code})
-        show.print_error(str(error), _stderr())
-        raise typer.Exit(error.exit_code) from None
+        with reporting():
+            app()
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
 
 
 def _stderr() -> Console:
@@ -146,7 +140,7 @@ def build(
 
       dfqgen build model.onnx -t cortex-m4 --input-std 255 --ram 64K --data test.npz -o out/model
     """
-    with _reporting(as_json), _progress() as progress:
+    with reporting(as_json), _progress() as progress:
         result = commands.build(
             model,
             output or commands.default_output(model),
@@ -184,7 +178,7 @@ def verify(
 
       dfqgen verify out/model --model model.onnx --per-layer
     """
-    with _reporting(as_json), _progress() as progress:
+    with reporting(as_json), _progress() as progress:
         facts = commands.verify(
             out_dir,
             model=model,
@@ -212,7 +206,7 @@ def run(
 
       dfqgen run out/model --on cortex-m55 --json
     """
-    with _reporting(as_json), _progress() as progress:
+    with reporting(as_json), _progress() as progress:
         facts = commands.run(out_dir, on, progress, edited=edited)
     _finish(facts, as_json, show.print_run)
 
@@ -243,7 +237,7 @@ def profile(
 
       dfqgen profile out/model --target cortex-m4 --clock 80M --json
     """
-    with _reporting(as_json), _progress() as progress:
+    with reporting(as_json), _progress() as progress:
         clock_hz = None if clock is None else parse_frequency(clock)
         facts = commands.profile(out_dir, target, clock_hz=clock_hz, edited=edited, progress=progress)
     _finish(facts, as_json, show.print_profile)
@@ -265,7 +259,7 @@ def inspect(
 
       dfqgen inspect model.onnx --ir --input-std 255
     """
-    with _reporting(as_json), _progress() as progress:
+    with reporting(as_json), _progress() as progress:
         facts = commands.inspect(model, make_recipe(**choices), ir=ir, progress=progress)
     _finish(facts, as_json, show.print_inspect)
 
@@ -297,7 +291,7 @@ def evaluate(
 
       dfqgen eval model.onnx --data test.npz --input-std 255 --weights per-tensor --no-equalize --limit 100
     """
-    with _reporting(as_json), _progress() as progress:
+    with reporting(as_json), _progress() as progress:
         decoder = None if decode is None else commands.load_decoder(decode)
         found = commands.evaluate(model, data, make_recipe(**choices), limit=limit, progress=progress)
         facts = commands.evaluation_facts(found, decoder)
@@ -348,7 +342,7 @@ def synthesize(
 
       dfqgen synthesize model.onnx -o samples.npz --input-std 255 --contact-sheet sheet.png --seed 1
     """
-    with _reporting(as_json), _progress_bar() as progress:
+    with reporting(as_json), _progress_bar() as progress:
         how: SynthesisChoices = {
             "count": samples,
             "iterations": iterations,
@@ -365,6 +359,6 @@ def synthesize(
 @app.command()
 def targets(as_json: opt.Json = False) -> None:
     """List the machines dfqgen knows."""
-    with _reporting(as_json):
+    with reporting(as_json):
         facts = commands.targets()
     _finish(facts, as_json, show.print_targets)

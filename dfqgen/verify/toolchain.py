@@ -9,12 +9,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfqgen.errors import DfqgenError, ToolMissing
+from dfqgen.errors import ToolMissing, VerificationFailed
 
 WARNINGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
-class CompilationFailed(DfqgenError):
+class CompilationFailed(VerificationFailed):
     """The compiler refused generated C: a bug of dfqgen, or a broken compiler."""
 
 
