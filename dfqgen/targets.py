@@ -1,11 +1,17 @@
-"""Targets: one TOML file each in targets/; a new target is a new file."""
+"""Targets: one TOML file each in targets/; a new target is a new file.
+
+A core's file says how code is made and what it costs; a part's, in targets/parts/, which core it has, how
+much memory, and how fast it runs.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import enum
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -94,10 +100,38 @@ class CostTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of RAM without holes, in bytes."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a part adds to its core. The arena goes into the first of `regions`.
+
+    `wait_states` is how long a read of the flash waits at the part's full clock, None where it is not known
+    or varies; `cache` what hides it. `flash` is "internal", "serial" (executed in place) or "external".
+    `source` names the data sheet the numbers are from.
+    """
+
+    vendor: str
+    core_target: str
+    regions: tuple[Region, ...]
+    flash: str
+    wait_states: int | None
+    cache: str | None
+    boards: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What the compiler knows about a machine. Budgets are None where memory does not matter.
 
-    `cycles` is None where cycles cannot be estimated from single instructions (dual issue).
+    `cycles` is None where cycles cannot be estimated from single instructions (dual issue). `part` is None
+    for a core by itself.
     """
 
     name: str
@@ -113,6 +147,7 @@ class Target:
     ram_bytes: int | None = None
     cycles: CycleModel | None = None
     costs: CostTable = field(default_factory=CostTable)
+    part: Part | None = None
 
     @property
     def is_host(self) -> bool:
@@ -122,34 +157,100 @@ class Target:
 SCALE_MODES = ("multiplier", "power-of-two")
 
 
+COMMON = ("cortex-m4", "cortex-m33", "cortex-m0plus", "stm32l4r5", "nrf52840", "rp2040", "esp32-c3", "host")
+"""What a user who names no target is shown."""
+
+
 def list_targets() -> list[Target]:
-    """Every target, by name; aliases are left out."""
-    names = sorted(path.stem for path in resources.targets_dir().glob("*.toml"))
-    return [target for name in names if (target := load_target(name)).name == name]
+    """Every core, by name; aliases and parts are left out."""
+    return [target for name in _names() if (target := load_target(name)).name == name]
+
+
+def list_parts() -> list[Target]:
+    """Every part, by name."""
+    return [load_target(name) for name in _part_names()]
 
 
 def list_aliases() -> dict[str, str]:
-    """Alias -> target name."""
-    names = sorted(path.stem for path in resources.targets_dir().glob("*.toml"))
-    return {name: load_target(name).name for name in names if load_target(name).name != name}
+    """Alias -> target name, boards with a part among them."""
+    aliases = {name: load_target(name).name for name in _names() if load_target(name).name != name}
+    return aliases | _boards()
 
 
 @cache
 def load_target(name: str) -> Target:
-    """The target (or alias) of this name. Raises UserError when there is none."""
-    known = {path.stem: path for path in resources.targets_dir().glob("*.toml")}
-    if name not in known:
-        raise UserError(f"there is no target {name!r}", f"Known targets: {', '.join(sorted(known))}.")
-    table = _read(known[name])
+    """The target, part, board or alias of this name. Raises UserError when there is none."""
+    folder = resources.targets_dir()
+    if name in _names():
+        return _load_core(name, folder / f"{name}.toml")
+    if name in _part_names():
+        return _load_part(name, folder / "parts" / f"{name}.toml")
+    if name in _boards():
+        return load_target(_boards()[name])
+    raise UserError(f"there is no target {name!r}", _advice(name))
+
+
+def search_targets(text: str) -> list[Target]:
+    """Cores and parts with all words of `text` in their name, boards, vendor or description."""
+    words = text.lower().split()
+    return [target for target in [*list_targets(), *list_parts()] if all(w in _prose(target) for w in words)]
+
+
+def _prose(target: Target) -> str:
+    part = target.part
+    more = () if part is None else (part.vendor, part.core_target, *part.boards)
+    return " ".join((target.name, target.description, target.core, *more)).lower()
+
+
+def _advice(name: str) -> str:
+    known = sorted([*_names(), *_part_names(), *_boards()])
+    begun = [other for other in known if len(name) > 3 and (other in name or name in other)]
+    close = (begun or difflib.get_close_matches(name, known, n=4, cutoff=0.6))[:4]
+    guess = f"Did you mean {' or '.join(close)}? " if close else ""
+    return f"{guess}Cores: {', '.join(_names())}. Parts: dfqgen targets --search TEXT."
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in resources.targets_dir().glob("*.toml"))
+
+
+def _part_names() -> list[str]:
+    return sorted(path.stem for path in (resources.targets_dir() / "parts").glob("*.toml"))
+
+
+def _boards() -> dict[str, str]:
+    """Board -> part."""
+    boards: dict[str, str] = {}
+    for name in _part_names():
+        part = load_target(name).part
+        assert part is not None
+        boards |= dict.fromkeys(part.boards, name)
+    return boards
+
+
+def _load_core(name: str, path: Path) -> Target:
+    table = _read(path)
     alias = table.get("alias")
     if alias is not None:
-        if alias not in known or "alias" in _read(known[alias]):
+        if alias not in _names() or "alias" in _read(path.with_name(f"{alias}.toml")):
             raise UserError(f"target {name!r} is an alias of {alias!r}, which is not a target")
         return load_target(alias)
-    try:
+    with _told_by_name(path):
         return _parse(name, table)
+
+
+def _load_part(name: str, path: Path) -> Target:
+    table = _read(path)
+    with _told_by_name(path):
+        return _parse_part(name, table)
+
+
+@contextlib.contextmanager
+def _told_by_name(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{known[name].name}: {type(error).__name__}: {error}") from error
+        raise UserError(f"{path.name}: {type(error).__name__}: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -208,4 +309,30 @@ def _parse(name: str, table: dict[str, Any]) -> Target:
         ram_bytes=table.get("ram_bytes"),
         cycles=CycleModel(**table["cycles"]) if "cycles" in table else None,
         costs=_costs(name),
+    )
+
+
+def _parse_part(name: str, table: dict[str, Any]) -> Target:
+    flash = table["flash"]
+    regions = tuple(Region(region["name"], int(region["bytes"])) for region in table["ram"])
+    if not regions:
+        raise ValueError("there is no RAM")
+    part = Part(
+        vendor=table["vendor"],
+        core_target=table["target"],
+        regions=regions,
+        flash=flash.get("kind", "internal"),
+        wait_states=flash.get("wait_states"),
+        cache=flash.get("cache"),
+        boards=tuple(table.get("boards", ())),
+        source=table["source"],
+    )
+    return replace(
+        load_target(part.core_target),
+        name=name,
+        description=table["description"],
+        clock_hz=int(table["clock_hz"]),
+        flash_bytes=flash.get("bytes"),
+        ram_bytes=regions[0].bytes,
+        part=part,
     )

@@ -19,7 +19,9 @@ from tests.models import DIGITS, save, tiny
 
 
 def build(model: Path, output: Path, *arguments: object) -> Result:
-    return CliRunner().invoke(app, ["build", str(model), "-o", str(output), *map(str, arguments)])
+    return CliRunner().invoke(
+        app, ["build", str(model), "-t", "host", "-o", str(output), *map(str, arguments)]
+    )
 
 
 def assert_refused(result: Result, output: Path, *words: str) -> None:
@@ -229,7 +231,7 @@ def test_numbers_out_of_bounds_are_refused(tmp_path: Path, option: str, value: s
     value = {"--bits-map": f"conv={value}", "--input-range": f"0,{value}"}.get(option, value)
     command = {"--clock": "profile", "--limit": "eval"}.get(option, "build")
     arguments = [str(tmp_path)] if command == "profile" else [str(tiny(tmp_path / "tiny.onnx"))]
-    arguments += ["-o", str(tmp_path / "o")] if command == "build" else []
+    arguments += ["-t", "host", "-o", str(tmp_path / "o")] if command == "build" else []
     arguments += ["--data", str(tmp_path)] if command == "eval" else []
     result = CliRunner().invoke(app, [command, *arguments, option, value])
     assert result.exit_code == 2, result.output

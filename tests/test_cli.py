@@ -86,7 +86,7 @@ def test_verify_with_the_model_compares_with_float(built: Path) -> None:
 
 def test_verify_fails_with_exit_code_1_where_a_bit_differs(tmp_path: Path) -> None:
     folder = tmp_path / "o"
-    command("build", DIGITS, *DIGITS_INPUT, "-o", folder)
+    command("build", DIGITS, "-t", "host", *DIGITS_INPUT, "-o", folder)
     weights = folder / "digits_weights.c"
     text = weights.read_text()
     place = re.search(r"\{\s*(-?\d+)", text)  # the first weight of the first layer
@@ -158,13 +158,14 @@ def test_every_command_has_help(name: str) -> None:
     "arguments",
     [
         ["build"],
-        ["build", "x.onnx", "--weights", "per-row"],
-        ["build", "x.onnx", "--input-mean", "grey"],
-        ["build", "x.onnx", "--input-range", "1"],
-        ["build", "x.onnx", "--input-shape", "1,a,3"],
-        ["build", "x.onnx", "--input-std", "0"],
-        ["build", "x.onnx", "--input-range", "3,3"],
-        ["build", "x.onnx", "--ram", "lots"],
+        ["build", "x.onnx", "-t", "host", "--weights", "per-row"],
+        ["build", "x.onnx", "-t", "host", "--input-mean", "grey"],
+        ["build", "x.onnx", "-t", "host", "--input-range", "1"],
+        ["build", "x.onnx", "-t", "host", "--input-shape", "1,a,3"],
+        ["build", "x.onnx", "-t", "host", "--input-std", "0"],
+        ["build", "x.onnx", "-t", "host", "--input-range", "3,3"],
+        ["build", "x.onnx", "-t", "host", "--ram", "lots"],
+        ["build", "x.onnx", "-t", "cortex-m99"],
         ["compile"],
     ],
 )
@@ -187,14 +188,16 @@ def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_input_shape_fixes_a_dynamic_input(tmp_path: Path) -> None:
     model = tiny(tmp_path / "tiny.onnx", shape=("n", 2, "h", "w"))
-    command("build", model, "--input-shape", "1,2,6,6", "-o", tmp_path / "a")
-    command("build", model, "--input-shape", "image:1x2x6x6", "-o", tmp_path / "b")
+    command("build", model, "-t", "host", "--input-shape", "1,2,6,6", "-o", tmp_path / "a")
+    command("build", model, "-t", "host", "--input-shape", "image:1x2x6x6", "-o", tmp_path / "b")
     assert (tmp_path / "a" / "tiny.c").read_bytes() == (tmp_path / "b" / "tiny.c").read_bytes()
 
 
 def test_io_layout_nchw_takes_the_models_axes(tmp_path: Path) -> None:
     model = tiny(tmp_path / "tiny.onnx")
-    facts = json.loads(command("build", model, "--io-layout", "nchw", "--json", "-o", tmp_path / "o").stdout)
+    facts = json.loads(
+        command("build", model, "-t", "host", "--io-layout", "nchw", "--json", "-o", tmp_path / "o").stdout
+    )
     assert facts["inputs"][0]["shape"] == [1, 2, 6, 6]
     assert facts["verification"]["bit_exact"] is True
 
@@ -202,19 +205,21 @@ def test_io_layout_nchw_takes_the_models_axes(tmp_path: Path) -> None:
 def test_power_of_two_and_per_tensor_build_too(tmp_path: Path) -> None:
     for index, extra in enumerate((["--scales", "power-of-two"], ["--weights", "per-tensor"])):
         output = tmp_path / str(index)
-        facts = json.loads(command("build", DIGITS, *DIGITS_INPUT, *extra, "--json", "-o", output).stdout)
+        facts = json.loads(
+            command("build", DIGITS, "-t", "host", *DIGITS_INPUT, *extra, "--json", "-o", output).stdout
+        )
         assert facts["verification"]["bit_exact"] is True
         assert facts["comparison"]["outputs"][0]["sqnr_db"] > 10
 
 
 def test_name_prefixes_the_c(tmp_path: Path) -> None:
-    command("build", tiny(tmp_path / "tiny.onnx"), "--name", "wake", "-o", tmp_path / "o")
+    command("build", tiny(tmp_path / "tiny.onnx"), "-t", "host", "--name", "wake", "-o", tmp_path / "o")
     assert "wake_invoke" in (tmp_path / "o" / "wake.h").read_text()
 
 
 def test_without_a_host_compiler_the_build_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    done = command("build", tiny(tmp_path / "tiny.onnx"), "-o", tmp_path / "o", "--json")
+    done = command("build", tiny(tmp_path / "tiny.onnx"), "-t", "host", "-o", tmp_path / "o", "--json")
     facts = json.loads(done.stdout)
     assert facts["verification"]["bit_exact"] is None
     assert any("no-such-compiler" in warning for warning in facts["warnings"])
@@ -242,3 +247,22 @@ def test_the_checkout_stays_clean(built: Path) -> None:
     """No command writes beside its output folder."""
     assert not list(built.parent.glob(".*"))
     assert not (ROOT / "dfqgen" / "_data").exists()
+
+
+def test_a_build_without_a_target_asks_for_one(tmp_path: Path) -> None:
+    done = command("build", tiny(tmp_path / "tiny.onnx"), "-o", tmp_path / "o", code=2)
+    assert "--target" in done.stderr
+    assert "cortex-m4" in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_build_for_a_part_has_its_core_and_its_memory(tmp_path: Path) -> None:
+    arguments = ["-t", "nucleo-l4r5zi", "--json", "-o", tmp_path / "o"]
+    facts = json.loads(command("build", DIGITS, *DIGITS_INPUT, *arguments).stdout)
+    assert (facts["target"]["name"], facts["target"]["core"]) == ("stm32l4r5", "cortex-m4")
+    assert (facts["target"]["flash_bytes"], facts["target"]["ram_bytes"]) == (2 << 20, 640 << 10)
+
+
+def test_a_search_shows_parts_with_their_memory() -> None:
+    output = command("targets", "--search", "nrf52840").stdout
+    assert re.search(r"nrf52840 .*1.00 MB .*256.0 KB", output)

@@ -9,7 +9,8 @@ import pytest
 
 from dfqgen import resources
 from dfqgen.errors import UserError
-from dfqgen.targets import Isa, list_aliases, list_targets, load_target
+from dfqgen.targets import Isa, list_aliases, list_parts, list_targets, load_target, search_targets
+from scripts.parts_docs import PAGE, page
 
 
 def test_all_targets_load() -> None:
@@ -21,7 +22,7 @@ def test_all_targets_load() -> None:
 
 
 def test_cortex_m_is_an_alias() -> None:
-    assert list_aliases() == {"cortex-m": "cortex-m4"}
+    assert list_aliases()["cortex-m"] == "cortex-m4"
     assert load_target("cortex-m") is load_target("cortex-m4")
 
 
@@ -78,3 +79,46 @@ def test_a_new_target_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copy(resources.targets_dir() / "cortex-m4.toml", tmp_path / "my-board.toml")
     monkeypatch.setattr(resources, "targets_dir", lambda: tmp_path)
     assert load_target("my-board").core == "cortex-m4"
+
+
+def test_every_part_loads_with_its_core_and_says_where_its_numbers_are_from() -> None:
+    parts = list_parts()
+    assert len(parts) >= 50
+    for target in parts:
+        part = target.part
+        assert part is not None
+        core = load_target(part.core_target)
+        assert core.part is None
+        assert (target.core, target.isas, target.costs) == (core.core, core.isas, core.costs)
+        assert part.source
+        assert target.ram_bytes == part.regions[0].bytes
+        assert (target.flash_bytes is None) == (part.flash != "internal" and "no flash" in target.description)
+
+
+def test_a_board_is_its_part() -> None:
+    assert load_target("nucleo-l4r5zi") is load_target("stm32l4r5")
+    assert list_aliases()["pico"] == "rp2040"
+
+
+def test_no_two_parts_claim_one_name() -> None:
+    boards = [board for target in list_parts() if target.part for board in target.part.boards]
+    names = [target.name for target in [*list_targets(), *list_parts()]]
+    assert len({*boards, *names}) == len(boards) + len(names)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("stm32l4r5zit6", "stm32l4r5"), ("nrf5284", "nrf52840"), ("cortexm4", "cortex-m4")]
+)
+def test_a_close_miss_is_suggested(wrong: str, meant: str) -> None:
+    with pytest.raises(UserError, match=meant):
+        load_target(wrong)
+
+
+def test_a_search_finds_all_words_anywhere() -> None:
+    assert [target.name for target in search_targets("ESP32 c3")] == ["riscv32imc", "esp32-c3"]
+    assert "nrf52840" in [target.name for target in search_targets("arduino")]
+    assert search_targets("z80") == []
+
+
+def test_the_page_of_parts_is_current() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run python -m scripts.parts_docs"

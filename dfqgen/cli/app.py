@@ -19,11 +19,14 @@ from dfqgen.cli import options as opt
 from dfqgen.cli import output as show
 from dfqgen.cli.failures import reporting, stop_politely
 from dfqgen.commands.synthesize import SynthesisChoices, SynthesisFiles, SynthesisProgress
+from dfqgen.errors import UserError
 from dfqgen.plan.budget import Budget
 from dfqgen.progress import Progress
 from dfqgen.recipe.choices import make_recipe
+from dfqgen.targets import COMMON
 from dfqgen.units import parse_frequency, parse_size
 
+MORE = "or what dfqgen targets --search finds"
 WIDTH = 110  # columns where there is no terminal
 
 app = typer.Typer(
@@ -141,6 +144,10 @@ def build(
       dfqgen build model.onnx -t cortex-m4 --input-std 255 --ram 64K --data test.npz -o out/model
     """
     with reporting(as_json), _progress() as progress:
+        if "target" not in choices:
+            raise UserError(
+                "which machine is the C for?", f"Say it with --target: {', '.join(COMMON)}, {MORE}."
+            )
         result = commands.build(
             model,
             output or commands.default_output(model),
@@ -357,8 +364,14 @@ def synthesize(
 
 
 @app.command()
-def targets(as_json: opt.Json = False) -> None:
-    """List the machines dfqgen knows."""
+def targets(
+    search: Annotated[
+        str | None,
+        typer.Option("--search", metavar="TEXT", help="Parts, boards and cores with these words, like nrf."),
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """List the machines dfqgen knows: cores, and parts with their memory."""
     with reporting(as_json):
-        facts = commands.targets()
+        facts = commands.targets(search)
     _finish(facts, as_json, show.print_targets)

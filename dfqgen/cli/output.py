@@ -255,19 +255,45 @@ def print_synthesis(facts: Facts, console: Console) -> None:
 
 
 def print_targets(facts: Facts, console: Console) -> None:
-    """The machines dfqgen knows."""
-    columns = ("target", "flash", "RAM", "scales", "emulator", "description")
-    table = _table(*columns, right=("flash", "RAM"))
-    for target in facts["targets"]:
+    """The machines dfqgen knows, or those that were searched for."""
+    if facts["targets"]:
+        console.print(_cores_table(facts["targets"]))
+    if facts["parts"] and facts["search"] is None:
+        console.print(Text(f"\nand {len(facts['parts'])} parts: dfqgen targets --search stm32"))
+    elif facts["parts"]:
+        console.print(_parts_table(facts["parts"]))
+    if not facts["targets"] and not facts["parts"]:
+        console.print(Text(f"Nothing has {printable(facts['search'])} in its name, boards or description."))
+
+
+def _cores_table(cores: Iterable[Facts]) -> Table:
+    table = _table("core", "flash", "RAM", "scales", "emulator", "description", right=("flash", "RAM"))
+    for core in cores:
         _row(
             table,
-            target["name"],
-            size_text(target["flash_bytes"]),
-            size_text(target["ram_bytes"]),
-            target["scales"],
-            target["emulator"] or "-",
-            target["description"],
+            core["name"],
+            size_text(core["flash_bytes"]),
+            size_text(core["ram_bytes"]),
+            core["scales"],
+            core["emulator"] or "-",
+            core["description"],
         )
-    console.print(table)
-    for alias, name in facts["aliases"].items():
-        console.print(Text(f"{alias} is {name}"))
+    return table
+
+
+def _parts_table(parts: Iterable[Facts]) -> Table:
+    right = ("MHz", "flash", "RAM")
+    table = _table("part", "core", *right, "vendor", "description", "boards", right=right)
+    for part in parts:
+        _row(
+            table,
+            part["name"],
+            part["core"],
+            f"{part['clock_hz'] / 1e6:.0f}",
+            "outside" if part["flash_bytes"] is None else size_text(part["flash_bytes"]),
+            size_text(part["ram"][0]["bytes"]),
+            part["vendor"],
+            part["description"],
+            ", ".join(part["boards"]),
+        )
+    return table

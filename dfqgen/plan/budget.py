@@ -10,9 +10,10 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
 from dfqgen.plan.lifetimes import Lifetime
 from dfqgen.plan.workload import buffers_of
-from dfqgen.targets import Target
+from dfqgen.targets import Target, list_parts
 
 WORST_LAYERS = 3
+NAMED_PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,24 @@ def check_budget(
     if complaints:
         raise BudgetExceeded(
             "\n".join([f"the network does not fit {target.name} ({target.description})", *complaints]),
-            "If your part has more, say so with --flash and --ram, for example --flash 4M --ram 1M.",
+            _advice(flash_bytes, ram_bytes, target),
         )
+
+
+def _advice(flash_bytes: int, ram_bytes: int, target: Target) -> str:
+    enough = [
+        other
+        for other in list_parts()
+        if other.core == target.core
+        and (other.flash_bytes is None or other.flash_bytes >= flash_bytes)
+        and (other.ram_bytes is None or other.ram_bytes >= ram_bytes)
+    ]
+    smallest = sorted(enough, key=lambda other: (other.flash_bytes or 0) + (other.ram_bytes or 0))[
+        :NAMED_PARTS
+    ]
+    names = ", ".join(other.name for other in smallest)
+    own = "If your part has more, say so with --flash and --ram, for example --flash 4M --ram 1M."
+    return f"{own}\nParts of this core that have enough: {names}." if names else own
 
 
 def _overrun(memory: str, needed_bytes: int, limit_bytes: int) -> str:

@@ -49,7 +49,7 @@ def choices_of(recipe: Recipe) -> Choices | None:
         if value != usual:
             found[key] = value
 
-    differs("target", recipe.code.target, default.code.target)
+    found["target"] = recipe.code.target
     differs("name", recipe.code.name, None)
     differs("optimize", recipe.code.optimize, default.code.optimize)
     differs("inputs", recipe.input.inputs, ())

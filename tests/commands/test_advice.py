@@ -17,7 +17,9 @@ from tests.models import DIGITS, DIGITS_INPUT
 
 
 def build(model: Path, *arguments: object) -> Result:
-    return CliRunner().invoke(app, ["build", str(model), "--json", "-o", "out", *map(str, arguments)])
+    return CliRunner().invoke(
+        app, ["build", str(model), "-t", "host", "--json", "-o", "out", *map(str, arguments)]
+    )
 
 
 @pytest.fixture(autouse=True)

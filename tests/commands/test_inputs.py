@@ -14,7 +14,9 @@ from tests.models import DIGITS
 
 
 def build(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["build", str(DIGITS), "--json", "-o", "out", *map(str, arguments)])
+    return CliRunner().invoke(
+        app, ["build", str(DIGITS), "-t", "host", "--json", "-o", "out", *map(str, arguments)]
+    )
 
 
 def meaning(result: Result) -> dict[str, object]:

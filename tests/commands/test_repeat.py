@@ -19,8 +19,8 @@ NOTHING += ["--rounding-data", "noise", "--relu6", "replace", "--samples", "3", 
 
 
 def test_options_without_effect_change_no_byte_and_are_each_warned_of(tmp_path: Path) -> None:
-    command("build", DIGITS, *DIGITS_INPUT, "-o", tmp_path / "plain")
-    done = command("build", DIGITS, *DIGITS_INPUT, *NOTHING, "-o", tmp_path / "o")
+    command("build", DIGITS, "-t", "host", *DIGITS_INPUT, "-o", tmp_path / "plain")
+    done = command("build", DIGITS, "-t", "host", *DIGITS_INPUT, *NOTHING, "-o", tmp_path / "o")
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     flags = [word for word in NOTHING if word.startswith("--")]
     assert sorted(line.split()[1] for line in warnings) == sorted(flags)
@@ -47,7 +47,8 @@ def test_the_command_in_the_manifest_gives_the_same_bytes(tmp_path: Path, option
     if "--bits-map" in options:
         layers = json.loads(command("inspect", model, "--ir", "--json").stdout)["operators"]
         options[options.index("--bits-map") + 1] = f"{layers[0]['name']}=8"
-    command("build", model.name, *options, "-o", "first", cwd=tmp_path)
+    target = [] if "--target" in options else ["-t", "host"]
+    command("build", model.name, *target, *options, "-o", "first", cwd=tmp_path)
     repeat = json.loads((tmp_path / "first" / "manifest.json").read_text())["provenance"]["command"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(
@@ -59,7 +60,7 @@ def test_the_command_in_the_manifest_gives_the_same_bytes(tmp_path: Path, option
 
 def test_the_report_shows_recipe_and_command_as_text(tmp_path: Path) -> None:
     model = tiny(tmp_path / "<b>&'.onnx")
-    command("build", model, "-o", tmp_path / "o")
+    command("build", model, "-t", "host", "-o", tmp_path / "o")
     page = (tmp_path / "o" / "report.html").read_text()
     assert "<b>&amp;" not in page
     assert "dfqgen build &#39;&lt;b&gt;&amp;" in page
@@ -69,7 +70,18 @@ def test_the_report_shows_recipe_and_command_as_text(tmp_path: Path) -> None:
 def test_verify_reads_the_recipe_and_refuses_a_damaged_one(tmp_path: Path) -> None:
     model = tiny(tmp_path / "tiny.onnx", shape=("n", 2, "h", "w"))
     folder = tmp_path / "o"
-    command("build", model, "--input-shape", "image:1,2,6,6", "--weights", "per-tensor", "-o", folder)
+    command(
+        "build",
+        model,
+        "-t",
+        "host",
+        "--input-shape",
+        "image:1,2,6,6",
+        "--weights",
+        "per-tensor",
+        "-o",
+        folder,
+    )
     facts = json.loads(command("verify", folder, "--model", model, "--per-layer", "--json").stdout)
     assert facts["comparison"]["outputs"]
     assert facts["layers"]

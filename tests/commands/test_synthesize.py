@@ -70,7 +70,7 @@ def test_options_of_synthesis_make_other_samples(samples: Path, tmp_path: Path, 
 def test_build_with_everything_synthetic_is_exact_and_says_what_it_did(tmp_path: Path) -> None:
     learned = ["--statistics", "synthetic", "--rounding", "adaround", "--bits", "4", "--samples", "8"]
     arguments = [*DIGITS_INPUT, *learned, "--adaround-iterations", "20", "--data", DIGITS_TEST, "--json"]
-    facts = json.loads(command("build", DIGITS, *arguments, "-o", tmp_path / "o").stdout)
+    facts = json.loads(command("build", DIGITS, "-t", "host", *arguments, "-o", tmp_path / "o").stdout)
     assert facts["verification"]["bit_exact"] is True
     steps = {step["step"]: step["effect"] for step in facts["steps"]}
     assert "samples synthesized from" in steps["statistics"]
@@ -132,7 +132,7 @@ def test_without_torch_one_paragraph_says_what_to_install(
     monkeypatch.setitem(sys.modules, "torch", None)
     for arguments in (
         ["synthesize", DIGITS, "-o", tmp_path / "s.npz"],
-        ["build", DIGITS, "--rounding", "adaround", "-o", tmp_path / "o"],
+        ["build", DIGITS, "-t", "host", "--rounding", "adaround", "-o", tmp_path / "o"],
         ["eval", DIGITS, "--data", DIGITS_TEST, "--statistics", "synthetic"],
         ["inspect", DIGITS, "--ir", "--statistics", "synthetic"],
     ):

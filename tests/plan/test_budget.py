@@ -43,3 +43,9 @@ def test_layer_costs_count_the_bytes_in_use_at_each_step() -> None:
     fake = chain([64, 256, 32], [None, None], scratch_bytes=16)
     costs = layer_costs(fake, plan(fake))
     assert [cost.ram_bytes for cost in costs] == [64 + 256 + 16, 256 + 32 + 16]
+
+
+def test_parts_of_the_core_that_have_enough_are_named_smallest_first() -> None:
+    with pytest.raises(BudgetExceeded, match="have enough: stm32l496, ") as error:
+        check_budget(900_000, 300_000, load_target("stm32f411"), LAYERS)
+    assert "stm32l476" not in str(error.value)

@@ -63,8 +63,10 @@ def test_the_command_is_quoted_for_the_shell() -> None:
     hostile = "a b'$(touch x).onnx"
     command = build_command(hostile, make_recipe(name="n", bits_map={"l;rm -rf": 4}))
     assert command is not None
-    assert shlex.split(command) == ["dfqgen", "build", hostile, "--name", "n", "--bits-map", "l;rm -rf=4"]
-    assert (build_command("-o.onnx", make_recipe()) or "").split()[-1] == "./-o.onnx"
+    assert shlex.split(command) == [
+        "dfqgen", "build", hostile, "--target", "host", "--name", "n", "--bits-map", "l;rm -rf=4",
+    ]  # fmt: skip
+    assert (build_command("-o.onnx", make_recipe()) or "").split()[2] == "./-o.onnx"
 
 
 def test_what_has_no_flag_has_no_command() -> None:
