@@ -16,7 +16,7 @@ from dfqgen.emit.provenance import Provenance
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
-from dfqgen.frontend.read import cut_inputs, read_model
+from dfqgen.frontend.read import cut_inputs, fix_inputs, read_model
 from dfqgen.graph.ir import Graph
 from dfqgen.kernels.base import Plan
 from dfqgen.methods import SampleRoom, make_rounder
@@ -100,13 +100,15 @@ def read_network(model: Path, recipe: InputRecipe, code: CodeRecipe, progress: P
     progress("reading the model")
     shapes = dict(recipe.shapes)
     if "" in shapes:
-        shapes[_only_input(model, recipe.inputs)] = shapes.pop("")
+        shapes[_only_input(model, recipe)] = shapes.pop("")
     graph = load(
         model,
         input_shapes=shapes,
         io_layout=recipe.io_layout,
         inputs=recipe.inputs or None,
         outputs=recipe.outputs or None,
+        states=recipe.states,
+        fixed=recipe.fixed,
     )
     # Not the graph's own name: exporters call every graph the same, and networks must live side by side.
     graph = replace(graph, name=code.name or model.stem)
@@ -180,9 +182,10 @@ def rewritten_graph(network: Network, recipe: Recipe) -> Graph:
     return rewrite(network.graph, network.meanings, recipe.passes).graph
 
 
-def _only_input(model: Path, cut: tuple[str, ...]) -> str:
+def _only_input(model: Path, recipe: InputRecipe) -> str:
     whole = read_model(model)
-    cut_inputs(whole, cut)
+    fix_inputs(whole, recipe.fixed)
+    cut_inputs(whole, recipe.inputs)
     constants = {tensor.name for tensor in whole.graph.initializer}
     names = [value.name for value in whole.graph.input if value.name not in constants]
     if len(names) != 1:

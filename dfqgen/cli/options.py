@@ -1,113 +1,25 @@
-"""Options that several commands share, and the parsing of their values."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_type_hints
 
 import typer
 
+from dfqgen.cli import values
 from dfqgen.errors import UserError
 from dfqgen.recipe.choices import Choices
 from dfqgen.recipe.effect import STATED
-from dfqgen.recipe.records import SAMPLE_SOURCES, Recipe, SampleSource
+from dfqgen.recipe.records import Recipe
 from dfqgen.samples.meaning import InputMeaning
-from dfqgen.samples.stated import CONFIG, PRESETS, parse_inputs, read_config
-
-T = TypeVar("T")
+from dfqgen.samples.stated import CONFIG, PRESETS, read_config
 
 DEFAULTS = Recipe()
-
-
-def numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
-    """ "1,2.5" -> (1.0, 2.5); a wrong value is a usage error."""
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not a list of numbers like 127.5 or 0.5,0.5,0.5", param_hint=option
-        ) from None
-    if not all(map(math.isfinite, values)):
-        raise typer.BadParameter(f"{text!r} is not finite", param_hint=option)
-    if count is not None and len(values) != count:
-        raise typer.BadParameter(
-            f"{text!r} should be {count} numbers with a comma between", param_hint=option
-        )
-    return values
-
-
-def tensors(texts: list[str]) -> tuple[str, ...]:
-    """["a,b", "c"] -> ("a", "b", "c")"""
-    return tuple(dict.fromkeys(name for text in texts for name in text.split(",") if name))
-
-
-def shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
-    """["image:1,3,32,32"] -> {"image": (1, 3, 32, 32)}; the key is empty where no input is named."""
-    parsed: dict[str, tuple[int, ...]] = {}
-    for text in texts:
-        name, _, dimensions = text.rpartition(":")
-        try:
-            parsed[name] = tuple(int(part) for part in dimensions.replace("x", ",").split(","))
-        except ValueError:
-            raise typer.BadParameter(
-                f"{text!r} is not a shape like 1,3,32,32 or image:1,3,32,32", param_hint="--input-shape"
-            ) from None
-    return parsed
-
-
-def input_meanings(texts: list[str]) -> dict[str, InputMeaning]:
-    """["image:mean=127.5,std=127.5", "state:range=-1..1"]; a wrong value is a usage error."""
-    try:
-        return parse_inputs(texts)
-    except UserError as error:
-        raise typer.BadParameter(str(error), param_hint="--input") from None
-
-
-def layer_bits(texts: list[str]) -> dict[str, int]:
-    """["conv1=4,conv2=8"] -> {"conv1": 4, "conv2": 8}; a wrong value is a usage error."""
-
-    def bits(text: str) -> int | None:
-        return int(text) if text.isdecimal() and len(text) < 3 else None
-
-    return _by_layer(texts, bits, "a layer and its bits like conv1=4", "--bits-map")
-
-
-def layer_activations(texts: list[str]) -> dict[str, Literal["int8", "int16"]]:
-    """["conv1=int16"] -> {"conv1": "int16"}; a wrong value is a usage error."""
-    types: dict[str, Literal["int8", "int16"]] = {"int8": "int8", "int16": "int16"}
-    return _by_layer(texts, types.get, "a layer and a type like conv1=int16", "--activations-map")
-
-
-def _by_layer(texts: list[str], parse: Callable[[str], T | None], expected: str, option: str) -> dict[str, T]:
-    """LAYER=VALUE, with commas between; `parse` gives None for a wrong value."""
-    parsed: dict[str, T] = {}
-    for part in (part for text in texts for part in text.split(",")):
-        name, _, text = part.rpartition("=")
-        value = parse(text)
-        if not name or value is None:
-            raise typer.BadParameter(f"{part!r} is not {expected}", param_hint=option)
-        parsed[name] = value
-    return parsed
-
-
-def finite(value: float | None) -> float | None:
-    """The value of an option that is a number; NaN lies in every range that typer checks."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not finite")
-    return value
-
-
-def rounding_data(text: str) -> SampleSource | Path:
-    """One of the kinds of samples that can be made, else a file's path."""
-    for source in SAMPLE_SOURCES:
-        if text == source:
-            return source
-    return Path(text)
 
 
 _INPUT = "The network's input"
@@ -153,6 +65,26 @@ CutOutputs = Annotated[
         help="Cut the model: these tensors of it are its outputs, and what comes after runs elsewhere.",
         rich_help_panel=_INPUT,
         show_default="the model's",
+    ),
+]
+State = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="INPUT=OUTPUT|none",
+        help="What the output gives is the input of the next step, and lives in the network. Once for each.",
+        rich_help_panel=_INPUT,
+        show_default="those that names show",
+    ),
+]
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fix",
+        metavar="INPUT=NUMBER",
+        help="Make an input a constant, such as a sampling rate. Once for each.",
+        rich_help_panel=_INPUT,
+        show_default=False,
     ),
 ]
 IoLayout = Annotated[
@@ -286,7 +218,7 @@ NSigma = Annotated[
         text="Half-width of activation ranges.",
         min=1.0,
         max=100.0,
-        callback=finite,
+        callback=values.finite,
         show_default="by predicted error",
     ),
 ]
@@ -362,7 +294,7 @@ TargetSqnr = Annotated[
         "--target-sqnr",
         text="Choose each layer's bits for the least flash with this predicted signal to noise ratio.",
         metavar="DB",
-        callback=finite,
+        callback=values.finite,
         show_default=False,
     ),
 ]
@@ -424,6 +356,8 @@ class InputArguments:
 
     inputs: CutInputs = None
     outputs: CutOutputs = None
+    state: State = None
+    fix: Fix = None
     input_shape: InputShape = None
     io_layout: IoLayout = DEFAULTS.input.io_layout
     input: Input = None
@@ -472,16 +406,18 @@ InputChoices = Annotated[Choices, InputArguments]
 CompileChoices = Annotated[Choices, CompileArguments]
 
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
-    "inputs": tensors,
-    "outputs": tensors,
-    "input_shape": shapes,
-    "input": input_meanings,
-    "input_mean": lambda text: numbers(text, "--input-mean"),
-    "input_std": lambda text: numbers(text, "--input-std"),
-    "input_range": lambda text: numbers(text, "--input-range", 2),
-    "rounding_data": rounding_data,
-    "bits_map": layer_bits,
-    "activations_map": layer_activations,
+    "inputs": values.tensors,
+    "outputs": values.tensors,
+    "state": values.states,
+    "fix": values.fixed_inputs,
+    "input_shape": values.shapes,
+    "input": values.input_meanings,
+    "input_mean": lambda text: values.numbers(text, "--input-mean"),
+    "input_std": lambda text: values.numbers(text, "--input-std"),
+    "input_range": lambda text: values.numbers(text, "--input-range", 2),
+    "rounding_data": values.rounding_data,
+    "bits_map": values.layer_bits,
+    "activations_map": values.layer_activations,
 }
 """Of options whose value is more than one word."""
 
@@ -521,10 +457,10 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     group_fields = {field.name: field.default for field in fields(kind)}
 
     @functools.wraps(command)
-    def expanded(context: typer.Context, **values: Any) -> None:
-        group = {name: values.pop(name) for name in group_fields}
+    def expanded(context: typer.Context, **given_values: Any) -> None:
+        group = {name: given_values.pop(name) for name in group_fields}
         given = {name: value for name, value in group.items() if _stood_there(context, name)}
-        command(**values, **{group_name: choices_from(given)})
+        command(**given_values, **{group_name: choices_from(given)})
 
     parameters = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     parameters += [own[name].replace(annotation=hints[name]) for name in own if name != group_name]

@@ -71,6 +71,12 @@ def print_build(facts: Facts, console: Console) -> None:
     _row(table, "target", f"{target['name']}: {target['description']}")
     for entry in facts["meanings"]:
         _row(table, "input", f"{entry['input']}: {meaning_text(entry)}")
+    for entry in facts["states"]:
+        _row(
+            table,
+            "state",
+            f"{entry['name']}: {shape_text(entry['shape'])} {entry['type']}, kept in the network",
+        )
     code = "constants only" if sizes["code_bytes"] is None else f"code {size_text(sizes['code_bytes'])}"
     _row(table, "flash", f"{_of_budget(sizes['flash_bytes'], target['flash_bytes'])}, {code}")
     arena = _of_budget(sizes["arena_bytes"], target["ram_bytes"])

@@ -65,7 +65,7 @@ def _remedies(compiled: Compiled, names: Sequence[str], data: Path | None, progr
     run_float = compiled.network.runner()
 
     def least(program: Program) -> float:
-        found = compare_outputs(program, run_float, program.run, inputs)
+        found = compare_outputs(program, run_float, program.play, inputs)
         return min(_decibels(output) for output in found if output.name in names)
 
     now = least(compiled.program)

@@ -86,7 +86,9 @@ def build(
         "comparison": report.comparison_facts(comparison),
         "layers": report.layer_facts(program, built.plan, layers),
         "warnings": list(dict.fromkeys(warnings)),
-        "meanings": report.meaning_facts(network.meanings),
+        "meanings": report.meaning_facts(
+            {port.name: network.meanings[port.name] for port in network.graph.fed}
+        ),
         **report.port_facts(program),
         "steps": report.note_facts(compiled.quantized.notes),
         "memory": report.memory_facts(program, built.plan),

@@ -18,6 +18,7 @@ from dfqgen.compile import Compiled, compile_model
 from dfqgen.emit.package import emit, write_files
 from dfqgen.errors import UserError
 from dfqgen.files import check_regular
+from dfqgen.fixedpoint.program import Program
 from dfqgen.graph.ir import Array
 from dfqgen.plan import plan_program
 from dfqgen.progress import Progress, silent
@@ -73,7 +74,8 @@ def evaluate(
     outputs, seconds = c_outputs(compiled, inputs, progress)
     if float_outputs is None:
         progress(f"running onnxruntime on {samples.count} samples")
-        found = _in_batches(compiled.network.runner(), inputs, samples.count)
+        batch = batch_of(compiled.program, samples.count)
+        found = _in_batches(compiled.network.runner(), inputs, samples.count, batch)
         float_outputs = _by_name(compiled, found)
     return Evaluation(compiled, samples, float_outputs, outputs, seconds)
 
@@ -97,15 +99,20 @@ def c_outputs(
     count = len(next(iter(inputs.values())))
     progress(f"running the C on {count} samples")
     started = time.perf_counter()
-    outputs = _in_batches(integers, inputs, count)
+    outputs = _in_batches(integers, inputs, count, batch_of(program, count))
     elapsed = time.perf_counter() - started
     return _by_name(compiled, outputs), elapsed * (os.cpu_count() or 1) / count
 
 
 def _by_name(compiled: Compiled, outputs: Mapping[str, Array]) -> Outputs:
     """From tensors to the ports' names."""
-    names = {port.tensor: port.name for port in compiled.network.graph.outputs}
-    return {names[tensor]: value for tensor, value in outputs.items()}
+    names = {port.tensor: port.name for port in compiled.network.graph.given}
+    return {names[tensor]: value for tensor, value in outputs.items() if tensor in names}
+
+
+def batch_of(program: Program, count: int) -> int:
+    """How many samples run in a row: all of them as one sequence where there are states."""
+    return count if program.states else BATCH
 
 
 def host_network(compiled: Compiled) -> HostNetwork:
@@ -118,12 +125,15 @@ def host_network(compiled: Compiled) -> HostNetwork:
 
 
 def _in_batches(
-    run: Callable[[Mapping[str, Array]], Mapping[str, Array]], inputs: Mapping[str, Array], count: int
+    run: Callable[[Mapping[str, Array]], Mapping[str, Array]],
+    inputs: Mapping[str, Array],
+    count: int,
+    batch: int,
 ) -> dict[str, Array]:
     """`run` over slices of the samples, on threads (the C and onnxruntime release the interpreter lock)."""
     chunks = [
-        {name: value[start : start + BATCH] for name, value in inputs.items()}
-        for start in range(0, count, BATCH)
+        {name: value[start : start + batch] for name, value in inputs.items()}
+        for start in range(0, count, batch)
     ]
     parts = Parallel(n_jobs=-1, backend="threading")(delayed(run)(chunk) for chunk in chunks)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -57,6 +57,27 @@ class PortContext:
 
 
 @dataclass(frozen=True, slots=True)
+class StateContext:
+    """What lives from step to step: `before` and `after` are the places of the old one and the new one."""
+
+    name: str
+    shape: str
+    dtype: IntType
+    size: int
+    zero_point: int
+    before: str
+    after: str
+
+    @property
+    def ctype(self) -> str:
+        return f"{self.dtype.carrier.name}_t"
+
+    @property
+    def size_bytes(self) -> int:
+        return self.size * self.dtype.carrier.itemsize
+
+
+@dataclass(frozen=True, slots=True)
 class LayerContext:
     """One call of the schedule. `title` and `lines` are its comment, `places` point into the arena."""
 
@@ -93,6 +114,7 @@ class NetworkContext:
     layers: tuple[LayerContext, ...]
     inputs: tuple[PortContext, ...]
     outputs: tuple[PortContext, ...]
+    states: tuple[StateContext, ...]
     optimize_size: bool
     left_out: tuple[str, ...]
 
@@ -126,6 +148,7 @@ def network_context(
     symbols = layer_symbols(plan)
     inputs = _ports(program, plan, program.inputs)
     words = {port.tensor: f"input{at.suffix}" for port, at in zip(program.inputs, inputs, strict=True)}
+    words |= {state.input: word for state, word in zip(program.states, _state_words(program), strict=True)}
     arena = arena_table(program, plan, name.upper(), symbols, words)
     layers = tuple(
         _layer(name, index, symbol, step, arena, target)
@@ -145,6 +168,7 @@ def network_context(
         layers=layers,
         inputs=inputs,
         outputs=_ports(program, plan, program.outputs),
+        states=_states(program, arena),
         optimize_size=optimize == "size",
         left_out=_left_out(plan) if optimize == "size" else (),
     )
@@ -193,9 +217,30 @@ def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortCo
     return tuple(contexts)
 
 
-def _layer(
-    network: str, index: int, symbol: str, step: Step, arena: ArenaTable, target: str
-) -> LayerContext:
+def _state_words(program: Program) -> list[str]:
+    names = unique_identifiers((state.name for state in program.states), "state")
+    return [f"state_{name}" for name in names] if len(names) > 1 else ["state"] * len(names)
+
+
+def _states(program: Program, arena: ArenaTable) -> tuple[StateContext, ...]:
+    contexts = []
+    for state in program.states:
+        tensor = program.tensors[state.input]
+        contexts.append(
+            StateContext(
+                name=comment_text(state.name),
+                shape=shape_text(tensor.shape),
+                dtype=tensor.qtype.dtype,
+                size=tensor.elements,
+                zero_point=tensor.qtype.zero_point,
+                before=arena.tensors[state.input],
+                after=arena.tensors[state.output],
+            )
+        )
+    return tuple(contexts)
+
+
+def _layer(network: str, index: int, symbol: str, step: Step, arena: ArenaTable, target: str) -> LayerContext:
     code = step.code
     symbols = {array.role: f"{network}_{symbol}_{array.role}" for array in code.arrays}
     names = [f"x{number}" for number, _ in enumerate(step.inputs)] if len(step.inputs) > 1 else ["x"]

@@ -210,6 +210,10 @@ def _manifest(
         "macs": program.macs,
         "inputs": [_port(program, plan, port) for port in program.inputs],
         "outputs": [_port(program, plan, port) for port in program.outputs],
+        "states": [
+            _port(program, plan, QPort(state.name, state.input)) | {"after": plan.offsets[state.output]}
+            for state in program.states
+        ],
         "layers": layers,
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -125,15 +125,38 @@ class QPort:
     permutation: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class QState:
+    """What a network keeps from one step to the next: after each, `output` becomes `input`. Zero at first."""
+
+    name: str
+    input: str
+    output: str
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Integer operators in execution order, and the type of every tensor."""
+    """Integer operators in execution order, and the type of every tensor.
+
+    Tensors of `states` are inputs and outputs besides the ports.
+    """
 
     name: str
     inputs: tuple[QPort, ...]
     outputs: tuple[QPort, ...]
     tensors: Mapping[str, QTensor]
     ops: tuple[QOp, ...]
+    states: tuple[QState, ...] = ()
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The tensors that are there before the first operator."""
+        return (*(port.tensor for port in self.inputs), *(state.input for state in self.states))
+
+    @cached_property
+    def results(self) -> tuple[str, ...]:
+        """The tensors that are wanted after the last operator: outputs, and new states."""
+        return (*(port.tensor for port in self.outputs), *(state.output for state in self.states))
 
     @cached_property
     def producers(self) -> Mapping[str, QOp]:
@@ -155,9 +178,11 @@ class Program:
         """Check that the program is well formed and cannot overflow. Raises ProgramError."""
         for tensor in self.tensors.values():
             tensor.verify()
-        known = {port.tensor for port in self.inputs}
+        known = set(self.sources)
         for name in known - self.tensors.keys():
             raise ProgramError(f"input {name!r} has no type")
+        if len(known) != len(self.sources):
+            raise ProgramError("two inputs or states are one tensor")
         for op in self.ops:
             for name in op.inputs:
                 if name not in known:
@@ -174,18 +199,24 @@ class Program:
         for port in self.outputs:
             if port.tensor not in known:
                 raise ProgramError(f"output {port.name!r} is never written")
+        for state in self.states:
+            if state.output not in self.producers:
+                raise ProgramError(f"the new state {state.name!r} is never written")
+            before, after = self.tensors[state.input], self.tensors[state.output]
+            if (before.shape, before.qtype) != (after.shape, after.qtype):
+                raise ProgramError(f"the state {state.name!r} is {before}, and {after} after a step")
 
     def run(
         self,
         inputs: Mapping[str, Array],
         watch: Callable[[QOp, Array], None] | None = None,
     ) -> dict[str, Array]:
-        """Interpret on integer arrays by input tensor; gives the output tensors.
+        """Interpret on integer arrays [N, ...] by input tensor, states among them; gives outputs and states.
 
-        `watch` sees (operator, output) as each is computed.
+        One step for each of N samples. `watch` sees (operator, output) as each is computed.
         """
-        values = {port.tensor: inputs[port.tensor] for port in self.inputs}
-        outputs = {port.tensor for port in self.outputs}
+        values = {name: inputs[name] for name in self.sources}
+        outputs = set(self.results)
         remaining: dict[str, int] = {}
         for op in self.ops:
             for name in op.inputs:
@@ -201,3 +232,27 @@ class Program:
                 if not remaining[name] and name not in outputs:
                     del values[name]
         return {name: values[name] for name in outputs}
+
+    def steps(
+        self,
+        inputs: Mapping[str, Array],
+        watch: Callable[[QOp, Array], None] | None = None,
+    ) -> Iterator[dict[str, Array]]:
+        """The samples [N, ...] one after the other, as C runs them: states begin at zero and go on."""
+        state = self.reset()
+        for i in range(len(next(iter(inputs.values())))):
+            found = self.run({name: value[i : i + 1] for name, value in inputs.items()} | state, watch)
+            state = {kept.input: found[kept.output] for kept in self.states}
+            yield {port.tensor: found[port.tensor] for port in self.outputs}
+
+    def play(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by tensor for N samples, [N, ...]; where there are states, a sequence from zero on."""
+        if not self.states:
+            return self.run(inputs)
+        steps = list(self.steps(inputs))
+        return {name: np.concatenate([step[name] for step in steps]) for name in steps[0]}
+
+    def reset(self) -> dict[str, Array]:
+        """The states before the first step."""
+        tensors = [self.tensors[state.input] for state in self.states]
+        return {t.name: np.full(t.shape, t.qtype.zero_point, t.qtype.dtype.carrier) for t in tensors}

@@ -16,7 +16,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError, UserError
 from dfqgen.fixedpoint.fields import Malformed, as_list, decode
-from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
+from dfqgen.fixedpoint.program import Program, QOp, QPort, QState, QTensor
 from dfqgen.ops import integer_operators
 
 FORMAT = "dfqgen-program-1"
@@ -32,6 +32,8 @@ def program_to_json(program: Program) -> str:
         "inputs": [_encode(port) for port in program.inputs],
         "outputs": [_encode(port) for port in program.outputs],
     }
+    if program.states:
+        head["states"] = [_encode(state) for state in program.states]
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     lines.append('"tensors": [\n' + ",\n".join(tensors) + "\n]")
     lines.append('"ops": [\n' + ",\n".join(operators) + "\n]")
@@ -51,6 +53,7 @@ def program_from_json(text: str | bytes) -> Program:
             outputs=decode(tuple[QPort, ...], data.get("outputs"), "outputs"),
             tensors={tensor.name: tensor for tensor in tensors},
             ops=tuple(_operator(item, i) for i, item in enumerate(as_list(data.get("ops"), "ops"))),
+            states=decode(tuple[QState, ...], data.get("states", []), "states"),
         )
         program.verify()
         return program

@@ -5,7 +5,7 @@
       %y = QReshape(%x) shape=(1, 192) -> int8[1,192] scale=0.0078125 zero_point=0 of flatten
       output %y
 
-`is`, `axes` and `of` are as in `graph/text.py`.
+`is`, `axes` and `of` are as in `graph/text.py`. `state %before type = %after` stands where inputs do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dfqgen.fixedpoint.dialect import (
     tensor_text,
     value_text,
 )
-from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
+from dfqgen.fixedpoint.program import Program, QOp, QPort, QState, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
 from dfqgen.ops import integer_operators
 from dfqgen.ops.gates import Conversion, GateRows, Peephole
@@ -41,6 +41,10 @@ def program_text(program: Program, *, full: bool = False) -> str:
     lines = [f"program {name_text(program.name)}  # {totals}"]
     for port in program.inputs:
         lines.append(f"  input {port_text(port, _type_text(program.tensors[port.tensor], full))}")
+    for state in program.states:
+        kind = _type_text(program.tensors[state.input], full)
+        tie = f"{tensor_text(state.input)} {kind} = {tensor_text(state.output)}"
+        lines.append(f"  state {tie} is {name_text(state.name)}")
     lines += [_operator_text(program, op, full) for op in program.ops]
     lines += [f"  output {port_text(port)}" for port in program.outputs]
     return "\n".join(lines) + "\n"
@@ -70,9 +74,13 @@ def parse_program(text: str) -> Program:
     ports: dict[str, list[QPort]] = {"input": [], "output": []}
     tensors: dict[str, QTensor] = {}
     ops: list[QOp] = []
+    states: list[QState] = []
     while not reader.done:
         if reader.sees_kind("tensor"):
             ops.append(_operator(reader, tensors))
+            continue
+        if reader.takes("state"):
+            states.append(_state(reader, tensors))
             continue
         side = "input" if reader.takes("input") else reader.take(text="output")
         tensor = reader.tensor()
@@ -80,9 +88,18 @@ def parse_program(text: str) -> Program:
             tensors[tensor] = _tensor(reader, tensor)
         name_of_port, permutation = reader.port_end(tensor)
         ports[side].append(QPort(name_of_port, tensor, permutation))
-    program = Program(name, tuple(ports["input"]), tuple(ports["output"]), tensors, tuple(ops))
+    program = Program(name, tuple(ports["input"]), tuple(ports["output"]), tensors, tuple(ops), tuple(states))
     program.verify()
     return program
+
+
+def _state(reader: Reader, tensors: dict[str, QTensor]) -> QState:
+    before = reader.tensor()
+    tensors[before] = _tensor(reader, before)
+    reader.take(text="=")
+    after = reader.tensor()
+    reader.take(text="is")
+    return QState(reader.name(), before, after)
 
 
 def _operator(reader: Reader, tensors: dict[str, QTensor]) -> QOp:

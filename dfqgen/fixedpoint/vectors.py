@@ -1,4 +1,7 @@
-"""Integer inputs that make kernels show their mistakes, and golden vectors."""
+"""Integer inputs that make kernels show their mistakes, and golden vectors.
+
+A network with states gets sequences: what it does at one step shows at a later one.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from dfqgen.fixedpoint.program import Program, QTensor
 from dfqgen.fixedpoint.qtype import Array
 
 KINDS = ("random", "all-min", "all-max", "checkerboard", "ramp")
+STEPS = 4
+"""Of a sequence."""
 
 
 def make_input(tensor: QTensor, kind: str, seed: int = 0) -> Array:
@@ -50,18 +55,27 @@ class GoldenVector:
 
 
 def golden_vectors(program: Program, count: int = 2) -> tuple[GoldenVector, ...]:
-    """Random inputs and what the interpreter says of them."""
-    return tuple(golden_vector(program, make_inputs(program, "random", seed)) for seed in range(count))
-
-
-def golden_vector(program: Program, inputs: dict[str, Array]) -> GoldenVector:
-    """These inputs with the interpreter's outputs."""
-    return GoldenVector(inputs, program.run(inputs))
+    """Random inputs and what the interpreter says of them, one after the other."""
+    count = STEPS if program.states else count
+    inputs = _sequence([make_inputs(program, "random", seed) for seed in range(count)])
+    steps = program.steps(inputs)
+    return tuple(
+        GoldenVector({name: value[i : i + 1] for name, value in inputs.items()}, outputs)
+        for i, outputs in enumerate(steps)
+    )
 
 
 def verification_inputs(program: Program, random: int = 2) -> Iterator[tuple[str, dict[str, Array]]]:
-    """(name, inputs) of every kind; `random` of them random."""
+    """(name, inputs) of every kind; `random` of them random. Of a sequence the first half is of the kind."""
+    more = range(STEPS - 1) if program.states else ()
     for seed in range(random):
-        yield f"random {seed}", make_inputs(program, "random", seed + 1000)
+        first = make_inputs(program, "random", seed + 1000)
+        yield f"random {seed}", _sequence([first, *(make_inputs(program, "random", i) for i in more)])
     for kind in KINDS[1:]:
-        yield kind, make_inputs(program, kind)
+        first = make_inputs(program, kind)
+        rest = [first if i < STEPS // 2 - 1 else make_inputs(program, "random", i) for i in more]
+        yield kind, _sequence([first, *rest])
+
+
+def _sequence(steps: list[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([step[name] for step in steps]) for name in steps[0]}

@@ -9,9 +9,11 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import numpy_helper
 
 from dfqgen.errors import ModelFileError, UserError
 from dfqgen.files import check_regular, read_regular
@@ -335,6 +337,26 @@ def cut_inputs(model: onnx.ModelProto, inputs: Iterable[str]) -> None:
     graph.input.extend(nodes.input)
 
 
+def fix_inputs(model: onnx.ModelProto, values: Mapping[str, float]) -> None:
+    """Make these inputs constants, all elements one value, in place. Axes of no stated size get one element.
+
+    Raises UserError for a name that is no input, and a value that its type does not hold.
+    """
+    inputs = {value.name: value for value in model.graph.input}
+    for name, value in values.items():
+        if name not in inputs:
+            raise UserError(f"the model has no input {name!r} to fix", f"Its inputs: {', '.join(inputs)}")
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(inputs[name].type.tensor_type.elem_type)
+        shape = tuple(n or 1 for n in _stated_shape(inputs[name]) or ())
+        _checked(name, shape)
+        whole = np.full(shape, value)
+        with np.errstate(all="ignore"):
+            if dtype.kind not in "iufb" or np.any(whole.astype(dtype).astype(np.float64) != whole):
+                raise UserError(f"the input {name!r} is {dtype}, which cannot be {value:g}")
+        model.graph.input.remove(inputs[name])
+        model.graph.initializer.append(numpy_helper.from_array(whole.astype(dtype), name))
+
+
 def _no_such_tensor(name: str, available: Sequence[str], use: str) -> UserError:
     close = difflib.get_close_matches(name, available, n=3)
     return UserError(
@@ -402,7 +424,8 @@ def _check_input_type(value: onnx.ValueInfoProto) -> None:
     name = onnx.TensorProto.DataType.Name(dtype).lower() if dtype in known else f"of unknown type {dtype}"
     raise UserError(
         f"input {value.name!r} is {name}; inputs are float32, or integers of at most 16 bits",
-        "Export the model with inputs of such a type.",
+        f"Make it a constant, if it always has one value: --fix {value.name}=NUMBER; "
+        "or export the model with inputs of such a type.",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -158,11 +158,21 @@ class Port:
         return value if self.permutation is None else value.transpose(np.argsort(self.permutation))
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a network keeps from one step to the next: an output port is the input port of the next step."""
+
+    input: str
+    output: str
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Nodes in topological order between input and output ports.
 
-    `remarks` say what was read otherwise than the file has it, for the user.
+    `states` are pairs of ports, by name; callers feed and get the others (`fed`, `given`). Before the first
+    step states are zero. `fixed` are inputs of the model that were made constants. `remarks` say what was
+    read otherwise than the file has it, for the user.
     """
 
     name: str
@@ -170,6 +180,27 @@ class Graph:
     outputs: tuple[Port, ...]
     nodes: tuple[Node, ...]
     remarks: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    fixed: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def fed(self) -> tuple[Port, ...]:
+        """The inputs that are no states."""
+        states = {state.input for state in self.states}
+        return tuple(port for port in self.inputs if port.name not in states)
+
+    @cached_property
+    def given(self) -> tuple[Port, ...]:
+        """The outputs that are no states."""
+        states = {state.output for state in self.states}
+        return tuple(port for port in self.outputs if port.name not in states)
+
+    @cached_property
+    def kept(self) -> tuple[tuple[Port, Port], ...]:
+        """The ports of each state: where it comes in, and where it is given."""
+        inputs = {port.name: port for port in self.inputs}
+        outputs = {port.name: port for port in self.outputs}
+        return tuple((inputs[state.input], outputs[state.output]) for state in self.states)
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
@@ -225,6 +256,20 @@ class Graph:
         for ports in (self.inputs, self.outputs):
             if len({port.name for port in ports}) != len(ports):
                 raise GraphError(f"two ports have one name: {[port.name for port in ports]}")
+        self._verify_states()
+
+    def _verify_states(self) -> None:
+        for state in self.states:
+            if state.input not in {port.name for port in self.inputs}:
+                raise GraphError(f"the state {state.input!r} is no input")
+            if state.output not in {port.name for port in self.outputs}:
+                raise GraphError(f"the state {state.output!r} is no output")
+        for ends in ([s.input for s in self.states], [s.output for s in self.states]):
+            if len(set(ends)) != len(ends):
+                raise GraphError(f"one port is the end of two states: {ends}")
+        for before, after in self.kept:
+            if (before.shape, before.permutation) != (after.shape, after.permutation):
+                raise GraphError(f"the state {before.name!r} {before.shape} comes back as {after.shape}")
 
     def sole_consumer(self, tensor: str) -> Node | None:
         """The one node that reads `tensor`, or None when others (or the outside) see it too."""

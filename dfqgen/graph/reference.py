@@ -11,7 +11,7 @@ import onnxruntime
 
 from dfqgen.errors import UserError
 from dfqgen.frontend.modernize import names_read
-from dfqgen.frontend.read import cut_inputs, needed_nodes, read_model
+from dfqgen.frontend.read import cut_inputs, fix_inputs, needed_nodes, read_model
 from dfqgen.graph.ir import Array, Graph, Shape
 
 _INTEGERS = {
@@ -29,7 +29,7 @@ class Reference:
 
     `outputs` names tensors of the model to give instead of the graph's outputs: where the graph was cut,
     or every layer's result. `inputs` likewise those where it was cut off its inputs. `whole` are the outputs
-    without a batch axis.
+    without a batch axis; `fixed` are inputs made constants.
     """
 
     def __init__(
@@ -38,8 +38,10 @@ class Reference:
         outputs: Sequence[str] | None = None,
         inputs: Sequence[str] | None = None,
         whole: Collection[str] = (),
+        fixed: Mapping[str, float] | None = None,
     ) -> None:
         model = read_model(path)
+        fix_inputs(model, fixed or {})
         if inputs is not None:
             cut_inputs(model, inputs)
         if outputs is not None:
@@ -74,6 +76,7 @@ class Reference:
             outputs=[port.name for port in graph.outputs],
             inputs=[port.name for port in graph.inputs],
             whole=[port.name for port in graph.outputs if port.whole],
+            fixed=graph.fixed,
         )
 
     @property

@@ -7,7 +7,7 @@
 
 `is` gives a port's name where it differs from its tensor's, `axes` the permutation from the model's axes,
 `whole` says that the model's tensor has no axis for the batch, `holds` which whole numbers an input takes,
-`of` a node's name where it differs from its output's.
+`of` a node's name where it differs from its output's. `state before = after` ties an input port to an output.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dfqgen.fixedpoint.dialect import (
     statement_text,
     value_text,
 )
-from dfqgen.graph.ir import Graph, Node, Op, Port, Shape
+from dfqgen.graph.ir import Graph, Node, Op, Port, Shape, State
 from dfqgen.ops import float_operators
 
 
@@ -35,6 +35,7 @@ def graph_text(graph: Graph, *, full: bool = False) -> str:
     lines += [f"  input {_port_text(port)}" for port in graph.inputs]
     lines += [_node_text(node, graph.shapes[node.output], full) for node in graph.nodes]
     lines += [f"  output {_port_text(port)}" for port in graph.outputs]
+    lines += [f"  state {name_text(s.input)} = {name_text(s.output)}" for s in graph.states]
     return "\n".join(lines) + "\n"
 
 
@@ -65,11 +66,16 @@ def parse_graph(text: str) -> Graph:
     ports: dict[str, list[Port]] = {"input": [], "output": []}
     nodes: list[Node] = []
     stated: dict[str, Shape] = {}
+    states: list[State] = []
     while not reader.done:
         if reader.sees_kind("tensor"):
             node, shape = _node(reader)
             nodes.append(node)
             stated[node.output] = shape
+        elif reader.takes("state"):
+            before = reader.name()
+            reader.take(text="=")
+            states.append(State(before, reader.name()))
         else:
             side = ports["input" if reader.takes("input") else reader.take(text="output")]
             tensor, shape = reader.tensor(), reader.shape()
@@ -77,7 +83,7 @@ def parse_graph(text: str) -> Graph:
             whole = reader.takes("whole")
             holds = _range(reader) if reader.takes("holds") else None
             side.append(Port(name_of_port, tensor, shape, permutation, whole, holds))
-    graph = Graph(name, tuple(ports["input"]), tuple(ports["output"]), tuple(nodes))
+    graph = Graph(name, tuple(ports["input"]), tuple(ports["output"]), tuple(nodes), states=tuple(states))
     graph.verify()
     for tensor, shape in stated.items():
         if graph.shapes[tensor] != shape:

@@ -9,7 +9,7 @@ from dfqgen.errors import BudgetExceeded
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
 from dfqgen.plan.lifetimes import Lifetime
-from dfqgen.plan.workload import buffers_of
+from dfqgen.plan.workload import buffers_of, wanted
 from dfqgen.targets import Target, list_parts
 
 WORST_LAYERS = 3
@@ -120,12 +120,12 @@ def _overrun(memory: str, needed_bytes: int, limit_bytes: int) -> str:
 
 def _alive(program: Program, plan: Plan) -> list[Lifetime]:
     buffer_of = buffers_of(program)
-    first = {buffer_of[port.tensor]: -1 for port in program.inputs}
+    first = {buffer_of[name]: -1 for name in program.sources}
     last = dict(first)
     for position, step in enumerate(plan.steps):
         last.update((buffer_of[tensor.name], position) for tensor in step.inputs)
         first[step.output.name] = last[step.output.name] = position
-    last.update((buffer_of[port.tensor], len(plan.steps)) for port in program.outputs)
+    last.update((buffer_of[name], len(plan.steps)) for name in wanted(program))
     return [
         Lifetime(buffer, program.tensors[buffer].size_bytes, first[buffer], last[buffer]) for buffer in first
     ]

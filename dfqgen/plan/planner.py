@@ -12,7 +12,7 @@ from dfqgen.plan.arena import Placement, place
 from dfqgen.plan.kernels import Choice, choices
 from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_name
 from dfqgen.plan.schedule import best_order, peak_bytes
-from dfqgen.plan.workload import ALIGNMENT_BYTES, Workload, buffers_of, needs_code
+from dfqgen.plan.workload import ALIGNMENT_BYTES, Workload, buffers_of, needs_code, wanted
 from dfqgen.targets import Target
 
 
@@ -86,9 +86,9 @@ def check_plan(program: Program, plan: Plan) -> None:
     wanted_until: dict[str, int] = {}
     for position, step in enumerate(plan.steps):
         wanted_until.update((root[tensor.name], position) for tensor in step.inputs)
-    wanted_until.update((root[port.tensor], len(plan.steps)) for port in program.outputs)
+    wanted_until.update((root[name], len(plan.steps)) for name in wanted(program))
 
-    present = list(dict.fromkeys(root[port.tensor] for port in program.inputs))
+    present = list(dict.fromkeys(root[name] for name in program.sources))
     for i, first in enumerate(present):
         for second in present[i + 1 :]:
             _check_apart(program, plan, "the start", first, second)
@@ -116,6 +116,9 @@ def check_plan(program: Program, plan: Plan) -> None:
     for port in program.outputs:
         if root[port.tensor] not in present:
             raise ProgramError(f"output {port.name!r} is not there at the end")
+    for state in program.states:
+        if root[state.output] in map(root.get, program.sources) or root[state.output] not in present:
+            raise ProgramError(f"the new state {state.name!r} is not there at the end, in a place of its own")
 
 
 def _may_overwrite(step: Step, name: str, root: dict[str, str], distance_bytes: int) -> bool:

@@ -42,7 +42,7 @@ class Workload:
 
     Tensors that are reshapes of each other share one buffer, named after the first of them:
     `buffer_of` maps every tensor to its buffer. `inputs` hold data before the first operator,
-    `outputs` after the last. Sizes are rounded up to the alignment.
+    `outputs` after the last, states both. Sizes are rounded up to the alignment.
     """
 
     works: tuple[Work, ...]
@@ -76,8 +76,8 @@ class Workload:
             works=tuple(works),
             sizes_bytes={name: align(program.tensors[name].size_bytes) for name in buffer_of.values()},
             buffer_of=buffer_of,
-            inputs=tuple(dict.fromkeys(buffer_of[port.tensor] for port in program.inputs)),
-            outputs=frozenset(buffer_of[port.tensor] for port in program.outputs),
+            inputs=tuple(dict.fromkeys(buffer_of[name] for name in program.sources)),
+            outputs=frozenset(buffer_of[name] for name in wanted(program)),
         )
 
 
@@ -91,10 +91,15 @@ def planned_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]
 
 def buffers_of(program: Program) -> dict[str, str]:
     """The buffer of every tensor: itself, or what it is a reshape of."""
-    buffers = {port.tensor: port.tensor for port in program.inputs}
+    buffers = {name: name for name in program.sources}
     for op in program.ops:
         buffers[op.output] = op.output if needs_code(op) else buffers[op.inputs[0]]
     return buffers
+
+
+def wanted(program: Program) -> tuple[str, ...]:
+    """The tensors whose bytes nothing else may use to the end: a state's place waits for the new one."""
+    return (*program.results, *(state.input for state in program.states))
 
 
 def needs_code(op: QOp) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from dfqgen.errors import ProgramError, UserError
-from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
+from dfqgen.fixedpoint.program import Program, QOp, QPort, QState, QTensor
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.graph.ir import Graph, Node
+from dfqgen.graph.rewrite import fresh_name
 from dfqgen.graph.site import QuantizedWeight, Site
 from dfqgen.ops.lookup import Clip
+from dfqgen.ops.movement import QReshape, QTranspose
 from dfqgen.quantization.rounding import Rounded
 from dfqgen.quantization.types import Typed
 from dfqgen.quantization.weights import bound_biases
@@ -28,12 +31,15 @@ def lower(typed: Typed, rounded: Rounded) -> Program:
     tensors = {name: QTensor(name, graph.shapes[name], qtype) for name, qtype in typed.types.items()}
     try:
         ops = _lowered(graph, typed.clips, tensors, rounded.weights)
+        copies, states = _states(graph, tensors, ops)
+        ops += copies
         program = Program(
             name=graph.name,
-            inputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.inputs),
-            outputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.outputs),
+            inputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.fed),
+            outputs=tuple(QPort(p.name, p.tensor, p.permutation) for p in graph.given),
             tensors={name: tensors[name] for name in _written(graph, ops)},
             ops=tuple(ops),
+            states=states,
         )
         program.verify()
     except ProgramError as error:
@@ -67,6 +73,29 @@ def _lowered(
         )
         ops.extend(node.op.lower(site))
     return ops
+
+
+def _states(
+    graph: Graph, tensors: dict[str, QTensor], ops: list[QOp]
+) -> tuple[list[QOp], tuple[QState, ...]]:
+    """The program's states, and copies of what comes in and is a new state as it is: a delay.
+
+    The copies' tensors join `tensors`.
+    """
+    moved = {op.output: op.inputs[0] for op in ops if isinstance(op, QReshape)}
+    written = {op.output for op in ops}
+    copies: list[QOp] = []
+    states = []
+    for before, after in graph.kept:
+        root = output = after.tensor
+        while root in moved:
+            root = moved[root]
+        if root not in written:
+            output = fresh_name(f"{output}/kept", set(tensors))
+            tensors[output] = replace(tensors[after.tensor], name=output)
+            copies.append(QTranspose(output, (after.tensor,), output, tuple(range(len(after.shape)))))
+        states.append(QState(before.name, before.tensor, output))
+    return copies, tuple(states)
 
 
 def _bounds(clip: Node | None) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
+from dfqgen.graph.steps import with_states
 from dfqgen.passes.contract import Note, apply_passes
 from dfqgen.passes.data_free import data_free_passes
 from dfqgen.recipe.records import PassesRecipe, StatisticsRecipe
@@ -22,6 +23,8 @@ from dfqgen.statistics.propagate import Statistics, propagate
 from dfqgen.statistics.reactions import Reaction, measure_reactions
 
 PROCEDURAL_SAMPLES = 8
+PROCEDURAL_STEPS = 64
+"""Of a sequence: states have settled well before."""
 PROCEDURAL_ELEMENTS = 1 << 30
 """Of all tensors and samples together: half a minute. A segmentation network of 513x513 stays below."""
 PROBED_SAMPLES = 2
@@ -68,14 +71,15 @@ def prepare(
     made: Mapping[str, Array] = {}
     if given is not None:
         made = given.values
-        found = sampled_statistics(graph, known, given.values, keep_values=True)
+        known = with_measured_states(graph, known, made)
+        found = sampled_statistics(graph, known, made, keep_values=True)
         effect = f"batch normalization's, else of {given.count} {given.description}; theirs are all extremes"
     elif statistics.source == "analytic":
         found = propagate(graph, known)
         effect = "batch normalization's, propagated where there is none"
     else:
         made = procedural_inputs(graph, known)
-        found = sampled_statistics(graph, known, made)
+        found = sampled_statistics(graph, with_measured_states(graph, known, made), made)
         count = len(next(iter(made.values())))
         effect = f"batch normalization's, else of {count} procedural samples"
     check_finite(graph, found)
@@ -104,8 +108,8 @@ def rewrite(graph: Graph, meanings: Mapping[str, InputMeaning], passes: PassesRe
     """Fold, equalize and absorb, as `passes` says."""
     stated = {
         port.tensor: meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
-        for port in graph.inputs
-    }
+        for port in graph.fed
+    } | {before.tensor: unknown_state(before.shape[-1]) for before, _ in graph.kept}
     steps = data_free_passes(
         fold_dead=passes.fold_dead,
         equalization=passes.equalize,
@@ -113,6 +117,22 @@ def rewrite(graph: Graph, meanings: Mapping[str, InputMeaning], passes: PassesRe
         bias_absorbed=passes.absorb_bias,
     )
     return Rewritten(*apply_passes(steps, graph, stated))
+
+
+def unknown_state(channels: int) -> ChannelStatistics:
+    """Of a state before anything ran."""
+    return ChannelStatistics.normal(np.zeros(channels), np.ones(channels))
+
+
+def with_measured_states(
+    graph: Graph, known: Statistics, samples: Mapping[str, Array]
+) -> dict[str, ChannelStatistics]:
+    """`known` with the moments of each state on samples, beyond which it may grow."""
+    found = dict(known)
+    for before, _ in graph.kept:
+        rows = samples[before.tensor].reshape(-1, before.shape[-1])
+        found[before.tensor] = ChannelStatistics.normal(rows.mean(axis=0), rows.std(axis=0))
+    return found
 
 
 def check_finite(graph: Graph, statistics: Statistics) -> None:
@@ -129,10 +149,13 @@ def check_finite(graph: Graph, statistics: Statistics) -> None:
 
 
 def procedural_inputs(graph: Graph, known: Statistics) -> dict[str, Array]:
-    """A few samples of every input; fewer of networks whose images are huge."""
+    """A few samples of every input; fewer of networks whose images are huge. Steps of one sequence, more of
+    them, where the network has states.
+    """
     elements = sum(math.prod(shape) for shape in graph.shapes.values())
-    count = max(1, min(PROCEDURAL_SAMPLES, PROCEDURAL_ELEMENTS // elements))
-    return procedural_samples(graph, known, count)
+    wanted = PROCEDURAL_STEPS if graph.states else PROCEDURAL_SAMPLES
+    count = max(1, min(wanted, PROCEDURAL_ELEMENTS // elements))
+    return with_states(graph, procedural_samples(graph, known, count))
 
 
 def sampled_statistics(

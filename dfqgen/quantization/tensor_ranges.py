@@ -42,7 +42,7 @@ WEIGHTS = np.repeat([(1.0 - SURPRISE_SHARE) / 40, SURPRISE_SHARE / 40], 40)
 def tensor_ranges(prepared: Prepared, recipe: ActivationsRecipe) -> dict[str, Range]:
     """The range of every tensor of the graph by itself, before families of tensors share one."""
     graph = prepared.graph
-    inputs, scores = {port.tensor for port in graph.inputs}, score_tensors(graph)
+    inputs, scores = {port.tensor for port in graph.fed}, score_tensors(graph)
     ranges: dict[str, Range] = {}
     for tensor, known in prepared.statistics.items():
         statistics = heard_statistics(graph, tensor, known)
@@ -62,6 +62,8 @@ def tensor_ranges(prepared: Prepared, recipe: ActivationsRecipe) -> dict[str, Ra
             ranges[tensor] = extremes(statistics)
         else:
             ranges[tensor] = sigma_range(statistics, usual)
+    for before, after in graph.kept:
+        ranges[before.tensor] = ranges[after.tensor]
     return ranges
 
 
@@ -100,7 +102,7 @@ def unseen_clipping(limit: float, evidence: float, bound: float) -> float:
 
 def score_tensors(graph: Graph) -> frozenset[str]:
     """Tensors that leave the network as they are, or through a softmax: what decides is their extremes."""
-    scores = set(graph.output_tensors)
+    scores = {port.tensor for port in graph.given}
     for node in reversed(graph.nodes):
         if node.output in scores and (node.op.keeps_type or node.op.reads_scores):
             scores.update(node.inputs)

@@ -95,6 +95,7 @@ def unified_types(
     walk = _Walk(graph, statistics, clips, ranges, insert=False)
     for node in graph.nodes:
         walk.visit(node)
+    walk.tie_states()
     wide = wide_families(graph, clips, walk.tensors, walk.sets.find, options)
     types: dict[str, QType] = {}
     for tensor in walk.tensors:
@@ -168,6 +169,14 @@ class _Walk:
         for name in (*node.inputs[1:], node.output):
             self.sets.join(node.inputs[0], name)
         self.families[self.sets.find(node.output)] = _Family(together, families[0].fixed)
+
+    def tie_states(self) -> None:
+        """What comes in as a state has the type of what it was at the end of the step before."""
+        for before, after in self.graph.kept:
+            ends = self.family(before.tensor), self.family(after.tensor)
+            self.sets.join(before.tensor, after.tensor)
+            fixed = ends[1].fixed or ends[0].fixed
+            self.families[self.sets.find(before.tensor)] = _Family(hull(ends[0].range, ends[1].range), fixed)
 
     def _concatenation(self, node: Node) -> Node:
         roots = [self.sets.find(name) for name in node.inputs]

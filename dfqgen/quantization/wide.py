@@ -23,15 +23,16 @@ def wide_families(
     """Representatives of the families that become int16.
 
     Network inputs and outputs stay int8, and so do tensors next to an operator without int16 kernels: the
-    layers on the border convert, since a convolution's and a sum's types are free. Raises UserError for a
-    layer named in the options that does not exist or cannot be int16.
+    layers on the border convert, since a convolution's and a sum's types are free. States are int16 wherever
+    they can be, whatever the options say: what is rounded away there at each step adds up. Raises UserError
+    for a layer named in the options that does not exist or cannot be int16.
     """
-    if not options.wide:
+    if not options.wide and not graph.states:
         return frozenset()
     absorbed = {clip.output for clip in clips.values()}
     blocked: dict[str, str] = {}
     writers: dict[str, list[Node]] = {}
-    for port in (*graph.inputs, *graph.outputs):
+    for port in (*graph.fed, *graph.given):
         blocked[family(port.tensor)] = "it holds a network input or output"
     for node in graph.nodes:
         if node.output in absorbed:
@@ -46,6 +47,7 @@ def wide_families(
     unknown = sorted(set(options.activations_map) - known)
     if unknown:
         raise UserError(f"there is no layer {', '.join(map(repr, unknown))}", "See dfqgen inspect.")
+    states = {family(before.tensor) for before, _ in graph.kept}
     chosen: set[str] = set()
     refused: list[str] = []
     for root in {family(tensor) for tensor in tensors}:
@@ -55,7 +57,7 @@ def wide_families(
             for name in (node.name, node.output)
             if name in options.activations_map
         }
-        if "int16" not in (named or {options.activations}):
+        if "int16" not in (named or {"int16" if root in states else options.activations}):
             continue
         if root not in blocked:
             chosen.add(root)

@@ -56,7 +56,8 @@ WIDTHS = (IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6, IntType.INT8)
 class Choices(TypedDict, total=False):
     """What somebody said, by the names of the command's options; what is not in here they did not say.
 
-    `inputs` and `outputs` name tensors of the model to cut it at. `input` are meanings by input name, "" of
+    `inputs` and `outputs` name tensors of the model to cut it at, `state` the output that gives each state by
+    its input, `fix` inputs that become constants. `input` are meanings by input name, "" of
     all that are not named; `meaning`, and the three of `input_*` together, are of those too. `bits` is like
     "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an .npz file or samples,
     `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default on with weights per tensor, where
@@ -70,6 +71,8 @@ class Choices(TypedDict, total=False):
     optimize: Optimize
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    state: Mapping[str, str]
+    fix: Mapping[str, float]
     input_shape: Mapping[str, Shape]
     io_layout: IoLayout
     input_mean: tuple[float, ...]
@@ -138,6 +141,8 @@ def _settled(choices: Choices) -> Recipe:
     return Recipe(
         input=InputRecipe(
             shapes=dict(choices.get("input_shape", {})),
+            states=dict(choices["state"]) if "state" in choices else None,
+            fixed=dict(choices.get("fix", {})),
             meaning=_meaning(choices),
             meanings={name: stated for name, stated in choices.get("input", {}).items() if name},
             **_said(choices, "inputs", "outputs", "io_layout"),

@@ -54,6 +54,8 @@ def choices_of(recipe: Recipe) -> Choices | None:
     differs("optimize", recipe.code.optimize, default.code.optimize)
     differs("inputs", recipe.input.inputs, ())
     differs("outputs", recipe.input.outputs, ())
+    differs("state", recipe.input.states, None)
+    differs("fix", recipe.input.fixed, {})
     differs("input_shape", recipe.input.shapes, {})
     differs("io_layout", recipe.input.io_layout, default.input.io_layout)
     if recipe.input.meaning is not None:
@@ -96,6 +98,7 @@ def choices_of(recipe: Recipe) -> Choices | None:
     )
     listed = (*low.bits_map, *recipe.activations.activations_map, *recipe.input.inputs, *recipe.input.outputs)
     commas = any("," in name for name in listed)
+    unsayable |= any("=" in before for before in (*recipe.input.fixed, *(recipe.input.states or ())))
     return None if unsayable or commas else Choices(**found)  # type: ignore[typeddict-item]
 
 
@@ -119,6 +122,11 @@ def _words(key: str, value: Any) -> list[str]:
     if key == "input_shape":
         shapes = [(f"{name}:" if name else "") + ",".join(map(str, shape)) for name, shape in value.items()]
         return [word for shape in shapes for word in (flag(key), shape)]
+    if key == "state":
+        pairs = [f"{before}={after}" for before, after in value.items()] or ["none"]
+        return [word for pair in pairs for word in (flag(key), pair)]
+    if key == "fix":
+        return [word for name, fixed in value.items() for word in (flag(key), f"{name}={number(fixed)}")]
     if key == "input":
         return [word for name, stated in value.items() for word in (flag(key), f"{name}:{_meaning(stated)}")]
     return [flag(key), _text(value)]

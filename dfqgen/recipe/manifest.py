@@ -15,7 +15,7 @@ from dfqgen.files import read_regular
 from dfqgen.recipe.records import Recipe, RecordedSamples
 from dfqgen.samples.files import Samples
 
-VERSION = 2
+VERSION = 3
 """Goes up when a record changes in a way that old manifests do not fit."""
 
 T = TypeVar("T")

@@ -49,12 +49,15 @@ class InputRecipe:
     """How the model is read.
 
     `inputs` and `outputs` are tensors of the model to cut it at, empty: its own. `shapes` go by input name,
-    "" names the only one. `meanings` are of inputs by name, `meaning` is of all
-    others; None: not stated.
+    "" names the only one. `states` gives the output that each state is by its input's name; None: those that
+    names show. `fixed` are inputs that become constants. `meanings` are of inputs by name, `meaning`
+    is of all others; None: not stated.
     """
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    states: Mapping[str, str] | None = None
+    fixed: Mapping[str, float] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     io_layout: IoLayout = "nhwc"
     meaning: InputMeaning | None = None

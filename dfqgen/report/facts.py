@@ -54,11 +54,15 @@ def tensor_facts(tensor: QTensor) -> Facts:
 
 
 def port_facts(program: Program) -> Facts:
-    """Inputs and outputs by name, with how their integers map to reals."""
+    """Inputs, outputs and states by name, with how their integers map to reals."""
     ports = {"inputs": program.inputs, "outputs": program.outputs}
     return {
         kind: [{"name": port.name} | tensor_facts(program.tensors[port.tensor]) for port in group]
         for kind, group in ports.items()
+    } | {
+        "states": [
+            {"name": state.name} | tensor_facts(program.tensors[state.input]) for state in program.states
+        ]
     }
 
 
@@ -180,6 +184,7 @@ def graph_facts(graph: Graph) -> Facts:
         "name": graph.name,
         "inputs": [port(p.name, p.tensor) for p in graph.inputs],
         "outputs": [port(p.name, p.tensor) for p in graph.outputs],
+        "states": [{"input": state.input, "output": state.output} for state in graph.states],
         "nodes": [
             {
                 "name": node.name,

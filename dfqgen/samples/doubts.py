@@ -28,9 +28,9 @@ def input_warnings(
     `stated` is of all inputs that are not `named`.
     """
     found = []
-    if stated is None and any(port.name not in named and port.holds is None for port in graph.inputs):
+    if stated is None and any(port.name not in named and port.holds is None for port in graph.fed):
         found.append(UNSTATED_WARNING)
-    for port in graph.inputs:
+    for port in graph.fed:
         meaning = named.get(port.name, stated)
         if meaning is not None and _divides_pixels_as_fractions(meaning):
             found.append(
@@ -56,7 +56,7 @@ def _divides_pixels_as_fractions(meaning: InputMeaning) -> bool:
 def sample_warnings(graph: Graph, meanings: Mapping[str, InputMeaning], samples: Samples) -> tuple[str, ...]:
     """Samples that fill only a sliver of the stated range, or lie outside it."""
     found = []
-    for port in graph.inputs:
+    for port in graph.fed:
         meaning, values = meanings[port.name], samples.raw[port.tensor]
         lo, hi = float(values.min()), float(values.max())
         stated = f"the stated range {_span(meaning.lo, meaning.hi)}"

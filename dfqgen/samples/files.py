@@ -52,10 +52,10 @@ def load_samples(path: Path, graph: Graph) -> Samples:
     """
     arrays = _read_npz(path)
     raw: dict[str, Array] = {}
-    for port in graph.inputs:
-        key = "x" if len(graph.inputs) == 1 and "x" in arrays else port.name
+    for port in graph.fed:
+        key = "x" if len(graph.fed) == 1 and "x" in arrays else port.name
         if key not in arrays:
-            wanted = "x" if len(graph.inputs) == 1 else key
+            wanted = "x" if len(graph.fed) == 1 else key
             raise UserError(f"{path}: has no array {wanted!r}, only {', '.join(sorted(arrays)) or 'nothing'}")
         raw[port.tensor] = _as_samples(path, key, arrays[key], port)
     counts = {len(value) for value in raw.values()}

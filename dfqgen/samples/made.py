@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from dfqgen.graph.ir import Array, Graph
+from dfqgen.graph.steps import with_states
 from dfqgen.samples.doubts import sample_warnings
 from dfqgen.samples.files import Samples, load_samples
 from dfqgen.samples.meaning import InputMeaning, normalize_inputs
@@ -52,7 +53,7 @@ def given_samples(graph: Graph, meanings: Mapping[str, InputMeaning], data: Path
     samples = data if isinstance(data, Samples) else load_samples(data, graph)
     kind = "samples" if samples.made is None else f"samples {samples.made}"
     return NetworkSamples(
-        normalize_inputs(graph, meanings, samples.raw),
+        with_states(graph, normalize_inputs(graph, meanings, samples.raw)),
         kind if isinstance(data, Samples) else f"{kind} ({data.name})",
         real=samples.made is None,
         warnings=sample_warnings(graph, meanings, samples),
@@ -65,9 +66,10 @@ def procedural_inputs(
     """Images or signals made by rule; the same for the same seed."""
     statistics = {
         port.tensor: meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
-        for port in graph.inputs
+        for port in graph.fed
     }
-    return NetworkSamples(procedural_samples(graph, statistics, count, seed), "procedural samples")
+    made = procedural_samples(graph, statistics, count, seed)
+    return NetworkSamples(with_states(graph, made), "procedural samples")
 
 
 def noise_inputs(
@@ -75,4 +77,5 @@ def noise_inputs(
 ) -> NetworkSamples:
     """White noise of the stated meaning: the baseline."""
     raw = random_samples(graph, meanings, count, seed, smooth=False).raw
-    return NetworkSamples(normalize_inputs(graph, meanings, raw), "samples of noise")
+    made = normalize_inputs(graph, meanings, raw)
+    return NetworkSamples(with_states(graph, made), "samples of noise")

@@ -98,10 +98,12 @@ def meanings_for(
 ) -> dict[str, InputMeaning]:
     """The meaning of every input by port name: its own, else what is stated of all, else the default.
 
+    Of a state, which nobody feeds, the default.
+
     Raises UserError for names that are no inputs, and values that are not one for each channel.
     """
     named = named or {}
-    inputs = [port.name for port in graph.inputs]
+    inputs = [port.name for port in graph.fed]
     for name in named:
         if name not in inputs:
             raise UserError(
@@ -109,9 +111,9 @@ def meanings_for(
                 f"It has {', '.join(map(repr, inputs))}.",
             )
     found = {
-        port.name: named.get(port.name, _usual(port) if stated is None else stated) for port in graph.inputs
+        port.name: named.get(port.name, _usual(port) if stated is None else stated) for port in graph.fed
     }
-    for port in graph.inputs:
+    for port in graph.fed:
         meaning = found[port.name]
         if port.holds is not None and (set(meaning.mean), set(meaning.std)) != ({0.0}, {1.0}):
             raise UserError(
@@ -125,7 +127,7 @@ def meanings_for(
                     f"the input {what} has {len(values)} values, {port.name!r} has {port.shape[-1]} channels",
                     "Give one value, or one for each channel.",
                 )
-    return found
+    return found | {before.name: UNSTATED for before, _ in graph.kept}
 
 
 def _usual(port: Port) -> InputMeaning:
@@ -137,4 +139,4 @@ def normalize_inputs(
     graph: Graph, meanings: Mapping[str, InputMeaning], raw: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Raw inputs by tensor as the float network sees them; `meanings` are by port name."""
-    return {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.inputs}
+    return {port.tensor: meanings[port.name].normalize(raw[port.tensor]) for port in graph.fed}

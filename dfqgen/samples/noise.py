@@ -17,7 +17,7 @@ def random_samples(
     """Raw inputs of the stated meaning: white noise, by turns with `smooth` random fields for images."""
     generator = np.random.default_rng(seed)
     raw = {}
-    for port in graph.inputs:
+    for port in graph.fed:
         meaning = meanings[port.name]
         unit = np.stack(
             [_random_field(port.shape[1:], generator, smooth=smooth and bool(i % 2)) for i in range(count)]

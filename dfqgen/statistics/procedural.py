@@ -17,7 +17,7 @@ from dfqgen.graph.ir import Array, Graph, Port
 from dfqgen.ops.movement import Reshape
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.pink_noise import pink_noise
-from dfqgen.statistics.signals import signal
+from dfqgen.statistics.signals import log_spectrum, signal, waveform
 
 LARGEST_DRAWN = 1024
 """Pixels a side of a drawn image; the largest network of docs/accuracy.md takes 513."""
@@ -68,11 +68,11 @@ def procedural_samples(
 ) -> dict[str, Array]:
     """Inputs [N, ...] by tensor, float32, as the float network sees them, from the inputs' statistics.
 
-    Images are dead leaves over the input's bounds, anything else is a signal within them. Without bounds, a
-    normal of its statistics.
+    Images are dead leaves over the input's bounds, anything else is a signal within them, of a network with
+    states one signal over all samples. Without bounds, a normal of its statistics.
     """
     made = {}
-    for i, port in enumerate(graph.inputs):
+    for i, port in enumerate(graph.fed):
         rng = np.random.default_rng(seed + i)
         found = statistics[port.tensor]
         bounded = bool(np.all(np.isfinite(found.lo)) and np.all(np.isfinite(found.hi)))
@@ -81,6 +81,8 @@ def procedural_samples(
             _fill_with_noise(samples, rng, found)
         elif is_image(port.shape):
             _fill_with_images(samples, rng, found)
+        elif graph.states:
+            _fill_with_steps(samples, rng, found)
         else:
             _fill_with_signals(samples, rng, found, layout(graph, port))
         made[port.tensor] = samples
@@ -118,3 +120,21 @@ def _fill_with_signals(
     # Nothing tells a spectrum from its cepstrum, so both are made by turns.
     for i, sample in enumerate(samples):
         sample[:] = centre + reach * signal(rng, axes, cepstrum=i % 2 == 0).reshape(sample.shape)
+
+
+def _fill_with_steps(samples: Array, rng: np.random.Generator, statistics: ChannelStatistics) -> None:
+    """Sample after sample, a step each of one signal.
+
+    Nothing tells a spectrum from a stretch of a waveform, so one comes after the other.
+    """
+    centre, reach = (statistics.lo + statistics.hi) / 2, (statistics.hi - statistics.lo) / 2
+    features = int(np.prod(samples.shape[1:]))
+    for part, made in zip(np.array_split(samples, 2), (log_spectrum, _frames), strict=True):
+        if len(part):
+            part[:] = centre + reach * made(rng, len(part), features).reshape(part.shape)
+
+
+def _frames(rng: np.random.Generator, steps: int, samples: int) -> Array:
+    """A waveform in stretches [steps, samples], in [-1, 1]."""
+    values = waveform(rng, steps * samples)
+    return np.asarray(values / np.abs(values).max()).reshape(steps, samples)

@@ -31,9 +31,9 @@ def save_samples(
     that these are not real samples, and what they come from.
     """
     arrays: dict[str, Any] = {"made": np.array(made)}
-    for port in graph.inputs:
+    for port in graph.fed:
         raw = meanings[port.name].denormalize(samples[port.tensor])
-        arrays["x" if len(graph.inputs) == 1 else port.name] = raw.astype(np.float32)
+        arrays["x" if len(graph.fed) == 1 else port.name] = raw.astype(np.float32)
     np.savez_compressed(path, **arrays)
 
 
@@ -49,7 +49,7 @@ def save_contact_sheet(
     """All samples of the first input as a PNG, its range from black to white; one plane of other inputs."""
     from matplotlib.image import imsave
 
-    port = graph.inputs[0]
+    port = graph.fed[0]
     images = samples[port.tensor]
     if images.ndim < 3:
         raise UserError(f"the samples of {port.name!r} are no images: there is nothing to draw")

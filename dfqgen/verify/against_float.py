@@ -10,6 +10,7 @@ from pathlib import Path
 from dfqgen.fixedpoint.program import Program
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.graph.reference import Reference
+from dfqgen.graph.steps import run_steps, with_states
 from dfqgen.samples.doubts import sample_warnings
 from dfqgen.samples.files import Samples, load_samples
 from dfqgen.samples.meaning import InputMeaning, normalize_inputs
@@ -45,15 +46,17 @@ class Network:
         return normalize_inputs(self.graph, self.meanings, raw)
 
     def runner(self) -> Runner:
-        """The float network by onnxruntime, between tensors in our axes."""
+        """The float network by onnxruntime, between tensors in our axes; states go on from step to step."""
         reference = Reference.of(self.model, self.graph)
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
             named = {port.name: port.to_model(inputs[port.tensor]) for port in self.graph.inputs}
             found = reference.run(named)
-            return {port.tensor: port.from_model(found[port.name]) for port in self.graph.outputs}
+            real = {port: port.from_model(found[port.name]) for port in self.graph.outputs}
+            # A state may have got other axes than the model gives it.
+            return {port.tensor: value.reshape(-1, *port.shape[1:]) for port, value in real.items()}
 
-        return run
+        return run if not self.graph.states else lambda inputs: run_steps(self.graph, run, inputs)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def compare_with_float(
     outputs = compare_outputs(
         program,
         network.runner(),
-        program.run if built is None else built.run,
+        program.play if built is None else built.run,
         network.normalize(samples.raw),
         samples.labels,
     )
@@ -93,7 +96,7 @@ def compare_layers_with_float(
 ) -> tuple[LayerComparison, ...]:
     """Every layer, on a few samples: the interpreter against `graph`, what the passes made of the model."""
     samples, _ = choose_samples(network, program, data, 0)
-    return compare_layers(program, graph, network.normalize(samples.raw))
+    return compare_layers(program, graph, with_states(graph, network.normalize(samples.raw)))
 
 
 def choose_samples(

@@ -116,10 +116,12 @@ def compare_outputs(
     """Run both networks on the same inputs and compare every output.
 
     `inputs` are float arrays [N, ...] by input tensor, as the float network sees them.
-    `integer_runner` takes and gives integers: the interpreter, or the generated C.
+    `integer_runner` takes and gives integers: the interpreter, or the generated C. Networks with states run
+    over all N as one sequence.
     """
     meters = {port.tensor: _OutputMeter(measure_of(program, port.tensor)) for port in program.outputs}
     count = len(next(iter(inputs.values())))
+    batch = count if program.states else batch
     for start in range(0, count, batch):
         chunk = {name: value[start : start + batch] for name, value in inputs.items()}
         quantized = {name: program.tensors[name].qtype.quantize(value) for name, value in chunk.items()}

@@ -88,6 +88,9 @@ class HostNetwork:
         self.outputs = [_port(entry) for entry in manifest["outputs"]]
         self._ffi = cffi.FFI()
         self._ffi.cdef(f"void {self.name}_invoke(void *net);")
+        self._keeps = bool(manifest.get("states"))
+        if self._keeps:
+            self._ffi.cdef(f"void {self.name}_reset(void *net);")
         sources = [folder / f"{self.name}.c", folder / f"{self.name}_weights.c"]
         options = ["-std=c99", "-O2", "-shared", "-fPIC", *(["-march=native"] if native else []), *flags]
         # The library stays mapped after its file is gone.
@@ -114,8 +117,12 @@ class HostNetwork:
         return arena
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays [N, ...] by input tensor -> arrays [N, ...] by output tensor, one sample after the other."""
+        """Arrays [N, ...] by input tensor -> arrays [N, ...] by output tensor, one sample after the other.
+
+        Where there are states, the samples are a stream from its first step on.
+        """
         arena = self._arena()
+        self._reset(arena)
         count = len(inputs[self.inputs[0].tensor])
         results = {port.tensor: np.empty((count, *port.shape[1:]), port.dtype) for port in self.outputs}
         for sample in range(count):
@@ -124,6 +131,10 @@ class HostNetwork:
                 found = arena[port.offset : port.offset + port.size_bytes].view(port.dtype)
                 results[port.tensor][sample] = found.reshape(port.shape[1:])
         return results
+
+    def _reset(self, arena: Array) -> None:
+        if self._keeps:
+            getattr(self._library, f"{self.name}_reset")(self._ffi.cast("void *", arena.ctypes.data))
 
     def _run_sample(self, inputs: Mapping[str, Array], arena: Array) -> None:
         for port in self.inputs:
@@ -135,10 +146,11 @@ class HostNetwork:
         # cffi lets other threads run meanwhile.
         getattr(self._library, f"{self.name}_invoke")(self._ffi.cast("void *", arena.ctypes.data))
 
-    def trace(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """The output of every layer for one sample, in order. Needs `probe`; one thread at a time."""
+    def trace(self, inputs: Mapping[str, Array]) -> list[list[Array]]:
+        """The output of every layer in order, for each of N samples. Needs `probe`; one thread at a time."""
         arena = self._arena()
         seen: list[Array] = []
+        steps: list[list[Array]] = []
 
         def before_layer(layer: int) -> None:
             if layer > 0:
@@ -151,9 +163,13 @@ class HostNetwork:
 
         callback = self._ffi.callback("void(int32_t)", before_layer)
         setattr(self._library, f"{self.name}_probe", callback)
-        self._run_sample({name: value[0] for name, value in inputs.items()}, arena)
+        self._reset(arena)
+        for sample in range(len(inputs[self.inputs[0].tensor])):
+            self._run_sample({name: value[sample] for name, value in inputs.items()}, arena)
+            steps.append(list(seen))
+            seen.clear()
         setattr(self._library, f"{self.name}_probe", self._ffi.NULL)
-        return seen
+        return steps
 
 
 def _port(entry: Mapping[str, Any]) -> Port:
@@ -170,9 +186,19 @@ def first_mismatch(program: Program, folder: Path, inputs: Mapping[str, Array]) 
     def keep(op: QOp, output: Array) -> None:
         expected[op.output] = output
 
-    program.run(inputs, keep)
     network = HostNetwork(folder, probe=True)
-    for index, (layer, found) in enumerate(zip(network.layers, network.trace(inputs), strict=True)):
+    for traced, _ in zip(network.trace(inputs), program.steps(inputs, keep), strict=True):
+        mismatch = _step_mismatch(network.layers, traced, expected)
+        if mismatch is not None:
+            return mismatch
+    return None
+
+
+def _step_mismatch(
+    layers: Sequence[Mapping[str, Any]], traced: Sequence[Array], expected: Mapping[str, Array]
+) -> Mismatch | None:
+    """The first layer that differs, of one step."""
+    for index, (layer, found) in enumerate(zip(layers, traced, strict=True)):
         reference = expected[layer["output"]].reshape(found.shape)
         wrong = np.argwhere(reference != found)
         if len(wrong):
@@ -231,7 +257,7 @@ def verify_on_host(
     values = 0
     for name, inputs in verification_inputs(program, random):
         found = network.run(inputs)
-        for tensor, expected in program.run(inputs).items():
+        for tensor, expected in program.play(inputs).items():
             if not np.array_equal(expected, found[tensor]):
                 mismatch = first_mismatch(program, folder, inputs)
                 raise VerificationFailed(

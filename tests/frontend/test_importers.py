@@ -213,9 +213,7 @@ WINDOWS = [
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("operator", ["AveragePool", "MaxPool"])
-def test_pools_equal_onnxruntime(
-    tmp_path: Path, operator: str, opset: int, window: dict[str, Any]
-) -> None:
+def test_pools_equal_onnxruntime(tmp_path: Path, operator: str, opset: int, window: dict[str, Any]) -> None:
     net = Net(opset)
     x = net.node("Relu", net.input(1, 3, 8, 7))
     check(net.output(net.node(operator, x, **window)), tmp_path)

@@ -161,9 +161,7 @@ def test_transposes_cancel_through_joins_cuts_and_resizing(tmp_path: Path) -> No
     net = Net(1, 4, 6, 6)
     a = net.node("Conv", "x", random(4, 4, 1, 1))
     b = net.node("Relu", net.node("Conv", "x", random(4, 4, 3, 3), pads=[1, 1, 1, 1]))
-    up = net.node(
-        "Resize", net.node("Concat", a, net.node("Max", a, b), axis=1), "", vector(1, 1, 2, 2)
-    )
+    up = net.node("Resize", net.node("Concat", a, net.node("Max", a, b), axis=1), "", vector(1, 1, 2, 2))
     cut = net.node("Slice", up, ints(1), ints(7), ints(1))
     graph = net.check(tmp_path, net.node("Conv", cut, random(4, 6, 1, 1)))
     assert {Concat, Take, Maximum, Conv2D} <= set(kinds(graph))

@@ -58,8 +58,8 @@ _QUANTIZED = frozenset((
 ))  # fmt: skip
 
 
-def import_model(model: FoldedModel) -> Graph:
-    """The model as a Graph in ONNX's own axis order.
+def import_model(model: FoldedModel, states: frozenset[str] = frozenset()) -> Graph:
+    """The model as a Graph in ONNX's own axis order. `states` are outputs that may be inputs as they are.
 
     Raises UnsupportedModel that lists every node dfqgen cannot compile.
     """
@@ -76,7 +76,7 @@ def import_model(model: FoldedModel) -> Graph:
             problems.append(Problem(proto.op_type, node_label(proto), advice))
             refused.update(filter(None, proto.output))
             _stand_in(proto, builder)
-    names, remarks = _useful_outputs(model, builder, problems)
+    names, remarks = _useful_outputs(model, builder, states, problems)
     if problems:
         count = "1 node" if len(problems) == 1 else f"{len(problems)} nodes"
         raise UnsupportedModel(
@@ -246,7 +246,7 @@ def _cut_in_front(model: FoldedModel, refused: frozenset[str]) -> str:
 
 
 def _useful_outputs(
-    model: FoldedModel, builder: Builder, problems: list[Problem]
+    model: FoldedModel, builder: Builder, states: frozenset[str], problems: list[Problem]
 ) -> tuple[list[str], list[str]]:
     """The outputs that depend on the input, and a remark on each of the others, which are left out.
 
@@ -257,7 +257,7 @@ def _useful_outputs(
     for name in model.outputs:
         if name in model.constants:
             useless[name] = "is a constant: it does not depend on the input"
-        elif builder.tensors.get(name) in inputs:
+        elif builder.tensors.get(name) in inputs and name not in states:
             useless[name] = "is the input itself"
         else:
             useful.append(name)
