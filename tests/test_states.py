@@ -25,7 +25,8 @@ from dfqgen.plan import plan_program
 from dfqgen.plan.planner import check_plan
 from dfqgen.recipe import make_recipe
 from dfqgen.targets import load_target
-from dfqgen.verify.host import HostNetwork, first_mismatch, read_program, verify_on_host
+from dfqgen.verify.folder import read_program
+from dfqgen.verify.host import HostNetwork, first_mismatch, verify_on_host
 from tests.frontend.nets import Net
 from tests.tools import needs
 

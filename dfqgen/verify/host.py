@@ -88,8 +88,8 @@ class HostNetwork:
         self.outputs = [_port(entry) for entry in manifest["outputs"]]
         self._ffi = cffi.FFI()
         self._ffi.cdef(f"void {self.name}_invoke(void *net);")
-        self._keeps = bool(manifest.get("states"))
-        if self._keeps:
+        self.keeps_state = bool(manifest.get("states"))
+        if self.keeps_state:
             self._ffi.cdef(f"void {self.name}_reset(void *net);")
         sources = [folder / f"{self.name}.c", folder / f"{self.name}_weights.c"]
         options = ["-std=c99", "-O2", "-shared", "-fPIC", *(["-march=native"] if native else []), *flags]
@@ -133,7 +133,7 @@ class HostNetwork:
         return results
 
     def _reset(self, arena: Array) -> None:
-        if self._keeps:
+        if self.keeps_state:
             getattr(self._library, f"{self.name}_reset")(self._ffi.cast("void *", arena.ctypes.data))
 
     def _run_sample(self, inputs: Mapping[str, Array], arena: Array) -> None:
@@ -230,6 +230,7 @@ def _check_same_network(program: Program, network: HostNetwork, folder: Path) ->
         [place(port.tensor) for port in own] == [replace(port, offset=0) for port in listed]
         for own, listed in ports
     )
+    same = same and network.keeps_state == bool(program.states)
     if not same or not {layer["output"] for layer in network.layers} <= {op.output for op in program.ops}:
         raise UserError(
             f"in {folder}, {MANIFEST} and {PROGRAM} are of different networks", "Build the network again."
