@@ -18,7 +18,7 @@ import typer
 
 from dfqgen import Budget, InputMeaning, build, make_recipe
 from dfqgen.commands import run
-from dfqgen.report.html import count_text, size_text, sqnr_text
+from dfqgen.report.words import count_text, size_text, sqnr_text
 
 
 @dataclass(frozen=True, slots=True)

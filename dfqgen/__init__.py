@@ -1,16 +1,19 @@
 """dfqgen: float ONNX networks to fixed-point C for microcontrollers, without training data."""
 
-import importlib.metadata
+from typing import TYPE_CHECKING
 
-__version__ = importlib.metadata.version("dfqgen")
+import dfqgen.verify as _package
+from dfqgen.lazy import on_demand
 
-from dfqgen.commands.build import BuildResult, build
-from dfqgen.commands.verify import verify
-from dfqgen.compile import quantize
-from dfqgen.frontend import load
-from dfqgen.plan.budget import Budget
-from dfqgen.recipe import Choices, Recipe, make_recipe
-from dfqgen.samples.meaning import InputMeaning
+if TYPE_CHECKING:
+    __version__: str
+    from dfqgen.commands.build import BuildResult, build
+    from dfqgen.commands.verify import verify
+    from dfqgen.compile import quantize
+    from dfqgen.frontend import load
+    from dfqgen.plan.budget import Budget
+    from dfqgen.recipe import Choices, Recipe, make_recipe
+    from dfqgen.samples.meaning import InputMeaning
 
 __all__ = [
     "Budget",
@@ -24,3 +27,23 @@ __all__ = [
     "quantize",
     "verify",
 ]
+
+__getattr__ = on_demand(
+    __name__,
+    {
+        "__version__": "dfqgen.version",
+        "Budget": "dfqgen.plan.budget",
+        "BuildResult": "dfqgen.commands.build",
+        "Choices": "dfqgen.recipe.choices",
+        "InputMeaning": "dfqgen.samples.meaning",
+        "Recipe": "dfqgen.recipe.records",
+        "build": "dfqgen.commands.build",
+        "load": "dfqgen.frontend",
+        "make_recipe": "dfqgen.recipe.choices",
+        "quantize": "dfqgen.compile",
+        "verify": "dfqgen.commands.verify",
+    },
+)
+
+# `verify` is the function's name too: a package that is imported already does not set its name again.
+del _package, globals()["verify"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.norm import BatchNorm
-from dfqgen.progress import Progress, silent
+from dfqgen.progress import Part, Progress, silent
 from dfqgen.quantization.bias_from_samples import CorrectedOnSamples
 from dfqgen.quantization.in_turn import InTurn
 from dfqgen.quantization.rounding import Independent, Rounder
@@ -20,7 +21,6 @@ from dfqgen.recipe.records import (
     SampleSource,
     SamplesRecipe,
     StatisticsRecipe,
-    UserSamples,
     WeightsRecipe,
 )
 from dfqgen.samples.made import (
@@ -31,6 +31,9 @@ from dfqgen.samples.made import (
     procedural_inputs,
 )
 from dfqgen.samples.meaning import InputMeaning
+
+if TYPE_CHECKING:
+    from dfqgen.recipe.records import UserSamples
 
 
 def make_rounder(
@@ -135,6 +138,8 @@ def make_samples(
         graph,
         meanings,
         options,
-        lambda done, total, loss: progress(f"synthesizing samples: {100 * done // total} %"),
+        lambda done, total, loss: progress(
+            Part("synthesizing samples", done, total, f"{100 * done // total} %")
+        ),
     )
     return NetworkSamples(result.samples, f"samples synthesized from {result.source}")

@@ -210,6 +210,11 @@ def _advice(name: str) -> str:
     return f"{guess}Cores: {', '.join(_names())}. Parts: dfqgen targets --search TEXT."
 
 
+def target_names() -> list[str]:
+    """Every name that `load_target` knows, but for boards."""
+    return sorted([*_names(), *_part_names()])
+
+
 def _names() -> list[str]:
     return sorted(path.stem for path in resources.targets_dir().glob("*.toml"))
 

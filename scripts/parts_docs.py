@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dfqgen.report.html import size_text
+from dfqgen.report.words import size_text
 from dfqgen.targets import Target, list_parts
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "parts.md"

@@ -1,39 +1,52 @@
-"""The command line: parse, call the API, print. Nothing is decided here."""
+"""The command line: parse, call the API, print. Nothing is decided here.
+
+`dfqgen --help` must be quick: what commands work with is imported when they run.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
+from typer.core import TyperGroup
 
-from dfqgen import commands
 from dfqgen.cli import options as opt
 from dfqgen.cli import output as show
+from dfqgen.cli.config import ConfiguredCommand
+from dfqgen.cli.expand import expand_options
 from dfqgen.cli.failures import reporting, stop_politely
-from dfqgen.commands.synthesize import SynthesisChoices, SynthesisFiles, SynthesisProgress
-from dfqgen.errors import UserError
-from dfqgen.plan.budget import Budget
-from dfqgen.progress import Progress
-from dfqgen.recipe.choices import make_recipe
-from dfqgen.targets import COMMON
-from dfqgen.units import parse_frequency, parse_size
+from dfqgen.cli.job import bar, finish, job, stderr
+
+if TYPE_CHECKING:
+    from dfqgen.commands.synthesize import SynthesisChoices
 
 MORE = "or what dfqgen targets --search finds"
-WIDTH = 110  # columns where there is no terminal
+
+
+class Commands(TyperGroup):
+    """The commands; with --json a usage error is an object too."""
+
+    def main(self, args: Any = None, *positional: Any, **settings: Any) -> Any:
+        if "--json" not in (sys.argv[1:] if args is None else args) or not settings.get(
+            "standalone_mode", True
+        ):
+            return super().main(args, *positional, **settings)
+        try:
+            code = super().main(args, *positional, **(settings | {"standalone_mode": False}))
+        except typer.TyperException as error:
+            show.print_json({"error": error.format_message(), "exit_code": error.exit_code})
+            show.print_error(error.format_message(), stderr())
+            code = error.exit_code
+        sys.exit(code)
+
 
 app = typer.Typer(
     name="dfqgen",
+    cls=Commands,
     help="Compile float ONNX networks to fixed-point C for microcontrollers, without training data.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,61 +58,16 @@ def main() -> None:
     stop_politely()
     try:
         with reporting():
-            app()
+            app(prog_name="dfqgen")
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
 
 
-def _stderr() -> Console:
-    return Console(stderr=True, highlight=False)
-
-
-def _stdout() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    return console
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    """A line on a terminal's standard error that says what is being done; nothing elsewhere."""
-    console = _stderr()
-    if not console.is_terminal:
-        yield lambda stage: None
-        return
-    with console.status("starting") as status:
-        yield lambda stage: status.update(show.status_text(stage))
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[SynthesisProgress]:
-    """A bar on a terminal's standard error; nothing elsewhere."""
-    console = _stderr()
-    columns = (
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("")
-        yield lambda done, total, stage: bar.update(
-            task, completed=done, total=total, description=show.printable(stage)
-        )
-
-
-def _finish(facts: dict[str, Any], as_json: bool, printer: Any) -> None:
-    show.print_warnings(facts.get("warnings", ()), _stderr())
-    if as_json:
-        show.print_json(facts)
-    else:
-        printer(facts, _stdout())
-
-
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"dfqgen {importlib.metadata.version('dfqgen')}")
+        from dfqgen.version import __version__
+
+        typer.echo(f"dfqgen {__version__}")
         raise typer.Exit
 
 
@@ -112,8 +80,8 @@ def _root(
     pass
 
 
-@app.command()
-@opt.expand_options
+@app.command(cls=ConfiguredCommand)
+@expand_options
 def build(
     model: opt.Model,
     choices: opt.CompileChoices,
@@ -133,6 +101,7 @@ def build(
     data: opt.Data = None,
     per_layer: opt.PerLayer = False,
     min_sqnr: opt.MinSqnr = None,
+    verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
     """Compile MODEL to a folder of C, prove it equal to the integer reference, compare it with float.
@@ -143,7 +112,14 @@ def build(
 
       dfqgen build model.onnx -t cortex-m4 --input-std 255 --ram 64K --data test.npz -o out/model
     """
-    with reporting(as_json), _progress() as progress:
+    with job(as_json, verbose, left="the output folder is as it was") as progress:
+        from dfqgen import commands
+        from dfqgen.errors import UserError
+        from dfqgen.plan.budget import Budget
+        from dfqgen.recipe.choices import make_recipe
+        from dfqgen.targets import COMMON
+        from dfqgen.units import parse_size
+
         if "target" not in choices:
             raise UserError(
                 "which machine is the C for?", f"Say it with --target: {', '.join(COMMON)}, {MORE}."
@@ -159,10 +135,10 @@ def build(
             min_sqnr=min_sqnr,
             progress=progress,
         )
-    _finish(result.facts, as_json, show.print_build)
+    finish(result.facts, as_json, show.print_build)
 
 
-@app.command()
+@app.command(cls=ConfiguredCommand)
 def verify(
     out_dir: opt.OutDir,
     model: Annotated[
@@ -173,6 +149,7 @@ def verify(
     per_layer: opt.PerLayer = False,
     min_sqnr: opt.MinSqnr = None,
     edited: opt.Edited = False,
+    verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
     """Compile the C in OUT_DIR for this machine and check it again, bit for bit.
@@ -185,7 +162,9 @@ def verify(
 
       dfqgen verify out/model --model model.onnx --per-layer
     """
-    with reporting(as_json), _progress() as progress:
+    with job(as_json, verbose) as progress:
+        from dfqgen import commands
+
         facts = commands.verify(
             out_dir,
             model=model,
@@ -195,14 +174,17 @@ def verify(
             edited=edited,
             progress=progress,
         )
-    _finish(facts, as_json, show.print_verify)
+    finish(facts, as_json, show.print_verify)
 
 
-@app.command()
+@app.command(cls=ConfiguredCommand)
 def run(
     out_dir: opt.OutDir,
-    on: Annotated[str, typer.Option("--on", help="A target with an emulator.")] = "cortex-m",
+    on: Annotated[
+        str, typer.Option("--on", help="A target with an emulator.", autocompletion=opt.target_names)
+    ] = "cortex-m",
     edited: opt.Edited = False,
+    verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
     """Run the golden vectors on an emulated microcontroller and count instructions.
@@ -213,18 +195,24 @@ def run(
 
       dfqgen run out/model --on cortex-m55 --json
     """
-    with reporting(as_json), _progress() as progress:
+    with job(as_json, verbose) as progress:
+        from dfqgen import commands
+
         facts = commands.run(out_dir, on, progress, edited=edited)
-    _finish(facts, as_json, show.print_run)
+    finish(facts, as_json, show.print_run)
 
 
-@app.command()
+@app.command(cls=ConfiguredCommand)
 def profile(
     out_dir: opt.OutDir,
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", "-t", help="A target with an emulator.", show_default="what OUT_DIR was built for"
+            "--target",
+            "-t",
+            help="A target with an emulator.",
+            autocompletion=opt.target_names,
+            show_default="what OUT_DIR was built for",
         ),
     ] = None,
     clock: Annotated[
@@ -232,6 +220,7 @@ def profile(
         typer.Option("--clock", metavar="FREQUENCY", help="Like 80M.", show_default="the target's"),
     ] = None,
     edited: opt.Edited = False,
+    verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
     """Count the instructions of every layer on an emulated microcontroller and estimate its cycles.
@@ -244,18 +233,22 @@ def profile(
 
       dfqgen profile out/model --target cortex-m4 --clock 80M --json
     """
-    with reporting(as_json), _progress() as progress:
+    with job(as_json, verbose) as progress:
+        from dfqgen import commands
+        from dfqgen.units import parse_frequency
+
         clock_hz = None if clock is None else parse_frequency(clock)
         facts = commands.profile(out_dir, target, clock_hz=clock_hz, edited=edited, progress=progress)
-    _finish(facts, as_json, show.print_profile)
+    finish(facts, as_json, show.print_profile)
 
 
-@app.command()
-@opt.expand_options
+@app.command(cls=ConfiguredCommand)
+@expand_options
 def inspect(
     model: opt.Model,
     choices: opt.CompileChoices,
     ir: Annotated[bool, typer.Option("--ir", help="Print the fixed-point program instead.")] = False,
+    verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
     """Show what dfqgen sees in MODEL: the float graph, or the fixed-point program it becomes.
@@ -266,13 +259,16 @@ def inspect(
 
       dfqgen inspect model.onnx --ir --input-std 255
     """
-    with reporting(as_json), _progress() as progress:
+    with job(as_json, verbose) as progress:
+        from dfqgen import commands
+        from dfqgen.recipe.choices import make_recipe
+
         facts = commands.inspect(model, make_recipe(**choices), ir=ir, progress=progress)
-    _finish(facts, as_json, show.print_inspect)
+    finish(facts, as_json, show.print_inspect)
 
 
-@app.command("eval")
-@opt.expand_options
+@app.command("eval", cls=ConfiguredCommand)
+@expand_options
 def evaluate(
     model: opt.Model,
     choices: opt.CompileChoices,
@@ -286,6 +282,7 @@ def evaluate(
             "--decode", help="A Python file whose decode(outputs) gives (boxes, scores) of a detector."
         ),
     ] = None,
+    verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
     """Measure accuracy on samples: the float network against the generated C, compiled for this machine.
@@ -298,15 +295,18 @@ def evaluate(
 
       dfqgen eval model.onnx --data test.npz --input-std 255 --weights per-tensor --no-equalize --limit 100
     """
-    with reporting(as_json), _progress() as progress:
+    with job(as_json, verbose) as progress:
+        from dfqgen import commands
+        from dfqgen.recipe.choices import make_recipe
+
         decoder = None if decode is None else commands.load_decoder(decode)
         found = commands.evaluate(model, data, make_recipe(**choices), limit=limit, progress=progress)
         facts = commands.evaluation_facts(found, decoder)
-    _finish(facts, as_json, show.print_evaluation)
+    finish(facts, as_json, show.print_evaluation)
 
 
-@app.command()
-@opt.expand_options
+@app.command(cls=ConfiguredCommand)
+@expand_options
 def synthesize(
     model: opt.Model,
     choices: opt.InputChoices,
@@ -337,6 +337,7 @@ def synthesize(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
     """Make samples whose features have the statistics that training left in MODEL (DSG). Needs PyTorch.
@@ -349,7 +350,11 @@ def synthesize(
 
       dfqgen synthesize model.onnx -o samples.npz --input-std 255 --contact-sheet sheet.png --seed 1
     """
-    with reporting(as_json), _progress_bar() as progress:
+    with job(as_json, verbose, left="no file was written") as stages, bar(stages) as progress:
+        from dfqgen import commands
+        from dfqgen.commands.synthesize import SynthesisFiles
+        from dfqgen.recipe.choices import make_recipe
+
         how: SynthesisChoices = {
             "count": samples,
             "iterations": iterations,
@@ -360,10 +365,10 @@ def synthesize(
         }
         files = SynthesisFiles(output, contact_sheet, diversity, force)
         facts = commands.synthesize(model, files, make_recipe(**choices), how, progress)
-    _finish(facts, as_json, show.print_synthesis)
+    finish(facts, as_json, show.print_synthesis)
 
 
-@app.command()
+@app.command(cls=ConfiguredCommand)
 def targets(
     search: Annotated[
         str | None,
@@ -372,6 +377,18 @@ def targets(
     as_json: opt.Json = False,
 ) -> None:
     """List the machines dfqgen knows: cores, and parts with their memory."""
-    with reporting(as_json):
+    with job(as_json):
+        from dfqgen import commands
+
         facts = commands.targets(search)
-    _finish(facts, as_json, show.print_targets)
+    finish(facts, as_json, show.print_targets)
+
+
+@app.command(cls=ConfiguredCommand)
+def doctor(as_json: opt.Json = False) -> None:
+    """Say which compilers, emulators and packages this machine has, and how to get the rest."""
+    with job(as_json):
+        from dfqgen import commands
+
+        facts = commands.doctor()
+    finish(facts, as_json, show.print_doctor)

@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import typer
@@ -35,14 +35,19 @@ _LARGEST_HASHED_BYTES = 1 << 28
 
 
 @contextlib.contextmanager
-def reporting(as_json: bool = False) -> Iterator[None]:
-    """Whatever is raised becomes one paragraph and an exit code; with `as_json` an object too."""
+def reporting(
+    as_json: bool = False, interrupted: Callable[[], str] = lambda: "interrupted"
+) -> Iterator[None]:
+    """Whatever is raised becomes one paragraph and an exit code; with `as_json` an object too.
+
+    `interrupted` says what an end by Ctrl-C leaves behind.
+    """
     try:
         yield
     except _TYPERS_OWN:
         raise
     except KeyboardInterrupt:
-        _end("interrupted", INTERRUPTED, as_json)
+        _end(interrupted(), INTERRUPTED, as_json)
     except MemoryError:
         _end(OUT_OF_MEMORY, DfqgenError.exit_code, as_json)
     except InternalError as error:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from inspect import Parameter, Signature, signature
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from dfqgen.cli import values
-from dfqgen.errors import UserError
-from dfqgen.recipe.choices import Choices
-from dfqgen.recipe.effect import STATED
+from dfqgen.cli.config import CONFIG
 from dfqgen.recipe.records import Recipe
-from dfqgen.samples.meaning import InputMeaning
-from dfqgen.samples.stated import CONFIG, PRESETS, read_config
+from dfqgen.samples.presets import MEAN_AND_STD
+
+if TYPE_CHECKING:
+    from dfqgen.recipe.choices import Choices
+else:
+    Choices = dict  # a name for `expand_options`; the module that has it is slow to import
 
 DEFAULTS = Recipe()
+
+
+def target_names(incomplete: str) -> list[str]:
+    """Targets, parts and aliases that begin so, for the shell's completion."""
+    from dfqgen.targets import target_names
+
+    return [name for name in target_names() if name.startswith(incomplete)]
 
 
 _INPUT = "The network's input"
@@ -31,7 +37,13 @@ Edited = Annotated[
     bool, typer.Option("--edited", help="Compile and run files that were changed after the build, too.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead.")]
-Target = Annotated[str, typer.Option("--target", "-t", help="Which machine; see dfqgen targets.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every stage and how long it takes.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        "--target", "-t", help="Which machine; see dfqgen targets.", autocompletion=target_names
+    ),
+]
 Name = Annotated[
     str | None,
     typer.Option("--name", help="Prefix of all names in the C.", show_default="the model file's name"),
@@ -97,7 +109,7 @@ Input = Annotated[
         "--input",
         metavar="[NAME:]MEANING",
         help="What an input means: mean=M[,M...],std=S[,S...],range=LO..HI, or a preset: "
-        + ", ".join(PRESETS)
+        + ", ".join(MEAN_AND_STD)
         + ". Once for each input; without a name for all others.",
         rich_help_panel=_INPUT,
         show_default=False,
@@ -108,7 +120,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="A TOML file whose inputs table says what inputs mean; options come first.",
+        help="A TOML file of options and of what inputs mean; the command line comes first.",
         rich_help_panel=_INPUT,
         show_default=f"{CONFIG}, if there is one",
     ),
@@ -404,85 +416,3 @@ class CompileArguments(InputArguments):
 
 InputChoices = Annotated[Choices, InputArguments]
 CompileChoices = Annotated[Choices, CompileArguments]
-
-_PARSERS: Mapping[str, Callable[[Any], Any]] = {
-    "inputs": values.tensors,
-    "outputs": values.tensors,
-    "state": values.states,
-    "fix": values.fixed_inputs,
-    "input_shape": values.shapes,
-    "input": values.input_meanings,
-    "input_mean": lambda text: values.numbers(text, "--input-mean"),
-    "input_std": lambda text: values.numbers(text, "--input-std"),
-    "input_range": lambda text: values.numbers(text, "--input-range", 2),
-    "rounding_data": values.rounding_data,
-    "bits_map": values.layer_bits,
-    "activations_map": values.layer_activations,
-}
-"""Of options whose value is more than one word."""
-
-
-def choices_from(given: Mapping[str, Any]) -> Choices:
-    """The values of the options that stood on the command line, parsed, and what the configuration file says
-    of inputs that they say nothing of. Raises usage errors.
-    """
-    given = dict(given)
-    config = given.pop("config", CONFIG if CONFIG.is_file() else None)
-    parsed = {name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
-    if config is not None:
-        parsed["input"] = _configured(config, parsed) | parsed.get("input", {})
-    return cast(Choices, parsed)
-
-
-def _configured(config: Path, parsed: Mapping[str, Any]) -> dict[str, InputMeaning]:
-    try:
-        found = read_config(config)
-    except UserError as error:
-        raise typer.BadParameter(str(error), param_hint="--config") from None
-    if any(key in parsed for key in STATED):
-        found.pop("", None)
-    return found
-
-
-def expand_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with a parameter of type `InputChoices`, or `CompileChoices`, gets one option for each field
-    of the arguments instead. The parameter gets those alone that stood on the command line.
-    """
-    hints = get_type_hints(command, include_extras=True)
-    own = signature(command).parameters
-    group_name, kind = next(
-        (name, found) for name, hint in hints.items() if (found := _arguments(hint)) is not None
-    )
-    group_hints = get_type_hints(kind, include_extras=True)
-    group_fields = {field.name: field.default for field in fields(kind)}
-
-    @functools.wraps(command)
-    def expanded(context: typer.Context, **given_values: Any) -> None:
-        group = {name: given_values.pop(name) for name in group_fields}
-        given = {name: value for name, value in group.items() if _stood_there(context, name)}
-        command(**given_values, **{group_name: choices_from(given)})
-
-    parameters = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-    parameters += [own[name].replace(annotation=hints[name]) for name in own if name != group_name]
-    parameters += [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=group_hints[name])
-        for name, default in group_fields.items()
-    ]
-    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
-    expanded.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    del expanded.__wrapped__
-    return expanded
-
-
-def _arguments(hint: Any) -> type[InputArguments] | None:
-    """The arguments that an annotated `Choices` stands for."""
-    for note in getattr(hint, "__metadata__", ()):
-        if isinstance(note, type) and issubclass(note, InputArguments):
-            return note
-    return None
-
-
-def _stood_there(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

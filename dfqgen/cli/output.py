@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dfqgen.report.html import count_text, meaning_text, percent_text, shape_text, size_text, sqnr_text
+from dfqgen.report.words import count_text, meaning_text, percent_text, shape_text, size_text, sqnr_text
 
 Facts = Mapping[str, Any]
 
@@ -303,3 +303,15 @@ def _parts_table(parts: Iterable[Facts]) -> Table:
             ", ".join(part["boards"]),
         )
     return table
+
+
+def print_doctor(facts: Facts, console: Console) -> None:
+    """What is there, and for what is missing how to get it."""
+    title = f"dfqgen {facts['dfqgen']}, Python {facts['python']}, {facts['system']}"
+    table = _table("", "there", "for", title=title)
+    for tool in [*facts["tools"], *facts["packages"]]:
+        there = tool["version"] or f"no: {tool['install']}"
+        _row(table, tool["name"], there, tool["purpose"])
+    console.print(table)
+    if not facts["ready"]:
+        console.print(Text("\nWithout a C compiler, generated C is written but not checked."))

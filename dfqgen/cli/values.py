@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import typer
 
 from dfqgen.errors import UserError
 from dfqgen.recipe.records import SAMPLE_SOURCES, SampleSource
-from dfqgen.samples.meaning import InputMeaning
-from dfqgen.samples.stated import parse_inputs
+
+if TYPE_CHECKING:
+    from dfqgen.samples.meaning import InputMeaning
 
 T = TypeVar("T")
 
@@ -84,6 +85,8 @@ def shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
 
 def input_meanings(texts: list[str]) -> dict[str, InputMeaning]:
     """["image:mean=127.5,std=127.5", "state:range=-1..1"]; a wrong value is a usage error."""
+    from dfqgen.samples.stated import parse_inputs
+
     try:
         return parse_inputs(texts)
     except UserError as error:

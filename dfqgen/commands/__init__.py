@@ -1,6 +1,7 @@
 """What the command line offers: one file a command, one function each; results are records or plain facts."""
 
 from dfqgen.commands.build import BuildResult, build, default_output
+from dfqgen.commands.doctor import doctor
 from dfqgen.commands.evaluate import Evaluation, evaluate, evaluation_facts, load_decoder
 from dfqgen.commands.inspect import inspect
 from dfqgen.commands.profile import profile
@@ -14,6 +15,7 @@ __all__ = [
     "Evaluation",
     "build",
     "default_output",
+    "doctor",
     "evaluate",
     "evaluation_facts",
     "inspect",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step
 from dfqgen.targets import Isa
+from dfqgen.version import __version__
 
 LINE_WIDTH = 110
 
@@ -158,7 +158,7 @@ def network_context(
         name=name,
         macro=name.upper(),
         title=comment_text(program.name),
-        version=importlib.metadata.version("dfqgen"),
+        version=__version__,
         target=target,
         origin=() if provenance is None else _origin(provenance),
         macs=program.macs,

@@ -120,11 +120,13 @@ def write_folder(files: Mapping[str, bytes], folder: Path, *, force: bool = Fals
         if folder.exists():
             os.replace(folder, staging / "old")
         os.replace(fresh, folder)
-    except OSError as error:
+    except (OSError, KeyboardInterrupt) as error:
         old = staging / "old"
         if old.exists() and not folder.exists():
             os.replace(old, folder)
-        raise UserError(f"cannot write {folder}: {error.strerror}") from error
+        if isinstance(error, OSError):
+            raise UserError(f"cannot write {folder}: {error.strerror}") from error
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

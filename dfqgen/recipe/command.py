@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfqgen.recipe.choices import Choices
 from dfqgen.recipe.effect import flag
@@ -17,11 +17,13 @@ from dfqgen.recipe.records import (
     FlashPercent,
     Recipe,
     RecordedSamples,
-    UserSamples,
 )
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import load_target
+
+if TYPE_CHECKING:
+    from dfqgen.recipe.records import UserSamples
 
 
 def build_command(model: str, recipe: Recipe) -> str | None:

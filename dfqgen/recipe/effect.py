@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfqgen.errors import UserError
-from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.recipe.records import SAMPLE_SOURCES, BitsPattern, LowBitsRecipe, Recipe
 
 Said = Mapping[str, Any]
@@ -145,7 +144,7 @@ def _needs_ternary(recipe: Recipe) -> str | None:
 def _may_have_two_bits(low: LowBitsRecipe) -> bool:
     given = low.wish.pattern if isinstance(low.wish, BitsPattern) else ()
     searched = low.wish is not None and not isinstance(low.wish, BitsPattern)
-    return searched or IntType.INT2 in (*given, *low.bits_map.values())
+    return searched or any(dtype.bits == 2 for dtype in (*given, *low.bits_map.values()))
 
 
 def _needs_adaround(recipe: Recipe) -> str | None:

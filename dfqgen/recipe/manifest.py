@@ -12,13 +12,24 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from dfqgen.errors import UserError
 from dfqgen.files import read_regular
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.ir import Shape
 from dfqgen.recipe.records import Recipe, RecordedSamples
 from dfqgen.samples.files import Samples
+from dfqgen.samples.meaning import InputMeaning
 
 VERSION = 3
 """Goes up when a record changes in a way that old manifests do not fit."""
 
 T = TypeVar("T")
+
+ANNOTATED: Mapping[str, Any] = {
+    "InputMeaning": InputMeaning,
+    "IntType": IntType,
+    "Shape": Shape,
+    "UserSamples": Path | Samples | RecordedSamples,
+}
+"""What the annotations of `records` name and that module does not import."""
 
 
 def file_hash(path: Path) -> str:
@@ -103,7 +114,7 @@ def _read_one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _read_record(kind: type[T], value: dict[str, Any], where: str) -> T:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, localns=ANNOTATED)
     names = hints.keys() - {"warnings"}
     for name in sorted(names ^ value.keys()):
         raise ValueError(f"{where} lacks {name!r}" if name in names else f"{where} has an unknown {name!r}")

@@ -1,7 +1,8 @@
 """What a build is made by: one small record for each stage, and all of them as a recipe.
 
 Every stage gets its own record and no other. Records say what is done, never "automatic": `make_recipe`
-has settled that, except where the model decides (None).
+has settled that, except where the model decides (None). The command line reads its defaults here, so this
+imports nothing slow: types that only annotations name are `manifest.ANNOTATED`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.graph.ir import Shape
-from dfqgen.samples.files import Samples
-from dfqgen.samples.meaning import InputMeaning
+if TYPE_CHECKING:
+    from dfqgen.fixedpoint.qtype import IntType
+    from dfqgen.graph.ir import Shape
+    from dfqgen.samples.files import Samples
+    from dfqgen.samples.meaning import InputMeaning
+
+    UserSamples: TypeAlias = "Path | Samples | RecordedSamples"
+    """An .npz file, samples at hand, or the record of either."""
 
 ScaleMode = Literal["multiplier", "power-of-two"]
 Optimize = Literal["speed", "size"]
@@ -38,10 +43,6 @@ class RecordedSamples:
     file: str | None
     sha256: str | None
     count: int | None
-
-
-UserSamples = Path | Samples | RecordedSamples
-"""An .npz file, samples at hand, or the record of either."""
 
 
 @dataclass(frozen=True, slots=True)

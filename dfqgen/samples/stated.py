@@ -1,26 +1,17 @@
-"""What the user says of the inputs: texts like `image:mean=127.5,std=127.5`, presets, and dfqgen.toml."""
+"""What the user says of the inputs: texts like `image:mean=127.5,std=127.5`, presets, and TOML tables."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from dfqgen.errors import UserError
 from dfqgen.samples.meaning import InputMeaning, state_meaning
-
-CONFIG = Path("dfqgen.toml")
-"""Read where the command runs, if it is there."""
+from dfqgen.samples.presets import MEAN_AND_STD
 
 PRESETS: Mapping[str, InputMeaning] = {
-    # torchvision's ToTensor and Normalize, in units of pixels.
-    "imagenet": InputMeaning((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    "signed": InputMeaning((127.5,), (127.5,)),
-    "unit": InputMeaning((0.0,), (255.0,)),
-    "raw": InputMeaning(),
+    name: InputMeaning(mean, std) for name, (mean, std) in MEAN_AND_STD.items()
 }
-"""Ways to feed pixels, 0..255: normalised as for ImageNet, -1..1, 0..1, as they are."""
 
 KEYS = ("mean", "std", "range")
 EXAMPLE = "Write it like mean=127.5,std=127.5,range=0..255, or one of " + ", ".join(PRESETS) + "."
@@ -69,8 +60,8 @@ def _bounds(parts: list[str]) -> tuple[float, float]:
     return float(lo), float(hi)
 
 
-def read_config(path: Path) -> Meanings:
-    """The `[inputs]` table of a TOML file. Raises UserError.
+def meanings_from_table(where: str, table: Any) -> Meanings:
+    """An `[inputs]` table of TOML; `where` is its name in messages. Raises UserError.
 
     [inputs]                 # every input, if no table of its own says otherwise
     preset = "signed"
@@ -78,21 +69,12 @@ def read_config(path: Path) -> Meanings:
     [inputs.state]
     range = [-1, 1]          # mean and std are a number, or a list with one for each channel
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not TOML: {error}") from None
-    if unknown := sorted(document.keys() - {"inputs"}):
-        raise UserError(f"{path}: {unknown[0]!r} is unknown", "It has one table, [inputs].")
-    table = document.get("inputs", {})
     if not isinstance(table, dict):
-        raise UserError(f"{path}: inputs must be a table", "Write [inputs] or [inputs.NAME].")
+        raise UserError(f"{where} must be a table", "Write [inputs] or [inputs.NAME].")
     common = {key: value for key, value in table.items() if not isinstance(value, dict)}
     named = {key: value for key, value in table.items() if isinstance(value, dict)}
-    found = {name: _from_table(f"{path}: [inputs.{name}]", entry) for name, entry in named.items()}
-    return found | ({"": _from_table(f"{path}: [inputs]", common)} if common else {})
+    found = {name: _from_table(f"{where}.{name}", entry) for name, entry in named.items()}
+    return found | ({"": _from_table(where, common)} if common else {})
 
 
 def _from_table(where: str, entry: Mapping[str, Any]) -> InputMeaning:

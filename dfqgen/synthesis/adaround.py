@@ -22,7 +22,7 @@ from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
 from dfqgen.passes.contract import Note
-from dfqgen.progress import Progress, silent
+from dfqgen.progress import Part, Progress, silent
 from dfqgen.quantization.rounding import Bits, Rounded
 from dfqgen.quantization.types import Typed
 from dfqgen.quantization.weights import quantize_weights
@@ -121,7 +121,9 @@ class AdaRound:
             layers.append(replace(result, layer=node.name))
             biased[name] = replace(op, bias=bias)
             walk.advance(node, replace(op, weight=weights[name].dequantize(), bias=bias), target)
-            self.progress(f"AdaRound: {len(weights)} of {len(initial)} layers")
+            self.progress(
+                Part("AdaRound", len(weights), len(initial), f"{len(weights)} of {len(initial)} layers")
+            )
         return Reconstruction(graph.replace_ops(biased), weights, tuple(layers))
 
 

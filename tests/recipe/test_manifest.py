@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dfqgen.cli.options import choices_from
+from dfqgen.cli.expand import choices_from
 from dfqgen.errors import UserError
 from dfqgen.recipe import Choices, make_recipe
 from dfqgen.recipe.command import build_command, choices_of, number

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dfqgen import InputMeaning, build, make_recipe
-from dfqgen.report.html import count_text, size_text
 from dfqgen.report.memory_map import memory_map
+from dfqgen.report.words import count_text, size_text
 from tests.models import DIGITS, DIGITS_TEST, tiny
 
 

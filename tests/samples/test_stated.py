@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import tomllib
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from dfqgen.recipe.manifest import recipe_from_json, recipe_to_json
 from dfqgen.samples.doubts import UNSTATED_WARNING, input_warnings, sample_warnings
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import UNSTATED, InputMeaning, meanings_for
-from dfqgen.samples.stated import PRESETS, parse_inputs, parse_meaning, read_config
+from dfqgen.samples.stated import PRESETS, Meanings, meanings_from_table, parse_inputs, parse_meaning
 from tests.builders import chain
 
 PIXELS = InputMeaning((127.5,), (127.5,))
@@ -58,18 +58,18 @@ def test_presets_are_what_the_network_sees_of_pixels() -> None:
     np.testing.assert_allclose(PRESETS["imagenet"].seen, (-2.118, 2.64), atol=1e-3)
 
 
-def test_a_table_of_its_own_comes_before_that_of_all(tmp_path: Path) -> None:
-    path = tmp_path / "dfqgen.toml"
-    path.write_text('[inputs]\npreset = "signed"\n[inputs."a:0"]\nmean = [1, 2]\nrange = [-1, 1]\n')
-    found = read_config(path)
+def meanings(text: str) -> Meanings:
+    return meanings_from_table("inputs", tomllib.loads(text)["inputs"])
+
+
+def test_a_table_of_its_own_comes_before_that_of_all() -> None:
+    found = meanings('[inputs]\npreset = "signed"\n[inputs."a:0"]\nmean = [1, 2]\nrange = [-1, 1]\n')
     assert found == {"": PIXELS, "a:0": InputMeaning((1.0, 2.0), (1.0,), -1.0, 1.0)}
 
 
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("[inputs", "not TOML"),
-        ("[input]", "'input' is unknown"),
         ("inputs = 3", "table"),
         ("[inputs]\nmedian = 3", "'median' is unknown"),
         ('[inputs]\nmean = "3"', "numbers"),
@@ -80,11 +80,9 @@ def test_a_table_of_its_own_comes_before_that_of_all(tmp_path: Path) -> None:
         ("[inputs.x]", "nothing is said"),
     ],
 )
-def test_a_wrong_file_names_what_is_wrong(tmp_path: Path, text: str, word: str) -> None:
-    path = tmp_path / "dfqgen.toml"
-    path.write_text(text)
+def test_a_wrong_table_names_what_is_wrong(text: str, word: str) -> None:
     with pytest.raises(UserError, match=word):
-        read_config(path)
+        meanings(text)
 
 
 def test_every_input_has_its_meaning_and_others_the_common_one() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dfqgen.report.html import sqnr_text
+from dfqgen.report.words import sqnr_text
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.verify.compare import ErrorMeter, compare_layers, compare_outputs
 from tests.builders import batch_norm, chain, conv, relu6

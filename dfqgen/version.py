@@ -1,0 +1,5 @@
+"""Which dfqgen this is."""
+
+import importlib.metadata
+
+__version__ = importlib.metadata.version("dfqgen")
