@@ -23,6 +23,7 @@ from dfqgen.methods import SampleRoom, make_rounder
 from dfqgen.passes.contract import Note
 from dfqgen.plan import plan_program
 from dfqgen.plan.budget import Budget, check_budget, layer_costs
+from dfqgen.plan.estimate import estimate, seconds
 from dfqgen.progress import Progress, silent
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower
@@ -162,7 +163,12 @@ def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> 
 
 
 def _check_budget(compiled: Compiled, plan: Plan, size_bytes: int | None, budget: Budget) -> None:
-    sizes, costs = size_facts(compiled.program, plan, size_bytes), layer_costs(compiled.program, plan)
+    program, target = compiled.program, compiled.target
+    times: dict[str, float] = {}
+    if budget.seconds is not None:
+        layers = estimate(program, target, compiled.recipe.code.optimize)
+        times = {layer.op.name: seconds(layer.instructions, target) for layer in layers}
+    sizes, costs = size_facts(program, plan, size_bytes), layer_costs(program, plan, times)
     check_budget(sizes["flash_bytes"], sizes["arena_bytes"], compiled.target, costs, budget)
 
 

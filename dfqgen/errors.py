@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -58,7 +59,14 @@ class UnsupportedModel(UserError):
 
 
 class BudgetExceeded(UserError):
-    """The network does not fit the target's flash or RAM."""
+    """The network does not fit the target's flash or RAM, or takes too long.
+
+    `excess` has what is too much, "flash" and "ram" in bytes and "time" in seconds.
+    """
+
+    def __init__(self, message: str, hint: str = "", excess: Mapping[str, float] | None = None) -> None:
+        super().__init__(message, hint)
+        self.excess = dict(excess or {})
 
 
 class ToolMissing(UserError):

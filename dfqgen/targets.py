@@ -130,8 +130,9 @@ class Part:
 class Target:
     """What the compiler knows about a machine. Budgets are None where memory does not matter.
 
-    `cycles` is None where cycles cannot be estimated from single instructions (dual issue). `part` is None
-    for a core by itself.
+    `cycles` is None where cycles cannot be estimated from single instructions (dual issue).
+    `cycles_per_instruction` is what that model gave on whole networks, None where nobody knows: it makes
+    times of the counts that are predicted. `part` is None for a core by itself.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Target:
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     cycles: CycleModel | None = None
+    cycles_per_instruction: float | None = None
     costs: CostTable = field(default_factory=CostTable)
     part: Part | None = None
 
@@ -313,6 +315,7 @@ def _parse(name: str, table: dict[str, Any]) -> Target:
         flash_bytes=table.get("flash_bytes"),
         ram_bytes=table.get("ram_bytes"),
         cycles=CycleModel(**table["cycles"]) if "cycles" in table else None,
+        cycles_per_instruction=table.get("cycles_per_instruction"),
         costs=_costs(name),
     )
 

@@ -32,6 +32,7 @@ FLOW = (
     "verify",
     "report",
     "compile",
+    "fit",
     "commands",
     "cli",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dfqgen.errors import UserError
-from dfqgen.units import parse_frequency, parse_size
+from dfqgen.units import duration_text, parse_duration, parse_frequency, parse_size
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,21 @@ def test_frequencies(text: str, hertz: int) -> None:
 def test_what_is_no_frequency_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="frequency"):
         parse_frequency(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("80ms", 0.08), ("1.5 s", 1.5), ("900us", 9e-4), ("0.08", 0.08)]
+)
+def test_times_are_read_with_their_units(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1s", "1h", "nan", "1e3"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UserError):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(1.5, "1.5 s"), (0.0804, "80.4 ms"), (9e-6, "9 us")])
+def test_times_are_written_with_three_digits(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

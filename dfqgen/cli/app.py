@@ -97,6 +97,10 @@ def build(
         str | None,
         typer.Option("--ram", metavar="SIZE", help="RAM budget, like 64K.", show_default="the target's"),
     ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option("--time", metavar="TIME", help="Time of one inference, like 80ms.", show_default="any"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what an earlier build put there.")] = False,
     data: opt.Data = None,
     per_layer: opt.PerLayer = False,
@@ -118,7 +122,7 @@ def build(
         from dfqgen.plan.budget import Budget
         from dfqgen.recipe.choices import make_recipe
         from dfqgen.targets import COMMON
-        from dfqgen.units import parse_size
+        from dfqgen.units import parse_duration, parse_size
 
         if "target" not in choices:
             raise UserError(
@@ -128,7 +132,11 @@ def build(
             model,
             output or commands.default_output(model),
             make_recipe(**choices),
-            budget=Budget(*(None if size is None else parse_size(size) for size in (flash, ram))),
+            budget=Budget(
+                None if flash is None else parse_size(flash),
+                None if ram is None else parse_size(ram),
+                None if time is None else parse_duration(time),
+            ),
             force=force,
             data=data,
             per_layer=per_layer,

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dfqgen.report.words import count_text, meaning_text, percent_text, shape_text, size_text, sqnr_text
+from dfqgen.units import duration_text
 
 Facts = Mapping[str, Any]
 
@@ -82,12 +83,22 @@ def print_build(facts: Facts, console: Console) -> None:
     arena = _of_budget(sizes["arena_bytes"], target["ram_bytes"])
     bound = size_text(sizes["arena_lower_bound_bytes"])
     _row(table, "RAM", f"{arena}, arena (lower bound without overwriting inputs: {bound})")
+    if facts["time"] is not None:
+        _row(table, "time", time_text(facts["time"]))
     _row(table, "C = reference", facts["verification"]["summary"])
     console.print(table)
     print_comparison(facts["comparison"], console)
     if any("sqnr_db" in layer for layer in facts["layers"]):
         print_layers(facts["layers"], console)
     console.print(Text(printable(f"\n{facts['folder']}: C, manifest.json and report.html")), soft_wrap=True)
+
+
+def time_text(time: Facts) -> str:
+    """An estimate of one inference."""
+    known = time["cycles_per_instruction"]
+    cycles = f"{known:g} cycles each" if known else "taken as one cycle each"
+    instructions = f"{count_text(time['instructions'])} instructions by measured prices, {cycles}"
+    return f"about {duration_text(time['seconds'])} at {time['clock_hz'] / 1e6:g} MHz ({instructions})"
 
 
 def print_comparison(comparison: Facts, console: Console) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfqgen.commands.advice import quality_warnings, require_sqnr
-from dfqgen.compile import build_c, compile_model
 from dfqgen.emit.package import MANIFEST, check_folder, write_folder
 from dfqgen.files import check_regular
+from dfqgen.fit import compile_to_fit
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
 from dfqgen.plan.budget import TARGETS_OWN, Budget
+from dfqgen.plan.estimate import estimate
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe
 from dfqgen.report import facts as report
@@ -51,6 +52,7 @@ def build(
 ) -> BuildResult:
     """Compile a model to a folder of C, check it bit for bit, compare it with the float network.
 
+    Where it does not fit `budget`, weights get fewer bits unless the recipe says how many (`dfqgen.fit`).
     `data` is an .npz file to compare on (see `load_samples`), else inputs are random; `per_layer` compares
     every layer. `min_sqnr` is the least SQNR of every output, in dB. The folder appears only when
     everything is well; `force` replaces an earlier build. Raises
@@ -60,9 +62,9 @@ def build(
     check_folder(folder, force=force)
     if data is not None:
         check_regular(data)
-    compiled = compile_model(model, recipe, progress)
+    fitted = compile_to_fit(model, recipe, budget, progress)
+    compiled, built = fitted.compiled, fitted.built
     network, program = compiled.network, compiled.program
-    built = build_c(compiled, budget, progress)
     progress("comparing with the float network")
     comparison = compare_with_float(network, program, built.check.network, data)
     if min_sqnr is not None:
@@ -72,7 +74,7 @@ def build(
         graph = compiled.quantized.prepared.graph
         layers = compare_layers_with_float(network, graph, program, data)
     checked = [built.check.warning] if built.check.warning else []
-    warnings = [*compiled.warnings, *checked, *comparison.warnings]
+    warnings = [*compiled.warnings, *fitted.sacrifices, *checked, *comparison.warnings]
     warnings += quality_warnings(compiled, comparison, data, progress)
     manifest = json.loads(built.files[MANIFEST])
     facts = {
@@ -82,6 +84,9 @@ def build(
         "provenance": manifest["provenance"],
         "target": report.target_facts(compiled.target, budget),
         "sizes": report.size_facts(program, built.plan, built.code_bytes),
+        "time": report.time_facts(
+            estimate(program, compiled.target, compiled.recipe.code.optimize), compiled.target
+        ),
         "verification": report.check_facts(built.check),
         "comparison": report.comparison_facts(comparison),
         "layers": report.layer_facts(program, built.plan, layers),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dfqgen.errors import BudgetExceeded
@@ -11,6 +11,7 @@ from dfqgen.kernels.base import Plan
 from dfqgen.plan.lifetimes import Lifetime
 from dfqgen.plan.workload import buffers_of, wanted
 from dfqgen.targets import Target, list_parts
+from dfqgen.units import duration_text
 
 WORST_LAYERS = 3
 NAMED_PARTS = 4
@@ -18,16 +19,18 @@ NAMED_PARTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Memory that a build may take; None is the target's own."""
+    """Memory and time that a build may take; None is the target's own, of time none."""
 
     flash_bytes: int | None = None
     ram_bytes: int | None = None
+    seconds: float | None = None
 
     def on(self, target: Target) -> Budget:
         """The limits in force. None is left where a target has no limit (the host)."""
         return Budget(
             target.flash_bytes if self.flash_bytes is None else self.flash_bytes,
             target.ram_bytes if self.ram_bytes is None else self.ram_bytes,
+            self.seconds,
         )
 
 
@@ -36,16 +39,19 @@ TARGETS_OWN = Budget()
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """Flash of a layer's constants, and RAM in use while it runs (buffers of other layers included)."""
+    """Flash of a layer's constants, RAM in use while it runs (buffers of other layers included), its time."""
 
     name: str
     title: str
     flash_bytes: int
     ram_bytes: int
+    seconds: float = 0.0
 
 
-def layer_costs(program: Program, plan: Plan) -> list[LayerCost]:
-    """What each step of a plan costs; RAM is the part of the arena that holds data at that step."""
+def layer_costs(program: Program, plan: Plan, times: Mapping[str, float] | None = None) -> list[LayerCost]:
+    """What each step of a plan costs; RAM is the part of the arena that holds data at that step. `times` are
+    seconds by operator name, of nothing where nobody asks for time.
+    """
     alive = _alive(program, plan)
     costs = []
     for position, step in enumerate(plan.steps):
@@ -57,7 +63,8 @@ def layer_costs(program: Program, plan: Plan) -> list[LayerCost]:
         ]
         ranges.append((step.scratch_offset, step.scratch_bytes))
         flash = sum(array.size_bytes for array in code.arrays)
-        costs.append(LayerCost(step.op.name, code.title, flash, _union_bytes(ranges)))
+        seconds = (times or {}).get(step.op.name, 0.0)
+        costs.append(LayerCost(step.op.name, code.title, flash, _union_bytes(ranges), seconds))
     return costs
 
 
@@ -68,46 +75,80 @@ def check_budget(
     layers: Sequence[LayerCost],
     budget: Budget = TARGETS_OWN,
 ) -> None:
-    """Raise BudgetExceeded when code and constants, or the arena, are larger than the target's memory.
+    """Raise BudgetExceeded when code and constants, the arena, or all layers' time are more than allowed.
 
     The budget overrides the target's own; a target without one (the host) takes anything.
     """
     limit = budget.on(target)
-    flash_limit, ram_limit = limit.flash_bytes, limit.ram_bytes
-    complaints = []
-    if flash_limit is not None and flash_bytes > flash_limit:
-        worst = sorted(layers, key=lambda layer: -layer.flash_bytes)[:WORST_LAYERS]
+    seconds = sum(layer.seconds for layer in layers)
+    complaints, excess = list[str](), dict[str, float]()
+    if limit.flash_bytes is not None and flash_bytes > limit.flash_bytes:
+        excess["flash"] = flash_bytes - limit.flash_bytes
         complaints += [
-            _overrun("flash", flash_bytes, flash_limit),
-            *(f"  {layer.name}: {layer.flash_bytes:,} bytes ({layer.title})" for layer in worst),
+            _overrun("flash", flash_bytes, limit.flash_bytes),
+            *(
+                f"  {layer.name}: {layer.flash_bytes:,} bytes ({layer.title})"
+                for layer in _worst(layers, lambda layer: layer.flash_bytes)
+            ),
         ]
-    if ram_limit is not None and ram_bytes > ram_limit:
-        worst = sorted(layers, key=lambda layer: -layer.ram_bytes)[:WORST_LAYERS]
+    if limit.ram_bytes is not None and ram_bytes > limit.ram_bytes:
+        excess["ram"] = ram_bytes - limit.ram_bytes
         complaints += [
-            _overrun("RAM", ram_bytes, ram_limit),
-            *(f"  {layer.name}: {layer.ram_bytes:,} bytes in use ({layer.title})" for layer in worst),
+            _overrun("RAM", ram_bytes, limit.ram_bytes),
+            *(
+                f"  {layer.name}: {layer.ram_bytes:,} bytes in use ({layer.title})"
+                for layer in _worst(layers, lambda layer: layer.ram_bytes)
+            ),
+        ]
+    if limit.seconds is not None and seconds > limit.seconds:
+        excess["time"] = seconds - limit.seconds
+        complaints += [
+            f"time: {duration_text(seconds)} estimated at {target.clock_hz / 1e6:g} MHz,"
+            f" {duration_text(limit.seconds)} allowed; the layers that take longest:",
+            *(
+                f"  {layer.name}: {duration_text(layer.seconds)} ({layer.title})"
+                for layer in _worst(layers, lambda layer: layer.seconds)
+            ),
         ]
     if complaints:
         raise BudgetExceeded(
             "\n".join([f"the network does not fit {target.name} ({target.description})", *complaints]),
-            _advice(flash_bytes, ram_bytes, target),
+            _advice(flash_bytes, ram_bytes, seconds, target, limit),
+            excess,
         )
 
 
-def _advice(flash_bytes: int, ram_bytes: int, target: Target) -> str:
+def _worst(layers: Sequence[LayerCost], cost: Callable[[LayerCost], float]) -> list[LayerCost]:
+    return sorted(layers, key=cost, reverse=True)[:WORST_LAYERS]
+
+
+def _advice(flash_bytes: int, ram_bytes: int, seconds: float, target: Target, limit: Budget) -> str:
+    lines = []
+    if limit.seconds is not None and seconds > limit.seconds:
+        lines.append("A smaller input or a faster part takes less time.")
+    else:
+        lines.append("If your part has more, say so with --flash and --ram, for example --flash 4M --ram 1M.")
+    names = ", ".join(_parts_with_enough(flash_bytes, ram_bytes, seconds, target, limit))
+    if names:
+        lines.append(f"Parts of this core that have enough: {names}.")
+    return "\n".join(lines)
+
+
+def _parts_with_enough(
+    flash_bytes: int, ram_bytes: int, seconds: float, target: Target, limit: Budget
+) -> list[str]:
+    """The smallest of the target's core; times go by the clock alone."""
+    needed_hz = 0.0 if limit.seconds is None else target.clock_hz * seconds / limit.seconds
     enough = [
         other
         for other in list_parts()
         if other.core == target.core
         and (other.flash_bytes is None or other.flash_bytes >= flash_bytes)
         and (other.ram_bytes is None or other.ram_bytes >= ram_bytes)
+        and other.clock_hz >= needed_hz
     ]
-    smallest = sorted(enough, key=lambda other: (other.flash_bytes or 0) + (other.ram_bytes or 0))[
-        :NAMED_PARTS
-    ]
-    names = ", ".join(other.name for other in smallest)
-    own = "If your part has more, say so with --flash and --ram, for example --flash 4M --ram 1M."
-    return f"{own}\nParts of this core that have enough: {names}." if names else own
+    enough.sort(key=lambda other: (other.flash_bytes or 0) + (other.ram_bytes or 0))
+    return [other.name for other in enough[:NAMED_PARTS]]
 
 
 def _overrun(memory: str, needed_bytes: int, limit_bytes: int) -> str:

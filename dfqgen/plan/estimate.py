@@ -23,6 +23,13 @@ class LayerEstimate:
     measured: bool
 
 
+def seconds(instructions: float, target: Target) -> float:
+    """How long so many instructions take at the target's clock; one cycle each where nobody knows better: too
+    short with wait states or slow loads, too long on cores that issue two at once.
+    """
+    return instructions * (target.cycles_per_instruction or 1.0) / target.clock_hz
+
+
 def estimate(program: Program, target: Target, optimize: str = "speed") -> list[LayerEstimate]:
     """Every layer that runs, with the kernel the planner would choose. Raises UnsupportedModel."""
     return [

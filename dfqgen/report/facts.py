@@ -11,7 +11,7 @@ from dfqgen.graph.ir import Graph
 from dfqgen.kernels.base import Plan
 from dfqgen.passes.contract import Note
 from dfqgen.plan.budget import Budget
-from dfqgen.plan.estimate import LayerEstimate
+from dfqgen.plan.estimate import LayerEstimate, seconds
 from dfqgen.plan.lifetimes import lifetimes, scratch_name
 from dfqgen.plan.workload import planned_workload
 from dfqgen.samples.meaning import InputMeaning
@@ -150,6 +150,19 @@ def comparison_facts(comparison: FloatComparison) -> Facts:
         "source": comparison.source,
         "integers_by": comparison.integers_by,
         "outputs": output_comparison_facts(comparison.outputs),
+    }
+
+
+def time_facts(layers: Sequence[LayerEstimate], target: Target) -> Facts | None:
+    """How long one inference takes by the cost table; None where a core has none (the host)."""
+    if not target.costs.speed:
+        return None
+    instructions = sum(layer.instructions for layer in layers)
+    return {
+        "instructions": instructions,
+        "cycles_per_instruction": target.cycles_per_instruction,
+        "clock_hz": target.clock_hz,
+        "seconds": seconds(instructions, target),
     }
 
 
