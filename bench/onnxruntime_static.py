@@ -75,6 +75,19 @@ def quantized_outputs(
     model: Path, calibration: Feeds, feeds: Feeds, *, per_channel: bool = True
 ) -> dict[str, Array]:
     """Outputs of the network that onnxruntime quantizes (int8, MinMax). Raises what it raises."""
+    return run(quantized_model(model, calibration, per_channel=per_channel), feeds, optimize=False)
+
+
+def quantized_model(
+    model: Path,
+    calibration: Feeds,
+    *,
+    per_channel: bool = True,
+    form: QuantFormat = QuantFormat.QDQ,
+    activations: QuantType = QuantType.QInt8,
+    weights: QuantType = QuantType.QInt8,
+) -> bytes:
+    """The ONNX file that onnxruntime's static quantization (MinMax) makes. Raises what it raises."""
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
         fixed, prepared, quantized = (Path(scratch) / f"{name}.onnx" for name in ("fixed", "prep", "quant"))
@@ -88,9 +101,9 @@ def quantized_outputs(
             str(prepared),
             str(quantized),
             Reader(calibration),
-            quant_format=QuantFormat.QDQ,
+            quant_format=form,
             per_channel=per_channel,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=activations,
+            weight_type=weights,
         )
-        return run(quantized.read_bytes(), feeds, optimize=False)
+        return quantized.read_bytes()

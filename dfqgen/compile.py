@@ -141,7 +141,7 @@ def quantize_prepared(
     rounded = rounder.round(typed, allocation.bits)
     program = lower(typed, rounded)
     chosen = allocation.notes(typed.graph, program.weight_bytes)
-    return Quantized(prepared, program, (*prepared.notes, *chosen, *rounded.notes))
+    return Quantized(prepared, program, (*prepared.notes, *typed.notes, *chosen, *rounded.notes))
 
 
 def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Built:

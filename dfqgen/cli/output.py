@@ -109,9 +109,9 @@ def print_comparison(comparison: Facts, console: Console) -> None:
     columns = ["output", "samples", "SQNR", "largest error", "top-1 agreement"]
     labelled = any(output["accuracy"] is not None for output in outputs)
     columns += ["float accuracy", "C accuracy"] if labelled else []
-    table = _table(
-        *columns, right=columns[1:], title=f"\nAgainst onnxruntime float, on {comparison['source']}"
-    )
+    stepped = [output for output in outputs if output.get("same_step") is not None]
+    runner = "onnxruntime" if len(stepped) == len(outputs) else "onnxruntime float"
+    table = _table(*columns, right=columns[1:], title=f"\nAgainst {runner}, on {comparison['source']}")
     for output in outputs:
         cells = [
             output["name"],
@@ -124,6 +124,10 @@ def print_comparison(comparison: Facts, console: Console) -> None:
             cells += [percent_text(output["float_accuracy"]), percent_text(output["accuracy"])]
         _row(table, *cells)
     console.print(table)
+    for output in stepped:
+        same, near = percent_text(output["same_step"]), percent_text(output["within_step"])
+        text = f"{output['name']}: {same} of the values are the model's own integers, {near} within a step"
+        console.print(Text(printable(text)), soft_wrap=True)
     for output in outputs:
         if output["undefined"]:
             text = f"{output['name']}: {output['undefined']:,} values are infinite in float and left out"

@@ -74,6 +74,33 @@ class QType:
         return f"{self.dtype} scale={self.scale!r} zp={self.zero_point}"
 
 
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How a model stores reals as whole numbers in [lo, hi]: `real = scale * (q - zero_point)`.
+
+    Models have unsigned types too; `qtype` is the same type with its integers moved to signed ones, exactly.
+    """
+
+    scale: float
+    zero_point: int
+    lo: int
+    hi: int
+
+    @property
+    def qtype(self) -> QType:
+        dtype = IntType.INT16 if self.hi - self.lo > 255 else IntType.INT8
+        return QType(dtype, self.scale, self.zero_point - self.lo + dtype.minimum)
+
+    def encode(self, real: Array) -> Array:
+        """The nearest whole numbers (ties to even, as ONNX has it), float64."""
+        q = np.rint(np.asarray(real, np.float64) / self.scale) + self.zero_point
+        return np.clip(q, self.lo, self.hi)
+
+    def decode(self, q: Array) -> Array:
+        """Reals, float32."""
+        return ((q.astype(np.float64) - self.zero_point) * self.scale).astype(np.float32)
+
+
 MULTIPLIER_BITS = 32
 
 

@@ -1,32 +1,19 @@
-"""Nodes that stand for others: a branch whose condition is known, and what onnxruntime and skl2onnx fuse.
+"""Nodes that stand for others: a branch whose condition is known, what onnxruntime and skl2onnx fuse,
+and operators on integers.
 
 Each becomes nodes of ONNX's standard operators, which the importers know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from dfqgen.graph.ir import Array
-
-
-class NotPlain(Exception):
-    """A fused operator whose meaning is not plain; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """Nodes in place of one, in order, and the constants that they read."""
-
-    nodes: tuple[onnx.NodeProto, ...]
-    constants: Mapping[str, Array]
-
+from dfqgen.frontend.fused import Expansion, Fused, NotPlain, RankOf, Rule
+from dfqgen.frontend.qoperators import QUANTIZED
 
 # --- If ---
 
@@ -73,55 +60,7 @@ def _renamed(node: onnx.NodeProto, rename: Mapping[str, str]) -> onnx.NodeProto:
 # --- operators of other domains ---
 
 
-class _Fused:
-    """One fused node while it is written out: its attributes, and the nodes and constants so far."""
-
-    def __init__(self, node: onnx.NodeProto) -> None:
-        self.node = node
-        self.attributes: Mapping[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, Array] = {}
-        self._base = next(name for name in node.output if name)
-
-    @property
-    def inputs(self) -> list[str]:
-        return list(self.node.input)
-
-    def number(self, name: str, default: float) -> float:
-        value = self.attributes.get(name, default)
-        if not isinstance(value, int | float):
-            raise NotPlain(f"its attribute {name} is no number; the file is damaged")
-        return float(value)
-
-    def numbers(self, name: str) -> Array:
-        try:
-            return np.asarray(self.attributes.get(name, ()), np.float32)
-        except (TypeError, ValueError):
-            raise NotPlain(f"its attribute {name} is no list of numbers; the file is damaged") from None
-
-    def constant(self, value: Any) -> str:
-        name = f"{self._base}/c{len(self.constants)}"
-        self.constants[name] = np.asarray(value)
-        return name
-
-    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Append a standard node; gives its output."""
-        output = f"{self._base}/{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(operator, inputs, [output], name=self.node.name or self._base, **attributes)
-        )
-        return output
-
-    def kept(self, *names: str) -> dict[str, Any]:
-        """The attributes of these names, where the node has them."""
-        return {name: self.attributes[name] for name in names if name in self.attributes}
-
-    def ends_with(self, tensor: str) -> Expansion:
-        self.nodes.append(helper.make_node("Identity", [tensor], [self._base]))
-        return Expansion(tuple(self.nodes), self.constants)
-
-
-def _activation(fused: _Fused, tensor: str) -> str:
+def _activation(fused: Fused, tensor: str) -> str:
     """The activation that onnxruntime fused into a layer."""
     kind = fused.attributes.get("activation", b"")
     name = kind.decode() if isinstance(kind, bytes) else str(kind)
@@ -142,7 +81,7 @@ def _activation(fused: _Fused, tensor: str) -> str:
 _CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
-def _fused_conv(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
+def _fused_conv(fused: Fused, rank_of: RankOf) -> str:
     """Conv [+ z] + activation."""
     result = fused.add("Conv", *fused.inputs[:3], **fused.kept(*_CONV_ATTRIBUTES))
     if len(fused.inputs) > 3 and fused.inputs[3]:
@@ -150,12 +89,12 @@ def _fused_conv(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
     return _activation(fused, result)
 
 
-def _fused_gemm(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
+def _fused_gemm(fused: Fused, rank_of: RankOf) -> str:
     result = fused.add("Gemm", *fused.inputs, **fused.kept("alpha", "beta", "transA", "transB"))
     return _activation(fused, result)
 
 
-def _fused_matmul(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
+def _fused_matmul(fused: Fused, rank_of: RankOf) -> str:
     if fused.attributes.get("transBatchA") or fused.attributes.get("transBatchB"):
         raise NotPlain("transposes batches; export with standard ONNX operators")
     sides = []
@@ -173,7 +112,7 @@ def _fused_matmul(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
     return result if alpha == 1.0 else fused.add("Mul", result, fused.constant(np.float32(alpha)))
 
 
-def _gelu(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
+def _gelu(fused: Fused, rank_of: RankOf) -> str:
     """Gelu, BiasGelu: by erf; FastGelu: by tanh; each of x + bias where there is one."""
     x, *bias = fused.inputs
     total = fused.add("Add", x, bias[0]) if bias and bias[0] else x
@@ -181,21 +120,22 @@ def _gelu(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
     return fused.add("Gelu", total, approximate=approximate)
 
 
-def _quick_gelu(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
+def _quick_gelu(fused: Fused, rank_of: RankOf) -> str:
     """x * sigmoid(alpha * x)."""
     (x,) = fused.inputs
     scaled = fused.add("Mul", x, fused.constant(np.float32(fused.number("alpha", 1.702))))
     return fused.add("Mul", x, fused.add("Sigmoid", scaled))
 
 
-def _scaler(fused: _Fused, rank_of: Callable[[str], int | None]) -> str:
+def _scaler(fused: Fused, rank_of: RankOf) -> str:
     """(x - offset) * scale, one value or one a feature."""
     (x,) = fused.inputs
     offset, scale = fused.numbers("offset"), fused.numbers("scale")
     return fused.add("Mul", fused.add("Sub", x, fused.constant(offset)), fused.constant(scale))
 
 
-_FUSED: Mapping[tuple[str, str], Callable[[_Fused, Callable[[str], int | None]], str]] = {
+_FUSED: Mapping[tuple[str, str], Rule] = {
+    **QUANTIZED,
     ("com.microsoft", "FusedConv"): _fused_conv,
     ("com.microsoft", "FusedGemm"): _fused_gemm,
     ("com.microsoft", "FusedMatMul"): _fused_matmul,
@@ -212,7 +152,7 @@ def fused_operators() -> Sequence[tuple[str, str]]:
     return tuple(sorted(_FUSED))
 
 
-def expanded(node: onnx.NodeProto, rank_of: Callable[[str], int | None]) -> Expansion | None:
+def expanded(node: onnx.NodeProto, rank_of: RankOf) -> Expansion | None:
     """The node as standard operators; None where it is one, or unknown. `rank_of` gives a tensor's rank.
 
     Raises NotPlain where these cannot say what it does.
@@ -220,7 +160,7 @@ def expanded(node: onnx.NodeProto, rank_of: Callable[[str], int | None]) -> Expa
     rule = _FUSED.get((node.domain, node.op_type))
     if rule is None or not any(node.output):
         return None
-    fused = _Fused(node)
+    fused = Fused(node)
     try:
         return fused.ends_with(rule(fused, rank_of))
     except (ValueError, IndexError, UnicodeDecodeError):

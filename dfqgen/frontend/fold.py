@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from dfqgen.errors import ModelFileError
-from dfqgen.frontend.expand import NotPlain, expanded, inlined_branch, taken_branch
+from dfqgen.frontend.expand import expanded, inlined_branch, taken_branch
+from dfqgen.frontend.fused import NotPlain
 from dfqgen.frontend.modernize import names_read
 from dfqgen.frontend.read import integer_ranges, needed_nodes, node_label, opset_version, stated_batch
 from dfqgen.graph.ir import Array, Shape
@@ -60,23 +61,37 @@ FOLDABLE = frozenset((
     "Swish", "Tan", "Tanh", "ThresholdedRelu", "Tile", "TopK", "Transpose", "Trilu", "Unique", "Unsqueeze",
     "Where", "Xor",
 ))
+# What they do to a constant of integers times scales they do to its scales.
+MOVING = frozenset((
+    "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
+))
 # Each output element takes many steps: onnxruntime computes these.
 COSTLY = frozenset((
     "AveragePool", "Conv", "ConvTranspose", "Einsum", "Gemm", "LpPool", "MatMul", "MaxPool", "Resize",
     "Upsample",
 ))
+ROUNDING = frozenset(("QuantizeLinear", "DequantizeLinear"))
+_INTEGER_BITS = {"int4": 4, "uint4": 4, "int8": 8, "uint8": 8}
 # Their shapes depend on values, but their inputs bound them.
 SHAPED_BY_VALUES = frozenset(("Compress", "NonZero", "Unique"))
 # fmt: on
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """A constant is whole multiples of `scale`, element by element (of its shape); stored in `bits` bits."""
+
+    scale: Array
+    bits: int
 
 
 @dataclass(frozen=True, slots=True)
 class FoldedModel:
     """What is left to import: nodes on activations, in order, and the constants they read.
 
-    `integer_inputs` are the ranges of inputs of integer types. `batch` is the batch that the file states
-    where it was made 1, else 1. `shapes` holds every activation whose shape ONNX could infer; `failures` why
-    it could not, by the label of the node.
+    `grids` tell of constants that are dequantized integers; `integer_inputs` are the ranges of inputs of
+    integer types. `batch` is the batch that the file states where it was made 1, else 1. `shapes` holds every
+    activation whose shape ONNX could infer; `failures` why it could not, by the label of the node.
     """
 
     name: str
@@ -87,6 +102,7 @@ class FoldedModel:
     batch: int
     nodes: tuple[onnx.NodeProto, ...]
     constants: Mapping[str, Array]
+    grids: Mapping[str, Grid]
     shapes: Mapping[str, Shape]
     failures: Mapping[str, str]
 
@@ -118,6 +134,7 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
         batch=stated_batch(model, input_shapes),
         nodes=kept,
         constants=walk.constants,
+        grids=walk.grids,
         shapes=walk.shapes,
         failures=walk.failures,
     )
@@ -137,6 +154,7 @@ class _Walk:
         self.ir_version = model.ir_version
         self.opset_imports = [helper.make_opsetid("", self.opset)]
         self.constants: dict[str, Array] = {}
+        self.grids: dict[str, Grid] = {}
         self.shapes: dict[str, Shape] = dict(input_shapes)
         self.failures: dict[str, str] = {}
         self._types: dict[str, onnx.TypeProto] = {
@@ -178,6 +196,9 @@ class _Walk:
         if values is not None:
             for name, value in zip(node.output, values, strict=False):
                 self._add_constant(name, value)
+            grid = self._grid(node)
+            if grid is not None:
+                self.grids[node.output[0]] = grid
             return True
         for name, type_proto in types.items():
             self._types[name] = type_proto
@@ -185,6 +206,20 @@ class _Walk:
             if shape is not None:
                 self.shapes[name] = shape
         return False
+
+    def _grid(self, node: onnx.NodeProto) -> Grid | None:
+        """The grid of a node's constant output: of integers dequantized, or moved."""
+        source = node.input[0] if node.input else ""
+        if node.op_type == "DequantizeLinear":
+            scale = written_out(self.constants[node.input[1]], self.constants[source].shape, node)
+            bits = _INTEGER_BITS.get(self.constants[source].dtype.name)
+            usable = scale is not None and bits is not None and np.all(np.isfinite(scale) & (scale > 0))
+            return Grid(scale, bits) if usable and scale is not None and bits is not None else None
+        if node.op_type not in MOVING or source not in self.grids:
+            return None
+        given = {name: self.constants[name] for name in node.input[1:] if name}
+        moved = self._run(node, {source: np.ascontiguousarray(self.grids[source].scale), **given})
+        return None if moved is None else replace(self.grids[source], scale=moved[0])
 
     def _rank(self, name: str) -> int | None:
         if name in self.constants:
@@ -199,6 +234,13 @@ class _Walk:
             self._data[name] = numpy_helper.from_array(value, name)
 
     def _infer(self, node: onnx.NodeProto) -> Mapping[str, onnx.TypeProto]:
+        if node.op_type in ROUNDING and _standard(node) and node.input[0] in self.shapes:
+            # Any integer type in any opset: onnxruntime's tools write what newer ones allow.
+            dtype = int(TensorProto.FLOAT)
+            if node.op_type == "QuantizeLinear":
+                zero_point = self._types.get(node.input[2]) if len(node.input) > 2 else None
+                dtype = int(TensorProto.UINT8) if zero_point is None else zero_point.tensor_type.elem_type
+            return {node.output[0]: helper.make_tensor_type_proto(dtype, self.shapes[node.input[0]])}
         if not _standard(node) or not onnx.defs.has(node.op_type, self.opset):
             return {}
         inputs = [name for name in node.input if name]
@@ -281,6 +323,23 @@ class _Walk:
 
     def _value_info(self, name: str, value: Array) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+
+
+def written_out(scale: Array, shape: Shape, node: onnx.NodeProto) -> Array | None:
+    """The scales of a DequantizeLinear for each element: one for all, one along `axis`, or one a block."""
+    attributes = {a.name: a.i for a in node.attribute if a.name in ("axis", "block_size")}
+    if scale.size == 1:
+        return np.broadcast_to(scale.reshape(()), shape)
+    axis = attributes.get("axis", 1)
+    axis = axis + len(shape) if axis < 0 else axis
+    if not 0 <= axis < len(shape):
+        return None
+    block = attributes.get("block_size", 0)
+    if block > 0:
+        return np.repeat(scale, block, axis=axis) if scale.shape[axis] * block == shape[axis] else None
+    if scale.shape != (shape[axis],):
+        return None
+    return np.broadcast_to(scale.reshape((-1,) + (1,) * (len(shape) - axis - 1)), shape)
 
 
 def _dense(tensor: onnx.SparseTensorProto) -> Array:

@@ -1,7 +1,7 @@
 """Legal ONNX in forms that the rest of the frontend need not know: rewritten before anything else, in place.
 
-Nodes in any order, sparse constants, half and double precision, operator sets before the oldest that
-importers know.
+Nodes in any order, sparse constants, axes that vectors do not have, half and double precision, operator sets
+before the oldest that importers know.
 """
 
 from __future__ import annotations
@@ -111,6 +111,18 @@ def to_single_precision(graph: onnx.GraphProto) -> None:
                 _convert_tensor(tensor)
         for inner in nested_graphs(node):
             to_single_precision(inner)
+
+
+def mend_axes(graph: onnx.GraphProto) -> None:
+    """A DequantizeLinear of a vector has but one axis, whatever it says: tf2onnx gives biases the axis of
+    their layer's weight, which onnxruntime refuses. In place.
+    """
+    vectors = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 1}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input and node.input[0] in vectors:
+            for attribute in node.attribute:
+                if attribute.name == "axis":
+                    attribute.i = 0
 
 
 def _convert_tensor(tensor: onnx.TensorProto) -> None:

@@ -22,6 +22,7 @@ from dfqgen.frontend.limits import LARGEST_TENSOR_ELEMENTS, MOST_NODES
 from dfqgen.frontend.modernize import (
     OLDEST_OPSET,
     convert_old,
+    mend_axes,
     names_read,
     nested_graphs,
     sort_nodes,
@@ -60,6 +61,7 @@ def read_model(path: str | Path) -> onnx.ModelProto:
             model = _inlined(model, path)
         sparse_to_nodes(model.graph)
         sort_nodes(model.graph)
+        mend_axes(model.graph)
         if opset_version(model) < OLDEST_OPSET:
             model = _converted(model, path)
         to_single_precision(model.graph)

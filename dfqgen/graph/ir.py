@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfqgen.errors import GraphError
-from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.qtype import Coding, IntType
 
 if TYPE_CHECKING:
     from dfqgen.fixedpoint.program import QOp
@@ -46,7 +46,8 @@ class Op(ABC):
     Axis 0 is the batch: `evaluate` accepts any batch, shapes are those of one sample (batch 1).
 
     `keeps_type`: the output has the integer type of the input (the operator only moves or selects
-    elements). `fuses_clip`: a Clip after it becomes the bounds of its requantization.
+    elements). `converts`: it can give any type, and `output_type` is only what suits it (a table).
+    `fuses_clip`: a Clip after it becomes the bounds of its requantization.
     `folds_into_layer`: a layer in front can take it in, as weights or as bounds. `reads_scores`: where its
     output leaves the network, its input holds scores, of which the extremes decide (a softmax). `measured`:
     sums of many inputs, whose moments samples tell better than rules that take the inputs as independent.
@@ -55,6 +56,7 @@ class Op(ABC):
     registry: ClassVar[dict[str, type[Op]]] = {}
 
     keeps_type: ClassVar[bool] = False
+    converts: ClassVar[bool] = False
     fuses_clip: ClassVar[bool] = False
     folds_into_layer: ClassVar[bool] = False
     reads_scores: ClassVar[bool] = False
@@ -139,7 +141,8 @@ class Port:
     `permutation` maps the model's axes to ours (NCHW to NHWC is (0, 2, 3, 1)), None when they agree:
     `ours = model_tensor.transpose(permutation)`. `whole`: the model's tensor is one sample, without an
     axis for the batch; the model's axes are then counted with one in front. `holds`: the model takes whole
-    numbers in this range (uint8: 0 to 255), and converts them itself.
+    numbers in this range (uint8: 0 to 255), and converts them itself. `coding`: the model's tensor holds
+    the integers of a quantized one; ours are the reals that they stand for.
     """
 
     name: str
@@ -148,6 +151,7 @@ class Port:
     permutation: tuple[int, ...] | None = None
     whole: bool = False
     holds: tuple[int, int] | None = None
+    coding: Coding | None = None
 
     def from_model(self, value: Array) -> Array:
         """An array in the model's axes, in ours."""

@@ -7,7 +7,8 @@
 
 `is` gives a port's name where it differs from its tensor's, `axes` the permutation from the model's axes,
 `whole` says that the model's tensor has no axis for the batch, `holds` which whole numbers an input takes,
-`of` a node's name where it differs from its output's. `state before = after` ties an input port to an output.
+`codes` how the model's integers stand for a quantized port's reals, `of` a node's name where it differs from
+its output's. `state before = after` ties an input port to an output.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dfqgen.fixedpoint.dialect import (
     statement_text,
     value_text,
 )
+from dfqgen.fixedpoint.qtype import Coding
 from dfqgen.graph.ir import Graph, Node, Op, Port, Shape, State
 from dfqgen.ops import float_operators
 
@@ -44,7 +46,8 @@ def _port_text(port: Port) -> str:
 
 
 def _holds_text(port: Port) -> str:
-    return "" if port.holds is None else f" holds {value_text(port.holds, full=True)}"
+    holds = "" if port.holds is None else f" holds {value_text(port.holds, full=True)}"
+    return holds if port.coding is None else f"{holds} codes {value_text(port.coding, full=True)}"
 
 
 def _node_text(node: Node, shape: Shape, full: bool) -> str:
@@ -82,7 +85,8 @@ def parse_graph(text: str) -> Graph:
             name_of_port, permutation = reader.port_end(tensor)
             whole = reader.takes("whole")
             holds = _range(reader) if reader.takes("holds") else None
-            side.append(Port(name_of_port, tensor, shape, permutation, whole, holds))
+            coding = _coding(reader) if reader.takes("codes") else None
+            side.append(Port(name_of_port, tensor, shape, permutation, whole, holds, coding))
     graph = Graph(name, tuple(ports["input"]), tuple(ports["output"]), tuple(nodes), states=tuple(states))
     graph.verify()
     for tensor, shape in stated.items():
@@ -96,6 +100,15 @@ def _range(reader: Reader) -> tuple[int, int]:
     if len(ends) != 2:
         raise reader.error("a range has two ends")
     return ends[0], ends[1]
+
+
+def _coding(reader: Reader) -> Coding:
+    reader.take(text=Coding.__name__)
+    reader.take(text="{")
+    coding = made(reader, Coding, reader.fields(), "a port")
+    reader.take(text="}")
+    assert isinstance(coding, Coding)
+    return coding
 
 
 def _node(reader: Reader) -> tuple[Node, Shape]:

@@ -21,7 +21,11 @@ from dfqgen.statistics.channel import ChannelStatistics
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conv2D(Op):
-    """Convolution of x [N,H,W,Cin] with weight [Cout,kh,kw,Cin/groups] and bias [Cout], zero padding."""
+    """Convolution of x [N,H,W,Cin] with weight [Cout,kh,kw,Cin/groups] and bias [Cout], zero padding.
+
+    `weight_scale` [Cout]: the model states the weight as whole multiples of these, integers of at most
+    `weight_type`'s bits. Who changes the weight keeps them true, or leaves such a layer alone.
+    """
 
     weight: Array
     bias: Array
@@ -29,6 +33,8 @@ class Conv2D(Op):
     dilation: tuple[int, int] = (1, 1)
     pads: Pads = NO_PADS
     groups: int = 1
+    weight_scale: Array | None = None
+    weight_type: IntType = IntType.INT8
 
     fuses_clip: ClassVar[bool] = True
     measured: ClassVar[bool] = True
@@ -49,6 +55,23 @@ class Conv2D(Op):
     def depthwise(self) -> bool:
         """One filter for each input channel."""
         return self.groups > 1 and self.groups == self.in_channels == self.out_channels
+
+    @property
+    def stated_integers(self) -> Array | None:
+        """The integers that the model states, float64; None where its weight is free."""
+        if self.weight_scale is None:
+            return None
+        return np.rint(self.weight.astype(np.float64) / self.weight_scale[:, None, None, None])
+
+    def with_scaled_outputs(self, factor: Array, shift: Array) -> Conv2D:
+        """factor * conv(x) + shift, [Cout] each."""
+        scale = self.weight_scale
+        return replace(
+            self,
+            weight=self.weight * factor[:, None, None, None],
+            bias=self.bias * factor + shift,
+            weight_scale=None if scale is None else np.where(factor == 0.0, scale, scale * np.abs(factor)),
+        )
 
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
         return (IntType.INT8, IntType.INT16)

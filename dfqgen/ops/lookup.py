@@ -193,6 +193,7 @@ class Elementwise(SamePlace):
     parameter: float = 0.0
 
     fuses_clip: ClassVar[bool] = True
+    converts: ClassVar[bool] = True
 
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
         return IntType.INT8, IntType.INT16

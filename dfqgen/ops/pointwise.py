@@ -28,6 +28,7 @@ class Pointwise(SamePlace):
     steps: tuple[Step, ...]
 
     fuses_clip: ClassVar[bool] = True
+    converts: ClassVar[bool] = True
 
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
         return IntType.INT8, IntType.INT16

@@ -16,6 +16,8 @@ from dfqgen.ops.lookup import Clip
 class Chain:
     """Two convolutions and what lies between; each tensor between them has one consumer.
 
+    Both have free weights: where the model states integers, nothing moves between layers.
+
     `first`, `second` and `between` are output tensor names of nodes, so that a chain stays valid while
     a pass exchanges operators.
     """
@@ -41,14 +43,14 @@ def _keeps_channels(node: Node, graph: Graph) -> bool:
 def find_chains(graph: Graph) -> Iterator[Chain]:
     """All chains of the graph, in order of their first convolution."""
     for node in graph.nodes:
-        if not isinstance(node.op, Conv2D):
+        if not isinstance(node.op, Conv2D) or node.op.weight_scale is not None:
             continue
         between: list[str] = []
         reader = graph.sole_consumer(node.output)
         while reader is not None and len(reader.inputs) == 1 and _keeps_channels(reader, graph):
             between.append(reader.output)
             reader = graph.sole_consumer(reader.output)
-        if reader is not None and isinstance(reader.op, Conv2D):
+        if reader is not None and isinstance(reader.op, Conv2D) and reader.op.weight_scale is None:
             yield Chain(node.output, tuple(between), reader.output)
 
 

@@ -20,8 +20,8 @@ from dfqgen.ops.windows import NO_PADS
 def fold_affine_into_convolution(row: Row, conv: Conv2D, affine: Affine) -> Result:
     """scale * conv(x) + shift is a convolution with other weights, such as a bias added after it."""
     scale = np.broadcast_to(affine.scale, conv.bias.shape)
-    weight = conv.weight * scale[:, None, None, None]
-    folded = replace(conv, weight=_float32(weight), bias=_float32(conv.bias * scale + affine.shift))
+    folded = conv.with_scaled_outputs(scale, np.asarray(affine.shift))
+    folded = replace(folded, weight=_float32(folded.weight), bias=_float32(folded.bias))
     return [replace(row.first, op=folded, output=row.last.output)]
 
 
@@ -35,7 +35,13 @@ def fold_affine_into_batch_norm(row: Row, norm: BatchNorm, affine: Affine) -> Re
 
 @pattern(Affine, Conv2D)
 def fold_affine_into_next(row: Row, affine: Affine, conv: Conv2D) -> Result:
-    """conv(scale * x + shift) is a convolution with other weights, unless the shift meets padding."""
+    """conv(scale * x + shift) is a convolution with other weights, unless the shift meets padding.
+
+    Weights that the model states as integers stay so only if all are scaled alike.
+    """
+    factor = affine.scale.flat[0]
+    if conv.weight_scale is not None and (factor == 0.0 or np.any(affine.scale != factor)):
+        return None
     if conv.pads != NO_PADS and np.any(affine.shift != 0.0):
         return None
     scale = np.broadcast_to(affine.scale, (conv.in_channels,))
@@ -47,6 +53,7 @@ def fold_affine_into_next(row: Row, affine: Affine, conv: Conv2D) -> Result:
             conv,
             weight=_float32(conv.weight * per_output[:, None, None, :]),
             bias=_float32(conv.bias + conv.window_sum(shift)),
+            weight_scale=None if conv.weight_scale is None else conv.weight_scale * abs(factor),
         )
     )
 

@@ -37,12 +37,8 @@ def fold_batch_norm(graph: Graph, known: Statistics) -> Passed:
             continue
         if graph.sole_consumer(producer.output) is not node:
             continue
-        conv, norm = producer.op, node.op
-        op = replace(
-            conv,
-            weight=conv.weight * norm.scale[:, None, None, None],
-            bias=conv.bias * norm.scale + norm.shift,
-        )
+        norm = node.op
+        op = producer.op.with_scaled_outputs(norm.scale, norm.shift)
         statistics[node.output] = batch_norm_statistics(norm)
         folded[node.output] = replace(producer, op=op, output=node.output)
         dropped.add(producer.output)

@@ -9,6 +9,8 @@ from dfqgen.passes.fuse_pointwise import fuse_pointwise
 from dfqgen.passes.layout import sink
 from dfqgen.passes.recognise import recognise
 from dfqgen.passes.simplify import simplify
+from dfqgen.passes.split_wide_weights import split_wide_weights
+from dfqgen.passes.state_types_once import state_types_once
 from dfqgen.passes.tidy_names import tidy_names
 
 PORTS_CHANNELS_LAST = of_graph("let ports be channels last", ports_to_channels_last)
@@ -22,6 +24,8 @@ IMPORT_PASSES: tuple[Pass, ...] = (
     of_graph("scale channels by convolutions", affine_to_conv),
     of_graph("sink their reshapes", sink),
     of_graph("simplify again", simplify),
+    of_graph("state types once", state_types_once),
+    of_graph("split wide weights", split_wide_weights),
     of_graph("fuse pointwise functions", fuse_pointwise),
     of_graph("tidy names", tidy_names),
 )

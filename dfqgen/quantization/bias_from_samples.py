@@ -43,7 +43,7 @@ class CorrectedOnSamples:
         shifts: dict[str, Array] = {}
 
         def correct(node: Node, _: tuple[Array, ...], output: Array) -> Array:
-            if node.output in weights:
+            if node.output in weights and not typed.states(node.output, weights[node.output]):
                 actual = output.reshape(-1, output.shape[-1]).mean(axis=0, dtype=np.float64)
                 shifts[node.output] = means[node.output] - actual
                 output = output + shifts[node.output].astype(output.dtype)
@@ -58,7 +58,7 @@ class CorrectedOnSamples:
         corrected: dict[str, Op] = {
             node.output: replace(node.op, bias=node.op.bias + shifts[node.output])
             for node in graph.nodes
-            if isinstance(node.op, Conv2D)
+            if isinstance(node.op, Conv2D) and node.output in shifts
         }
         effect = f"channel means compared on {self.samples.count} {self.samples.description}"
         return Rounded(graph.replace_ops(corrected), weights, (Note("bias correction", effect),))

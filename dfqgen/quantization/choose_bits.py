@@ -120,9 +120,13 @@ def convolutions(graph: Graph) -> list[Node]:
 
 
 def candidates(graph: Graph, *, ends: bool) -> list[Node]:
-    """The layers that may get fewer than 8 bits: without `ends`, not the first and the last."""
+    """The layers that may get fewer than 8 bits: without `ends`, not the first and the last.
+
+    Never those whose integers the model states.
+    """
     layers = convolutions(graph)
-    return layers if ends else layers[1:-1]
+    inner = layers if ends else layers[1:-1]
+    return [node for node in inner if isinstance(node.op, Conv2D) and node.op.weight_scale is None]
 
 
 def pattern_bits(

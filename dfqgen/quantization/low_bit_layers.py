@@ -29,6 +29,7 @@ from dfqgen.quantization.weights import (
     Place,
     quantize_weight,
     squant_round,
+    stated_weight,
     ternary_weight,
     to_nearest,
 )
@@ -110,6 +111,9 @@ class LowBitQuantizer:
         """
         exact = node.op
         assert isinstance(exact, Conv2D)
+        kept = self.stated(node)
+        if kept is not None:
+            return Layer(kept, exact.bias)
         moments = self.typed.evidence.moments[node.output]
         wanted = exact.weight if factor is None else scale_input_channels(exact, factor)
         weight = self.round(node, wanted, dtype)
@@ -127,6 +131,10 @@ class LowBitQuantizer:
         return Layer(
             weight, bias, factors_for(chain, self.graph, meant, Affine(real, bias), moments, settings)
         )
+
+    def stated(self, node: Node) -> QuantizedWeight | None:
+        """The layer's integers where the model states them."""
+        return stated_weight(Place.of(node, self.typed.types, self.typed.clips))
 
     def round(self, node: Node, wanted: Array, dtype: IntType) -> QuantizedWeight:
         """The real weight as integers, by the rounding chosen."""
@@ -187,7 +195,8 @@ class LowBitQuantizer:
             if isinstance(op, Conv2D):
                 op = replace(op, weight=weights[node.output].dequantize())
             found = op.evaluate(*(actual[name] for name in node.inputs))
-            if isinstance(op, Conv2D) and found.size // op.out_channels >= FEWEST_VALUES:
+            free = isinstance(op, Conv2D) and self.stated(node) is None
+            if free and isinstance(op, Conv2D) and found.size // op.out_channels >= FEWEST_VALUES:
                 ratio, shift = restoring(wanted, found, keep_scale=not self.weights.free_scale)
                 weight = weights[node.output]
                 weights[node.output] = replace(weight, scale=weight.scale * ratio)

@@ -13,6 +13,7 @@ from dfqgen.graph.ir import Array, Graph
 from dfqgen.graph.steps import with_states
 from dfqgen.passes.contract import Note, apply_passes
 from dfqgen.passes.data_free import data_free_passes
+from dfqgen.quantization.stated import fully_stated
 from dfqgen.recipe.records import PassesRecipe, StatisticsRecipe
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.samples.meaning import InputMeaning
@@ -68,6 +69,9 @@ def prepare(
         found = measure(graph, given.values)
         check_finite(graph, found)
         return Prepared(graph, found, tuple(notes))
+    if given is None and fully_stated(graph):
+        notes.append(Note("statistics", "none needed: the model states all types"))
+        return Prepared(graph, propagate(graph, known), tuple(notes))
     made: Mapping[str, Array] = {}
     if given is not None:
         made = given.values

@@ -50,5 +50,7 @@ class Independent:
         if not self.correct_bias:
             return Rounded(typed.graph, weights)
         means = {name: channels.moments()[0] for name, channels in typed.statistics.items()}
-        real = {name: weight.dequantize() for name, weight in weights.items()}
+        real = {
+            name: weight.dequantize() for name, weight in weights.items() if not typed.states(name, weight)
+        }
         return Rounded(correct_bias(typed.graph, means, real), weights)

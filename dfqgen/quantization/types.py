@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from dfqgen.fixedpoint.qtype import QType
 from dfqgen.graph.ir import Graph, Node
+from dfqgen.graph.site import QuantizedWeight
+from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
+from dfqgen.passes.contract import Note
 from dfqgen.quantization.evidence import Evidence
 from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.stated import settle, stated_notes
 from dfqgen.quantization.tensor_ranges import tensor_ranges
 from dfqgen.quantization.unify import insert_rescales, unified_types
 from dfqgen.recipe.records import ActivationsRecipe
@@ -22,13 +28,21 @@ class Typed:
     """A prepared graph whose tensors have their integer types; the weights are still float.
 
     `graph` is the prepared one with rescales where types must change, `clips` the fused activations by the
-    tensor they take over: such a tensor never exists as integers, so `types` lacks it.
+    tensor they take over: such a tensor never exists as integers, so `types` lacks it. `notes` say which
+    types are the model's own.
     """
 
     graph: Graph
     statistics: Mapping[str, ChannelStatistics]
     clips: Mapping[str, Node]
     types: Mapping[str, QType]
+    notes: tuple[Note, ...] = ()
+
+    def states(self, layer: str, weight: QuantizedWeight) -> bool:
+        """Whether these are the integers that the model states for the layer (by its output tensor)."""
+        op = self.graph.producers[layer].op
+        stated = op.stated_integers if isinstance(op, Conv2D) else None
+        return stated is not None and np.array_equal(stated, weight.values)
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -37,11 +51,15 @@ class Typed:
 
 
 def assign_types(prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
-    """Choose the type of every tensor that the program will have, and insert the rescales it needs."""
-    clips = fused_clips(prepared.graph)
+    """The model's own type for every tensor where it states one, else one of our choice; and the rescales
+    that are needed.
+    """
+    settled = settle(prepared.graph)
+    clips = fused_clips(settled.graph)
     ranges = tensor_ranges(prepared, recipe)
-    graph, statistics = insert_rescales(prepared.graph, prepared.statistics, clips, ranges)
-    return Typed(graph, statistics, clips, unified_types(graph, statistics, clips, ranges, recipe))
+    graph, statistics = insert_rescales(settled.graph, prepared.statistics, clips, ranges, settled.types)
+    types = unified_types(graph, statistics, clips, ranges, recipe, settled.types)
+    return Typed(graph, statistics, clips, types, stated_notes(settled))
 
 
 def fused_clips(graph: Graph) -> dict[str, Node]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Graph, Node
@@ -25,6 +26,7 @@ from dfqgen.statistics.saturation import lost_anyway
 
 Range = tuple[float, float]
 
+NOTHING_STATED: Mapping[str, QType] = MappingProxyType({})
 WIDE_HEADROOM = 2.0
 """An int16 range reaches this much further than int8's: a bit of 16 is a small price for no clipping."""
 WIDENING = 1.25
@@ -52,10 +54,13 @@ class Families:
 
 @dataclass(slots=True)
 class _Family:
-    """What is known of a family while it grows: its range, and its type where an operator fixes it."""
+    """What is known of a family while it grows: its range, and its type where an operator fixes it, or the
+    model states it.
+    """
 
     range: Range
     fixed: QType | None = None
+    stated: bool = False
 
     @property
     def width(self) -> float:
@@ -72,13 +77,14 @@ def insert_rescales(
     statistics: Mapping[str, ChannelStatistics],
     clips: Mapping[str, Node],
     ranges: Mapping[str, Range],
+    stated: Mapping[str, QType] = NOTHING_STATED,
 ) -> tuple[Graph, dict[str, ChannelStatistics]]:
     """The graph where every concatenation's inputs can have one type, and the statistics of its tensors.
 
     `clips` are the fused activations by the tensor they take over (`quantize.fused_clips`), `ranges` what
-    each tensor would have by itself (`tensor_ranges`).
+    each tensor would have by itself (`tensor_ranges`), `stated` the types that the model states.
     """
-    walk = _Walk(graph, statistics, clips, ranges)
+    walk = _Walk(graph, statistics, clips, ranges, stated)
     for node in graph.nodes:
         walk.visit(node)
     return graph.with_nodes(walk.nodes), walk.statistics
@@ -90,9 +96,10 @@ def unified_types(
     clips: Mapping[str, Node],
     ranges: Mapping[str, Range],
     options: ActivationsRecipe,
+    stated: Mapping[str, QType] = NOTHING_STATED,
 ) -> dict[str, QType]:
     """The integer type of every tensor that exists in the program; `graph` is from `insert_rescales`."""
-    walk = _Walk(graph, statistics, clips, ranges, insert=False)
+    walk = _Walk(graph, statistics, clips, ranges, stated, insert=False)
     for node in graph.nodes:
         walk.visit(node)
     walk.tie_states()
@@ -101,7 +108,10 @@ def unified_types(
     for tensor in walk.tensors:
         root = walk.sets.find(tensor)
         family, lo_hi = walk.families[root], walk.families[root].range
-        if root in wide:
+        if family.stated:
+            assert family.fixed is not None
+            types[tensor] = family.fixed
+        elif root in wide:
             lo, hi = (WIDE_HEADROOM * bound for bound in lo_hi)
             types[tensor] = activation_type(lo, hi, power_of_two=options.power_of_two, dtype=IntType.INT16)
         else:
@@ -118,10 +128,12 @@ class _Walk:
         statistics: Mapping[str, ChannelStatistics],
         clips: Mapping[str, Node],
         ranges: Mapping[str, Range],
+        stated: Mapping[str, QType],
         *,
         insert: bool = True,
     ) -> None:
         self.graph, self.clips, self.ranges, self.insert = graph, clips, ranges, insert
+        self.stated = stated
         self.statistics = dict(statistics)
         self.nodes: list[Node] = []
         self.tensors: list[str] = []
@@ -129,7 +141,11 @@ class _Walk:
         self.families: dict[str, _Family] = {}
         self._names = set(graph.consumers)
         for port in graph.inputs:
-            self._found(port.tensor, _Family(ranges[port.tensor]))
+            self._found(port.tensor, self._stated(port.tensor) or _Family(ranges[port.tensor]))
+
+    def _stated(self, tensor: str) -> _Family | None:
+        qtype = self.stated.get(tensor)
+        return None if qtype is None else _Family(qtype.real_range, qtype, stated=True)
 
     def _found(self, tensor: str, family: _Family) -> None:
         self.tensors.append(tensor)
@@ -145,12 +161,17 @@ class _Walk:
             return  # never exists: its clip's output does
         if isinstance(node.op, Concat) and self.insert:
             node = self._concatenation(node)
+        elif self.insert and IntType.INT16 not in self._types(node):
+            node = self._narrowed(node)
         self.nodes.append(node)
         if node.op.keeps_type:
             self._join(node)
             return
         fixed = node.op.output_type()
-        self._found(node.output, _Family(fixed.real_range if fixed is not None else self._range(node), fixed))
+        family = self._stated(node.output)
+        if family is None:
+            family = _Family(fixed.real_range if fixed is not None else self._range(node), fixed)
+        self._found(node.output, family)
 
     def _range(self, node: Node) -> Range:
         if isinstance(node.op, Rescale):
@@ -168,7 +189,7 @@ class _Walk:
         self.tensors.append(node.output)
         for name in (*node.inputs[1:], node.output):
             self.sets.join(node.inputs[0], name)
-        self.families[self.sets.find(node.output)] = _Family(together, families[0].fixed)
+        self.families[self.sets.find(node.output)] = _Family(together, families[0].fixed, families[0].stated)
 
     def tie_states(self) -> None:
         """What comes in as a state has the type of what it was at the end of the step before."""
@@ -194,6 +215,19 @@ class _Walk:
             narrow = family.width * WIDENING < width and not self._only_moved(name)
             if family.fixed is not None or narrow:
                 inputs[index] = self._rescaled(node, name)
+        return replace(node, inputs=tuple(inputs))
+
+    def _types(self, node: Node) -> tuple[IntType, ...]:
+        return node.op.activation_types(*(self.graph.shapes[name] for name in node.inputs))
+
+    def _narrowed(self, node: Node) -> Node:
+        """An operator that computes in int8 alone, behind tensors that the model states as int16."""
+        families = [self.family(name) for name in node.inputs]
+        wide = [f.fixed is not None and f.stated and f.fixed.dtype is IntType.INT16 for f in families]
+        inputs = (
+            self._rescaled(node, name) if is_wide else name
+            for name, is_wide in zip(node.inputs, wide, strict=True)
+        )
         return replace(node, inputs=tuple(inputs))
 
     def _only_moved(self, tensor: str) -> bool:

@@ -52,6 +52,11 @@ def quantize_weights(
             place = Place.of(node, types, clips)
             dtype = bits.get(node.output, IntType.INT8)
 
+            kept = stated_weight(place)
+            if kept is not None:
+                weights[node.output] = kept
+                continue
+
             def quantize(
                 smallest: Array, conv: Conv2D = node.op, dtype: IntType = dtype, place: Place = place
             ) -> QuantizedWeight:
@@ -115,6 +120,11 @@ class Place:
             "Its weights are damaged, or its batch normalization's statistics are.",
         )
 
+    def holds(self, weight: QuantizedWeight) -> bool:
+        """Whether no accumulator can leave 32 bits."""
+        conv = replace(self.conv, bias=self.bias)
+        return bool(np.all(self._largest_accumulators(conv, weight) <= 2.0**31 - 1))
+
     def _largest_accumulators(self, conv: Conv2D, weight: QuantizedWeight) -> Array:
         """Upper bound [Cout] of |accumulator| after the layer's shift, float64."""
         scale = np.broadcast_to(weight.scale * self.x.scale, conv.bias.shape)
@@ -123,6 +133,21 @@ class Place:
         sums = np.abs(values).sum(axis=(1, 2, 3)) * -self.x.dtype.minimum
         shift = Requantize.from_scale(scale / self.y.scale, 0, 0, 0).pre_shift
         return (np.abs(conv.bias) / scale + 1.0 + offset + sums) * 2.0**shift
+
+
+def stated_weight(place: Place) -> QuantizedWeight | None:
+    """The integers that the model states for this layer; None where it states none, or none that fit.
+
+    A layer whose sums could leave 32 bits, or which has integers that its type cannot hold, gets ours.
+    """
+    conv = place.conv
+    integers = conv.stated_integers
+    if integers is None or conv.weight_scale is None:
+        return None
+    if integers.min() < conv.weight_type.minimum or integers.max() > conv.weight_type.maximum:
+        return None
+    weight = QuantizedWeight(integers.astype(np.int8), conv.weight_scale.astype(np.float64), conv.weight_type)
+    return weight if place.holds(weight) else None
 
 
 def bound_biases(graph: Graph, types: Mapping[str, QType], clips: Mapping[str, Node]) -> Graph:

@@ -221,6 +221,8 @@ def output_comparison_facts(outputs: Iterable[OutputComparison]) -> list[Facts]:
             "max_error": rounded(output.max_error, 6),
             "undefined": output.undefined,
             "top1_agreement": rounded(output.top1_agreement, 4),
+            "same_step": rounded(output.same_step, 5),
+            "within_step": rounded(output.within_step, 5),
             "float_accuracy": rounded(output.float_accuracy, 4),
             "accuracy": rounded(output.accuracy, 4),
             "equal": rounded(output.equal, 4),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dfqgen.graph.ir import Graph
+from dfqgen.ops.fake_quantize import stated_type
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import UNSTATED, InputMeaning
 
@@ -28,7 +29,11 @@ def input_warnings(
     `stated` is of all inputs that are not `named`.
     """
     found = []
-    if stated is None and any(port.name not in named and port.holds is None for port in graph.fed):
+    unknown = (
+        port.name not in named and port.holds is None and stated_type(graph, port.tensor) is None
+        for port in graph.fed
+    )
+    if stated is None and any(unknown):
         found.append(UNSTATED_WARNING)
     for port in graph.fed:
         meaning = named.get(port.name, stated)

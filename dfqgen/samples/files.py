@@ -114,7 +114,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
 
 
 def _as_samples(path: Path, name: str, x: Array, port: Port) -> Array:
-    integers = x.dtype.kind in "iu" and port.holds is not None
+    integers = x.dtype.kind in "iu" and (port.holds is not None or port.coding is not None)
     if x.dtype != np.uint8 and x.dtype.kind != "f" and not integers:
         raise UserError(f"{path}: {name!r} must be uint8 or float32, not {x.dtype}")
     if x.ndim < 1 or not len(x):
@@ -123,6 +123,8 @@ def _as_samples(path: Path, name: str, x: Array, port: Port) -> Array:
         raise UserError(f"{path}: {name!r} contains NaN or infinite values")
     ours = port.shape[1:]
     model = tuple(np.empty(port.shape, np.bool_).transpose(_inverse(port.permutation)).shape[1:])
+    if port.coding is not None and x.dtype.kind in "iu":
+        x = port.coding.decode(x)
     if x.shape[1:] == ours:
         return x
     if x.shape[1:] == model:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Graph, Port
+from dfqgen.ops.fake_quantize import stated_type
 from dfqgen.statistics.channel import ChannelStatistics
 
 Array = npt.NDArray[Any]
@@ -111,7 +112,8 @@ def meanings_for(
                 f"It has {', '.join(map(repr, inputs))}.",
             )
     found = {
-        port.name: named.get(port.name, _usual(port) if stated is None else stated) for port in graph.fed
+        port.name: named.get(port.name, _usual(graph, port) if stated is None else stated)
+        for port in graph.fed
     }
     for port in graph.fed:
         meaning = found[port.name]
@@ -130,9 +132,12 @@ def meanings_for(
     return found | {before.name: UNSTATED for before, _ in graph.kept}
 
 
-def _usual(port: Port) -> InputMeaning:
-    """What an input means of which nothing is said: all its integers, or normalised values."""
-    return UNSTATED if port.holds is None else InputMeaning(lo=port.holds[0], hi=port.holds[1])
+def _usual(graph: Graph, port: Port) -> InputMeaning:
+    """What an input means of which nothing is said: all that its type can hold, or normalised values."""
+    if port.holds is not None:
+        return InputMeaning(lo=port.holds[0], hi=port.holds[1])
+    qtype = stated_type(graph, port.tensor)
+    return UNSTATED if qtype is None else InputMeaning((0.0,), (1.0,), *qtype.real_range)
 
 
 def normalize_inputs(

@@ -17,6 +17,7 @@ from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.maximum import Maximum
@@ -115,6 +116,13 @@ def _function(op: Op, inputs: tuple[Array, ...], output: Array, back: Array) -> 
     step = np.float32(STEP * float(x.std()) + 1e-6)
     slope = (op.evaluate(x + step) - op.evaluate(x - step)) / (2 * step)
     return (back * np.nan_to_num(slope, posinf=0.0, neginf=0.0),)
+
+
+@pull.register
+def _rounding(op: FakeQuantize, inputs: tuple[Array, ...], output: Array, back: Array) -> tuple[Array, ...]:
+    """Straight through, but where it clips."""
+    lo, hi = op.qtype.real_range
+    return (np.where((inputs[0] >= lo) & (inputs[0] <= hi), back, 0),)
 
 
 @pull.register

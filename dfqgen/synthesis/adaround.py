@@ -104,13 +104,13 @@ class AdaRound:
         graph, settings = typed.graph, self.settings
         initial = quantize_weights(graph, typed.types, typed.clips, self.weights, bits)
         walk = _Walk(typed, self.samples.values)
-        weights: dict[str, QuantizedWeight] = {}
+        weights = {name: weight for name, weight in initial.items() if typed.states(name, weight)}
         layers: list[LayerResult] = []
         biased: dict[str, Op] = {}
         generator = torch.Generator().manual_seed(settings.seed)
         for node in graph.nodes:
             op = node.op
-            if not isinstance(op, Conv2D):
+            if not isinstance(op, Conv2D) or typed.states(node.output, initial[node.output]):
                 walk.advance(node, op, walk.float_output(node))
                 continue
             name = node.output

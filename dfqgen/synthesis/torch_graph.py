@@ -21,6 +21,7 @@ from dfqgen.ops.affine import Affine
 from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.maximum import Maximum
@@ -247,6 +248,20 @@ def torch_arg_max(op: ArgMax) -> Function:
         else:
             place = x.argmax(dim=op.axis, keepdim=True)
         return place.to(x.dtype)
+
+    return function
+
+
+@torch_function.register
+def torch_fake_quantize(op: FakeQuantize) -> Function:
+    """The gradient goes straight through, but where it clips."""
+    qtype = op.qtype
+    lo, hi = qtype.real_range
+
+    def function(x: Tensor) -> Tensor:
+        steps = torch.floor(x / qtype.scale + 0.5) * qtype.scale
+        inside = x.clamp(lo, hi)
+        return inside + (steps.clamp(lo, hi) - inside).detach()
 
     return function
 

@@ -58,6 +58,38 @@ class ErrorMeter:
         return float(10.0 * np.log10(self.signal / self.error))
 
 
+class StepMeter:
+    """How far values are off in steps of a scale, where the reference has whole steps too."""
+
+    def __init__(self, scale: float) -> None:
+        self._scale = scale
+        self._values = self._same = self._near = 0
+        self._whole = True
+
+    def add(self, reference: Array, value: Array) -> None:
+        with np.errstate(all="ignore"):
+            exact = reference.astype(np.float64) / self._scale
+            steps = np.rint(exact)
+            self._whole &= bool(np.all(np.abs(exact - steps) <= WHOLE * np.maximum(1.0, np.abs(steps))))
+            off = np.abs(value.astype(np.float64) / self._scale - exact)
+        self._values += off.size
+        self._same += int(np.count_nonzero(off < 0.5))
+        self._near += int(np.count_nonzero(off < 1.5))
+
+    @property
+    def same(self) -> float | None:
+        """The fraction of equal integers, None where the reference has no whole steps."""
+        return self._same / self._values if self._whole and self._values else None
+
+    @property
+    def within(self) -> float | None:
+        """The fraction that is at most one step off."""
+        return self._near / self._values if self._whole and self._values else None
+
+
+WHOLE = 1e-5
+"""Of its size, how far a float32 may be from the whole number that it stands for."""
+
 Measure = Literal["values", "classes", "indices"]
 """What an output is judged by: the distance of its values, of scores also their largest, or equal indices."""
 
@@ -82,7 +114,9 @@ class OutputComparison:
     """One output over all samples. Fractions are None where they have no meaning.
 
     `undefined` values of the float network are infinite, and left out. Of indices, `sqnr_db` is NaN and
-    `equal` the fraction of them that are the float network's.
+    `equal` the fraction of them that are the float network's. Where the model itself gives whole steps of the
+    program's type, `same_step` is the fraction of values that are the very same, `within_step` of those at
+    most one step off.
     """
 
     name: str
@@ -94,6 +128,8 @@ class OutputComparison:
     float_accuracy: float | None = None
     accuracy: float | None = None
     equal: float | None = None
+    same_step: float | None = None
+    within_step: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +155,10 @@ def compare_outputs(
     `integer_runner` takes and gives integers: the interpreter, or the generated C. Networks with states run
     over all N as one sequence.
     """
-    meters = {port.tensor: _OutputMeter(measure_of(program, port.tensor)) for port in program.outputs}
+    meters = {
+        port.tensor: _OutputMeter(measure_of(program, port.tensor), program.tensors[port.tensor].qtype.scale)
+        for port in program.outputs
+    }
     count = len(next(iter(inputs.values())))
     batch = count if program.states else batch
     for start in range(0, count, batch):
@@ -153,14 +192,16 @@ def is_class_vector(shape: tuple[int, ...]) -> bool:
 class _OutputMeter:
     """One output, batch by batch, in the terms of its measure."""
 
-    def __init__(self, measure: Measure) -> None:
+    def __init__(self, measure: Measure, scale: float) -> None:
         self._measure = measure
         self._error = ErrorMeter()
+        self._steps = StepMeter(scale)
         self._winners: tuple[list[Array], list[Array]] = ([], [])
         self._equal = 0
 
     def add(self, expected: Array, found: Array) -> None:
         self._error.add(expected, found)
+        self._steps.add(expected, found)
         self._equal += int(np.count_nonzero(expected == found))
         if self._measure == "classes":
             for winners, scores in zip(self._winners, (expected, found), strict=True):
@@ -172,6 +213,7 @@ class _OutputMeter:
             equal = self._equal / error.values
             return OutputComparison(name, samples, float("nan"), error.largest, equal=equal)
         result = OutputComparison(name, samples, error.sqnr_db, error.largest, error.undefined)
+        result = replace(result, same_step=self._steps.same, within_step=self._steps.within)
         if self._measure == "values":
             return result
         expected, found = (np.concatenate(winners) for winners in self._winners)

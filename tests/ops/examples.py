@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node, Op, Port, Shape
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
 from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.functions import FUNCTIONS
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
@@ -65,6 +67,7 @@ EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
     (Pad((0, 1, 0, 0), (0, 0, 3, 0)), (IMAGE,)),
     (Concat(3), (IMAGE, IMAGE)),
     (Rescale(), (IMAGE,)),
+    (FakeQuantize(IntType.INT8, 0.125, 3), (IMAGE,)),
     (Take((None, (3, 0, 0), None, (2, 1))), (IMAGE,)),
     (
         ResizeLinear(

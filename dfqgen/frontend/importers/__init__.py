@@ -21,12 +21,14 @@ from dfqgen.frontend.importers import (  # noqa: F401 - they register
     convolution,
     elementwise,
     functions,
+    integer,
     movement,
     pooling,
     recurrent,
     resize,
     scan,
     selection,
+    stated,
     transposed,
 )
 from dfqgen.frontend.importers.concat import join
@@ -41,6 +43,7 @@ from dfqgen.frontend.importers.registry import (
     takes_batch_first,
 )
 from dfqgen.frontend.importers.selection import select
+from dfqgen.frontend.importers.stated import code_inputs, pass_on_codings
 from dfqgen.frontend.limits import LARGEST_NETWORK_ELEMENTS
 from dfqgen.frontend.read import node_label
 from dfqgen.graph.ir import Graph, Port
@@ -52,10 +55,6 @@ MOST_SAMPLES = 16
 """How often one layer is repeated where the first axis is not the batch: as often in C."""
 
 _CONTROL = frozenset(["If", "Loop"])
-_QUANTIZED = frozenset((
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
-    "ConvInteger", "MatMulInteger",
-))  # fmt: skip
 
 
 def import_model(model: FoldedModel, states: frozenset[str] = frozenset()) -> Graph:
@@ -63,10 +62,10 @@ def import_model(model: FoldedModel, states: frozenset[str] = frozenset()) -> Gr
 
     Raises UnsupportedModel that lists every node dfqgen cannot compile.
     """
-    _refuse_quantized(model)
     builder = Builder(model)
     for name, shape in model.inputs.items():
         builder.add_input(name, shape)
+    code_inputs(model, builder)
     ports = tuple(_port(name, builder) for name in model.inputs)
     problems: list[Problem] = []
     refused: set[str] = set()
@@ -99,21 +98,11 @@ def import_model(model: FoldedModel, states: frozenset[str] = frozenset()) -> Gr
 
 
 def _port(name: str, builder: Builder) -> Port:
-    tensor = builder.tensors[name]
-    holds = builder.model.integer_inputs.get(name)
-    return Port(name, tensor, builder.shapes[tensor], whole=tensor in builder.lifted, holds=holds)
-
-
-def _refuse_quantized(model: FoldedModel) -> None:
-    """One line for a network of integers; one whose weights alone are quantized has none of these left."""
-    found = [node.op_type for node in model.nodes if node.op_type in _QUANTIZED]
-    if found:
-        names = ", ".join(dict.fromkeys(found))
-        count = "1 node" if len(found) == 1 else f"{len(found)} nodes"
-        raise UnsupportedModel(
-            f"this model is quantized already: {count} of {names}",
-            hint="Quantized models are not taken yet: give the float32 model it was made from.",
-        )
+    tensor, coding = builder.tensors[name], builder.codings.get(name)
+    holds = None if coding else builder.model.integer_inputs.get(name)
+    return Port(
+        name, tensor, builder.shapes[tensor], whole=tensor in builder.lifted, holds=holds, coding=coding
+    )
 
 
 def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
@@ -128,7 +117,9 @@ def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
     if any(name and not _usable(name, builder) for name in proto.input):
         return None  # behind a refused node: nothing more to learn
     try:
+        first = len(builder.nodes)
         results = _results(importer, proto, builder)
+        pass_on_codings(OnnxNode(proto, builder), first)
     except Refused as refusal:
         return str(refusal)
     except ValueError as error:  # a shape rule
@@ -202,7 +193,11 @@ def _usable(name: str, builder: Builder) -> bool:
 
 
 def _stand_in(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Let what follows a refused node be checked too, where ONNX knows the shape."""
+    """Let what follows a refused node be checked too, where ONNX knows the shape; not what reads integers of
+    unknown scale.
+    """
+    if proto.op_type == "DynamicQuantizeLinear":
+        return
     for name in filter(None, proto.output):
         if name in builder.model.shapes:
             builder.add_input(name, builder.model.shapes[name])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from dfqgen.frontend.fold import Grid
 from dfqgen.frontend.importers.constants import affine
 from dfqgen.frontend.importers.functions import pairwise, scaled
 from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
+from dfqgen.frontend.importers.stated import stated_weight
 from dfqgen.frontend.importers.windows import Window, read_window
 from dfqgen.graph.ir import Array
 from dfqgen.ops.add import Add
@@ -19,13 +22,18 @@ from dfqgen.ops.conv import Conv2D
 def conv(node: OnnxNode) -> str:
     """[N,C,H,W] or [N,C,L]; weight [Cout,C/groups,kh,kw] or [Cout,C/groups,k]."""
     weight = node.weight(1)
+    bias = node.weight(2, "bias") if node.has_input(2) else np.zeros(weight.shape[:1], np.float32)
+    return convolution(node, weight, bias, node.grid(1))
+
+
+def convolution(node: OnnxNode, weight: Array, bias: Array, grid: Grid | None) -> str:
+    """The node's first input with this weight, as ONNX has it, and its grid."""
     rank = len(node.shape())
     if weight.ndim != rank:
         raise Refused(f"its weight has {weight.ndim} axes, its input {rank}")
     image = node.to_image(node.tensor())
     if rank == 3:
         weight = weight[:, :, None, :]
-    bias = node.weight(2, "bias") if node.has_input(2) else np.zeros(weight.shape[0], np.float32)
     groups = node.integer("group", 1)
     if groups < 1 or weight.shape[0] % groups or bias.shape != weight.shape[:1]:
         raise Refused(f"weight {weight.shape}, bias {bias.shape} and {groups} groups do not fit together")
@@ -38,6 +46,7 @@ def conv(node: OnnxNode) -> str:
         dilation=window.dilation,
         pads=window.pads,
         groups=groups,
+        **stated_weight(weight, grid),
     )
     node.check_reads(math.prod(op.infer_shape(node.shape_of(image))) * math.prod(op.weight.shape[1:]))
     return node.from_image(node.emit(op, image), rank)
@@ -54,19 +63,22 @@ def gemm(node: OnnxNode) -> str:
         if not node.lead:
             raise FirstAxisMoved("transposes the batch axis")
         x = node.transpose(x, (0, 2, 1))
-    weight = weight * np.float32(node.number("alpha", 1.0))
-    weight = weight if node.flag("transB", default=False) else weight.T
+    alpha, across = np.float32(node.number("alpha", 1.0)), node.flag("transB", default=False)
+    stated = node.grid(1)
+    stated = None if stated is None or alpha <= 0 else replace(stated, scale=stated.scale * alpha)
+    weight = weight * alpha if across else weight.T * alpha
+    stated = stated if across or stated is None else replace(stated, scale=stated.scale.T)
     bias = np.zeros(weight.shape[0], np.float32)
     if node.has_input(2) and not node.is_constant(2):
         addend_tensor = scaled(node, node.tensor(2), node.number("beta", 1.0))
-        return pairwise(node, Add(), fully_connected(node, x, weight, bias), addend_tensor)
+        return pairwise(node, Add(), fully_connected(node, x, weight, bias, stated), addend_tensor)
     if node.has_input(2):
         addend = node.weight(2, "bias") * np.float32(node.number("beta", 1.0))
         if addend.size not in (1, bias.size) or addend.shape[-1:] not in ((), (1,), bias.shape):
-            product = fully_connected(node, x, weight, bias)
+            product = fully_connected(node, x, weight, bias, stated)
             return affine(node, product, np.ones(()), addend.astype(np.float64))
         bias = bias + addend.ravel()
-    return fully_connected(node, x, weight, bias)
+    return fully_connected(node, x, weight, bias, stated)
 
 
 @importer("MatMul")
@@ -79,12 +91,19 @@ def matmul(node: OnnxNode) -> str:
             raise Refused("a constant times an activation needs one with a batch axis")
         swap = (*range(rank - 2), rank - 1, rank - 2)
         columns = node.transpose(node.tensor(1), swap)
-        return node.transpose(fully_connected(node, columns, left), swap)
+        return node.transpose(fully_connected(node, columns, left, stated=_matrix_grid(node, 0)), swap)
     constant = node.weight(1)
     if constant.ndim == 1:
         result = fully_connected(node, node.tensor(), constant[None, :])
         return node.reshape(result, node.shape_of(result)[:-1])
-    return fully_connected(node, node.tensor(), _matrix(constant).T)
+    stated = _matrix_grid(node, 1)
+    stated = None if stated is None else replace(stated, scale=stated.scale.T)
+    return fully_connected(node, node.tensor(), _matrix(constant).T, stated=stated)
+
+
+def _matrix_grid(node: OnnxNode, index: int) -> Grid | None:
+    grid = node.grid(index)
+    return None if grid is None else replace(grid, scale=_matrix(grid.scale))
 
 
 def _matrix(constant: Array) -> Array:
@@ -94,8 +113,13 @@ def _matrix(constant: Array) -> Array:
     return constant.reshape(constant.shape[-2:])
 
 
-def fully_connected(node: OnnxNode, x: str, weight: Array, bias: Array | None = None) -> str:
-    """x [1,...,K] with weight [N,K] and bias [N] -> [1,...,N], as a 1x1 convolution over a row."""
+def fully_connected(
+    node: OnnxNode, x: str, weight: Array, bias: Array | None = None, stated: Grid | None = None
+) -> str:
+    """x [1,...,K] with weight [N,K] and bias [N] -> [1,...,N], as a 1x1 convolution over a row.
+
+    `stated` is the weight's grid.
+    """
     shape = node.shape_of(x)
     if len(shape) < 2 or shape[-1] != weight.shape[1]:
         raise Refused(f"an input of shape {list(shape)} meets a weight for {weight.shape[1]} features")
@@ -105,5 +129,6 @@ def fully_connected(node: OnnxNode, x: str, weight: Array, bias: Array | None = 
     op = Conv2D(
         weight=np.ascontiguousarray(weight[:, None, None, :], np.float32),
         bias=np.zeros(weight.shape[0], np.float32) if bias is None else bias,
+        **stated_weight(weight, stated),
     )
     return node.reshape(node.emit(op, row), (*shape[:-1], weight.shape[0]))

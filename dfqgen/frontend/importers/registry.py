@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from dfqgen.frontend.fold import FoldedModel
+from dfqgen.fixedpoint.qtype import Coding
+from dfqgen.frontend.fold import FoldedModel, Grid
 from dfqgen.frontend.limits import LARGEST_LAYER_READS, LARGEST_TENSOR_ELEMENTS, LONGEST_LIST
 from dfqgen.frontend.read import node_label
 from dfqgen.graph.ir import Array, Node, Op, Shape
@@ -92,7 +93,8 @@ class Builder:
     """The graph under construction. `tensors` maps ONNX's names to ours, in ONNX's axis order.
 
     A tensor of ours has a batch of 1 as its first axis. ONNX's has it too, or the tensor is in `lifted`:
-    then ours has one axis more, in front. `lengths` are the norms found so far: a division by one is a
+    then ours has one axis more, in front. `codings` are those of ONNX's tensors of integers, by ONNX's name:
+    ours hold the reals that these stand for. `lengths` are the norms found so far: a division by one is a
     normalization.
     """
 
@@ -103,6 +105,7 @@ class Builder:
     names: set[str] = field(default_factory=set)
     lengths: dict[str, Length] = field(default_factory=dict)
     lifted: set[str] = field(default_factory=set)
+    codings: dict[str, Coding] = field(default_factory=dict)
 
     def add_input(self, name: str, shape: Shape) -> str:
         """A tensor that comes from outside, of this shape in ONNX."""
@@ -230,6 +233,10 @@ class OnnxNode:
                 f"{label} holds {bad} NaN or infinite values of {value.size}; training or export failed"
             )
         return value
+
+    def grid(self, index: int) -> Grid | None:
+        """What integers a constant parameter is made of, where the model states them."""
+        return self.builder.model.grids.get(self.proto.input[index])
 
     def behind_lead(self, constant: Array) -> Array:
         """A constant with as many axes in front as the node's tensors have."""

@@ -10,12 +10,14 @@ kernels, and every method for convolutions applies to it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dfqgen.frontend.fold import Grid
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.frontend.importers.selection import select
+from dfqgen.frontend.importers.stated import stated_weight
 from dfqgen.frontend.importers.windows import check_steps, two
 from dfqgen.frontend.limits import LARGEST_AXIS, LARGEST_TENSOR_ELEMENTS
 from dfqgen.graph.ir import Array
@@ -86,11 +88,13 @@ def conv_transpose(node: OnnxNode) -> str:
     if elements > LARGEST_TENSOR_ELEMENTS:
         raise Refused(f"strides {stride} make a weight of {elements:,} elements")
     image, pads = _fit(node, image, rows, columns)
+    phase_weight = _phase_weights(weight, groups, rows, columns)
     op = Conv2D(
-        weight=_phase_weights(weight, groups, rows, columns),
+        weight=phase_weight,
         bias=np.repeat(bias.reshape(groups, 1, -1), stride[0] * stride[1], axis=1).ravel(),
         pads=pads,
         groups=groups,
+        **stated_weight(phase_weight, _phase_grid(node, rank, groups, rows, columns)),
     )
     node.check_reads(math.prod(op.infer_shape(node.shape_of(image))) * math.prod(op.weight.shape[1:]))
     blocks = node.emit(op, image)
@@ -100,6 +104,15 @@ def conv_transpose(node: OnnxNode) -> str:
     for axis, way, size in ((1, rows, result[0]), (2, columns, result[1])):
         whole = select(node, whole, axis, range(way.crop, way.crop + size))
     return node.from_image(whole, rank)
+
+
+def _phase_grid(node: OnnxNode, rank: int, groups: int, rows: Phases, columns: Phases) -> Grid | None:
+    """The grid of the weight of all phases; 0 where a phase has no tap."""
+    grid = node.grid(1)
+    if grid is None:
+        return None
+    scale = grid.scale[:, :, None, :] if rank == 3 else grid.scale
+    return replace(grid, scale=_phase_weights(scale, groups, rows, columns))
 
 
 def _phase_weights(weight: Array, groups: int, rows: Phases, columns: Phases) -> Array:
