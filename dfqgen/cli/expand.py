@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "inputs": values.tensors,
     "outputs": values.tensors,
+    "package": values.tensors,
     "state": values.states,
     "fix": values.fixed_inputs,
     "input_shape": values.shapes,

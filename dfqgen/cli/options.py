@@ -10,7 +10,7 @@ import typer
 
 from dfqgen.cli import values
 from dfqgen.cli.config import CONFIG
-from dfqgen.recipe.records import Recipe
+from dfqgen.recipe.records import PACKAGES, Recipe
 from dfqgen.samples.presets import MEAN_AND_STD
 
 if TYPE_CHECKING:
@@ -49,6 +49,15 @@ Name = Annotated[
     typer.Option("--name", help="Prefix of all names in the C.", show_default="the model file's name"),
 ]
 Optimize = Annotated[Literal["speed", "size"], typer.Option("--optimize", help="What the C is made for.")]
+Packages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--package",
+        metavar="KIND[,KIND...]",
+        help="Make packages of the C too: " + ", ".join(PACKAGES) + ".",
+        show_default=False,
+    ),
+]
 InputShape = Annotated[
     list[str] | None,
     typer.Option(
@@ -386,6 +395,7 @@ class CompileArguments(InputArguments):
     target: Target = DEFAULTS.code.target
     name: Name = None
     optimize: Optimize = DEFAULTS.code.optimize
+    package: Packages = None
     weights: Weights = DEFAULTS.weights.granularity
     scales: Scales = None
     statistics: Statistics = "auto"

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from dfqgen import resources
 from dfqgen.emit.context import NetworkContext, layer_symbols, network_context, number_table
+from dfqgen.emit.packages import package_files
 from dfqgen.emit.provenance import Provenance
 from dfqgen.emit.render import render
 from dfqgen.errors import UserError
@@ -42,11 +43,12 @@ def emit(
     optimize: Literal["speed", "size"] = "speed",
     golden: Sequence[GoldenVector] | None = None,
     provenance: Provenance | None = None,
+    packages: Sequence[str] = (),
 ) -> Files:
     """Every file of the generated folder, by relative path. The same arguments give the same bytes.
 
-    `golden` defaults to two random vectors. `provenance` goes into the header and the manifest. Add a report
-    with `with_files`.
+    `golden` defaults to two random vectors; `packages`, which need some, get their own folders. `provenance`
+    goes into the header and the manifest. Add a report with `with_files`.
     """
     net = network_context(program, plan, target=target.name, optimize=optimize, provenance=provenance)
     vectors = golden_vectors(program) if golden is None else golden
@@ -66,6 +68,7 @@ def emit(
         files[f"{net.name}_selftest.c"] = render("selftest.c.j2", net=net)
     for header in runtime_headers(net.headers):
         files[f"runtime_c/{header}"] = (resources.runtime_dir() / header).read_bytes()
+    files |= package_files(packages, net, files)
     manifest = _manifest(program, plan, target, net, optimize, provenance)
     return with_files({**files, MANIFEST: _json(manifest)}, {})
 

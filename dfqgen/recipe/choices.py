@@ -15,6 +15,7 @@ from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Shape
 from dfqgen.recipe.effect import flag, refuse_contradictions, without_effect
 from dfqgen.recipe.records import (
+    PACKAGES,
     SAMPLE_SOURCES,
     ActivationsRecipe,
     ActivationType,
@@ -31,6 +32,7 @@ from dfqgen.recipe.records import (
     LeastSqnr,
     LowBitsRecipe,
     Optimize,
+    Package,
     PassesRecipe,
     RangeMethod,
     Recipe,
@@ -69,6 +71,7 @@ class Choices(TypedDict, total=False):
     target: str
     name: str
     optimize: Optimize
+    package: tuple[Package, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     state: Mapping[str, str]
@@ -147,7 +150,7 @@ def _settled(choices: Choices) -> Recipe:
             meanings={name: stated for name, stated in choices.get("input", {}).items() if name},
             **_said(choices, "inputs", "outputs", "io_layout"),
         ),
-        code=CodeRecipe(**_said(choices, "target", "name", "optimize")),
+        code=CodeRecipe(**_said(choices, "target", "name", "optimize", package="packages")),
         passes=PassesRecipe(
             equalize=choices.get("equalize", granularity == "per-tensor"),
             **_said(choices, "fold_dead", "relu6", "absorb_bias"),
@@ -244,6 +247,9 @@ def parse_flash_budget(text: str) -> FlashBytes | FlashPercent:
 
 
 def _check_values(choices: Choices) -> None:
+    for package in choices.get("package", ()):
+        if package not in PACKAGES:
+            raise UserError(f"there is no package {package!r}", f"Take any of {', '.join(PACKAGES)}.")
     for key in ("calibration_data", "rounding_data"):
         data = choices.get(key)
         if isinstance(data, Path):

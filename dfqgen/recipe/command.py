@@ -54,6 +54,7 @@ def choices_of(recipe: Recipe) -> Choices | None:
     found["target"] = recipe.code.target
     differs("name", recipe.code.name, None)
     differs("optimize", recipe.code.optimize, default.code.optimize)
+    differs("package", recipe.code.packages, ())
     differs("inputs", recipe.input.inputs, ())
     differs("outputs", recipe.input.outputs, ())
     differs("state", recipe.input.states, None)

@@ -18,7 +18,7 @@ from dfqgen.recipe.records import Recipe, RecordedSamples
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import InputMeaning
 
-VERSION = 3
+VERSION = 4
 """Goes up when a record changes in a way that old manifests do not fit."""
 
 T = TypeVar("T")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ScaleMode = Literal["multiplier", "power-of-two"]
 Optimize = Literal["speed", "size"]
+Package = Literal["cmake", "arduino", "platformio", "zephyr", "esp-idf", "cmsis-pack", "make"]
+PACKAGES: tuple[Package, ...] = get_args(Package)
 IoLayout = Literal["nhwc", "nchw"]
 StatisticsSource = Literal["auto", "analytic", "synthetic", "data"]
 RangeMethod = Literal["predicted", "sigma", "mse", "min-max", "percentile"]
@@ -67,11 +69,14 @@ class InputRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CodeRecipe:
-    """What the C is made for. `name` prefixes everything in it; None takes the model file's."""
+    """What the C is made for. `name` prefixes everything in it; None takes the model file's. `packages` are
+    for the ecosystems that get it as a package too.
+    """
 
     target: str = "host"
     name: str | None = None
     optimize: Optimize = "speed"
+    packages: tuple[Package, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
