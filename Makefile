@@ -2,6 +2,7 @@
 # make demo    build the bundled network for a Cortex-M and measure its accuracy
 # make test    lint, types, tests
 # make mutants small wrongs put into specification, proof and kernels, one by one: do the tests find each?
+# make fuzz    mutated models, for HOURS (1): refused, or equal to onnxruntime? Goes on where it stopped, in out/fuzz
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ WORKERS ?= 2
 
 DIGITS := examples/digits
 
-.PHONY: setup demo test lint pytest mutants clean
+.PHONY: setup demo test lint pytest mutants fuzz clean
 
 setup:
 	@PYTHON=$(PYTHON) scripts/setup.sh
@@ -34,6 +35,9 @@ pytest: setup
 
 mutants: setup
 	$(BIN)/python -m tests.mutants
+
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --hours $(or $(HOURS),1) --workers $(WORKERS)
 
 clean:
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,6 +18,7 @@ from dfqgen.errors import DfqgenError, ModelFileError
 LIBRARY_ERRORS: tuple[type[Exception], ...] = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
     ProtobufError,
     ArithmeticError,
     AttributeError,

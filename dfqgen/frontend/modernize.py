@@ -91,6 +91,14 @@ def convert_old(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.version_converter.convert_version(model, CONVERTED_OPSET)
 
 
+def other_precisions(graph: onnx.GraphProto) -> bool:
+    """Whether inputs, outputs or parameters have floats of half or double precision."""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    types = {value.type.tensor_type.elem_type for value in values}
+    types |= {tensor.data_type for tensor in graph.initializer}
+    return not types.isdisjoint(OTHER_FLOATS)
+
+
 def to_single_precision(graph: onnx.GraphProto) -> None:
     """Half and double precision as float32 throughout: parameters, types, casts. In place.
 

@@ -25,6 +25,7 @@ from dfqgen.frontend.modernize import (
     mend_axes,
     names_read,
     nested_graphs,
+    other_precisions,
     sort_nodes,
     sparse_to_nodes,
     to_single_precision,
@@ -62,10 +63,13 @@ def read_model(path: str | Path) -> onnx.ModelProto:
         sparse_to_nodes(model.graph)
         sort_nodes(model.graph)
         mend_axes(model.graph)
+        _check_graph(model, path)
+        if other_precisions(model.graph):
+            _check_types(model, path)
         if opset_version(model) < OLDEST_OPSET:
             model = _converted(model, path)
+            _check_graph(model, path)
         to_single_precision(model.graph)
-        _check_graph(model, path)
     return model
 
 
@@ -131,6 +135,14 @@ def _converted(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         ) from None
 
 
+def _check_types(model: onnx.ModelProto, path: Path) -> None:
+    """What is declared half or double precision is that: afterwards all of it is single."""
+    try:
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelFileError(f"{path} is not valid ONNX: {reason(error)}", _RE_EXPORT) from None
+
+
 def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """The model with its local functions expanded."""
     if inlined_nodes(model) > MOST_NODES:
@@ -188,6 +200,11 @@ def _check_graph(model: onnx.ModelProto, path: Path) -> None:
             if name in known:
                 raise ModelFileError(f"{path} is damaged: {name!r} is given again by {label}", _RE_EXPORT)
             known.add(name)
+        for attribute in node.attribute:
+            # ONNX's own shape inference of Split writes beyond its outputs where there are fewer.
+            if attribute.name == "num_outputs" and attribute.i != len(node.output):
+                found = f"{len(node.output)} outputs, not {attribute.i}"
+                raise ModelFileError(f"{path} is damaged: {label} has {found}", _RE_EXPORT)
         if onnx.defs.has(node.op_type, node.domain) and node.op_type not in CONTROL_OPERATORS:
             try:
                 onnx.checker.check_node(node, context)
@@ -195,6 +212,8 @@ def _check_graph(model: onnx.ModelProto, path: Path) -> None:
                 raise ModelFileError(f"{path} is not valid ONNX: {label}: {reason(error)}") from None
     if not graph.output:
         raise ModelFileError(f"{path} is damaged: the graph has no output", _RE_EXPORT)
+    if len({value.name for value in graph.output}) != len(graph.output):
+        raise ModelFileError(f"{path} is damaged: two outputs have one name", _RE_EXPORT)
     for value in graph.output:
         if value.name not in known:
             raise ModelFileError(f"{path} is damaged: nothing gives the output {value.name!r}", _RE_EXPORT)
@@ -392,6 +411,8 @@ def fixed_input_shapes(
         if override is not None:
             stated = _overridden(value.name, stated, tuple(override))
         elif stated and (stated[0] is None or _is_batch(stated)):
+            if all(n is not None for n in stated):  # onnxruntime runs the batch as the file has it
+                _checked(value.name, tuple(n for n in stated if n is not None))
             stated = (1, *stated[1:])
         if stated is None or any(n is None for n in stated):
             text = "?" if stated is None else "x".join("?" if n is None else str(n) for n in stated)

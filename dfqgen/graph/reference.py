@@ -59,7 +59,7 @@ class Reference:
         del model.graph.input[:]
         model.graph.input.extend(kept)
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its log would write the model's names to the terminal as they are
         # QuantizeLinear and DequantizeLinear as ONNX defines them: fused int8 kernels saturate on processors
         # without VNNI, which says something of the processor, not of the model.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -125,9 +125,14 @@ def _feed(value: onnxruntime.NodeArg, samples: Array | None, sample: int) -> Arr
 
 
 def _expose(model: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Make these tensors the outputs; onnxruntime infers their types."""
+    """Make these tensors the outputs; onnxruntime infers the types that the file does not declare."""
+    declared = {
+        value.name: onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.output
+    }
     del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
+    model.graph.output.extend(
+        declared.get(name, onnx.ValueInfoProto(name=name)) for name in dict.fromkeys(names)
+    )
 
 
 def _batch_of_one(shape: Sequence[int | str | None]) -> Shape:

@@ -108,9 +108,9 @@ def _fill_with_images(samples: Array, rng: np.random.Generator, statistics: Chan
 
 
 def _fill_with_noise(samples: Array, rng: np.random.Generator, statistics: ChannelStatistics) -> None:
-    for sample in samples:
-        noise = rng.normal(statistics.mean, np.broadcast_to(statistics.std, sample.shape))
-        sample[:] = np.clip(noise, statistics.lo, statistics.hi)
+    for i in range(len(samples)):
+        noise = rng.normal(statistics.mean, np.broadcast_to(statistics.std, samples.shape[1:]))
+        samples[i, ...] = np.clip(noise, statistics.lo, statistics.hi)
 
 
 def _fill_with_signals(
@@ -118,8 +118,9 @@ def _fill_with_signals(
 ) -> None:
     centre, reach = (statistics.lo + statistics.hi) / 2, (statistics.hi - statistics.lo) / 2
     # Nothing tells a spectrum from its cepstrum, so both are made by turns.
-    for i, sample in enumerate(samples):
-        sample[:] = centre + reach * signal(rng, axes, cepstrum=i % 2 == 0).reshape(sample.shape)
+    for i in range(len(samples)):
+        values = signal(rng, axes or (1,), cepstrum=i % 2 == 0)
+        samples[i, ...] = centre + reach * values.reshape(samples.shape[1:])
 
 
 def _fill_with_steps(samples: Array, rng: np.random.Generator, statistics: ChannelStatistics) -> None:

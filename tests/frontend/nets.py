@@ -49,10 +49,10 @@ class Net:
         self.nodes.append(helper.make_node(operator, names, given, name=name, **attributes))
         return first
 
-    def output(self, *names: str) -> Net:
+    def output(self, *names: str, dtype: int = TensorProto.FLOAT) -> Net:
         self.outputs += [onnx.ValueInfoProto(name=name) for name in names]
         for value in self.outputs:  # onnxruntime wants at least the element type
-            value.type.tensor_type.elem_type = TensorProto.FLOAT
+            value.type.tensor_type.elem_type = dtype
         return self
 
     def model(self) -> onnx.ModelProto:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,7 +119,8 @@ def test_a_batch_of_eight_becomes_one(tmp_path: Path, flat: tuple[int, int]) -> 
 def test_the_shape_given_decides_what_the_first_axis_is(tmp_path: Path) -> None:
     net = Net()
     path = net.output(net.node("Softmax", net.input(8, 5), axis=0)).save(tmp_path)
-    assert load(path).inputs[0].shape == (1, 5)
+    with pytest.raises(UnsupportedModel, match="the file has 8 samples"):
+        load(path)
     graph = load(path, input_shapes={"x": (8, 5)})
     assert graph.inputs[0].shape == (1, 8, 5)
     assert_equals_onnxruntime(path, graph)
@@ -131,3 +133,50 @@ def test_many_samples_of_one_layer_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UnsupportedModel, match="works on 20 samples; up to 16"):
         load(net.output(y).save(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("operator", "constants", "attributes"),
+    [
+        ("Softmax", (), {"axis": 0}),
+        ("ReduceMean", (), {"axes": [0], "keepdims": 1}),
+        ("ReduceL1", (), {}),
+        ("Tile", (ints(2, 1),), {}),
+        ("Pad", (ints(1, 0, 0, 0),), {}),
+    ],
+)
+def test_what_mixes_the_samples_of_a_fixed_batch_is_refused(
+    tmp_path: Path, operator: str, constants: tuple[np.ndarray, ...], attributes: dict[str, Any]
+) -> None:
+    net = Net(opset=13)
+    path = net.output(net.node(operator, net.input(3, 5), *constants, **attributes)).save(tmp_path)
+    with pytest.raises(UnsupportedModel, match=r"the file has 3 samples .* --input-shape"):
+        load(path)
+    assert_equals_onnxruntime(path, load(path, input_shapes={"x": (3, 5)}))
+
+
+def test_a_recurrent_layer_over_the_first_axis_of_a_batch_is_refused(tmp_path: Path) -> None:
+    net = Net(opset=14)
+    y = net.node("RNN", net.input(4, 2, 3), random(1, 5, 3), random(1, 5, 5), hidden_size=5)
+    with pytest.raises(UnsupportedModel, match="the file has 4 samples"):
+        load(net.output(y).save(tmp_path))
+
+
+def test_a_batch_that_ends_behind_another_axis_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    path = net.output(net.node("Transpose", net.input(3, 4, 5), perm=[1, 0, 2])).save(tmp_path)
+    with pytest.raises(UnsupportedModel, match=r"batch of 3, which is not the first axis of its output 't0'"):
+        load(path)
+
+
+@pytest.mark.parametrize("operator", ["ReduceL1", "ReduceL2", "ReduceSumSquare"])
+def test_a_norm_over_one_sample_is_not_the_sample(tmp_path: Path, operator: str) -> None:
+    net = Net(opset=13)
+    check(net.output(net.node(operator, net.input(1, 5), axes=[0], keepdims=1)), tmp_path)
+
+
+def test_a_batch_that_changes_places_with_an_axis_of_one_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    path = net.output(net.node("Transpose", net.input(3, 4, 1), perm=[2, 1, 0])).save(tmp_path)
+    with pytest.raises(UnsupportedModel, match="behind one of size 1"):
+        load(path)

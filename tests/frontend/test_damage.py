@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from dfqgen import quantize
 from dfqgen.errors import DfqgenError, ModelFileError, UserError
 from dfqgen.frontend import load
 from dfqgen.frontend.guard import refusing_damage
@@ -194,3 +195,24 @@ def _load_without_last_resort(path: Path) -> None:
         if "cannot be read (" in str(error):
             raise AssertionError(f"no check found the reason: {error}") from error
         raise
+
+
+def test_a_split_into_more_than_its_outputs_is_refused(tmp_path: Path) -> None:
+    """onnx's shape inference would write beyond its list of outputs."""
+    with pytest.raises(ModelFileError, match="1 outputs, not 2"):
+        load(one("Split", num_outputs=2).save(tmp_path))
+
+
+def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    net = one("Relu")
+    with pytest.raises(ModelFileError, match="two outputs have one name"):
+        load(net.output(net.outputs[0].name).save(tmp_path))
+
+
+def test_a_batch_beyond_all_memory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot have shape"):
+        load(one("Relu", shape=((1 << 31) - 1, 2)).save(tmp_path))
+
+
+def test_an_input_of_one_number_compiles(tmp_path: Path) -> None:
+    assert quantize(one("Sigmoid", shape=(1,)).save(tmp_path)).ops

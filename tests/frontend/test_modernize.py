@@ -61,7 +61,7 @@ def test_a_model_in_another_precision_is_read_as_float32(tmp_path: Path, dtype: 
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     weight = np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(dtype)
     x = net.node("Cast", net.input(1, 3, 6, 6, dtype=kind), to=kind)
-    graph = check(net.output(net.node("Conv", x, weight)), tmp_path)
+    graph = check(net.output(net.node("Conv", x, weight), dtype=kind), tmp_path)
     assert kinds(graph) == ["Conv2D"]
 
 
@@ -104,4 +104,11 @@ def test_a_value_too_large_for_float32_is_refused_by_name(tmp_path: Path) -> Non
     kind = TensorProto.DOUBLE
     y = net.node("Mul", net.input(1, 3, dtype=kind), np.array([1.0, 1e300, 1.0]))
     with pytest.raises(Exception, match="'c0' holds 1 NaN or infinite"):
+        load(net.output(y, dtype=kind).save(tmp_path))
+
+
+def test_an_output_declared_in_another_precision_than_it_has_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    y = net.node("Relu", net.input(1, 3, dtype=TensorProto.DOUBLE))
+    with pytest.raises(ModelFileError, match="not valid ONNX"):
         load(net.output(y).save(tmp_path))

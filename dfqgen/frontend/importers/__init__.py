@@ -89,12 +89,24 @@ def import_model(model: FoldedModel, states: frozenset[str] = frozenset()) -> Gr
             hint="Give it smaller inputs: --input-shape, or export it so.",
         )
     if model.batch > 1:
+        _refuse_batch_behind(names, builder)
         remarks.append(
             f"the model is exported for a batch of {model.batch}; the C takes one sample at a time"
         )
     outputs = tuple(_port(name, builder) for name in names)
     graph = Graph(model.name, ports, outputs, tuple(builder.nodes), tuple(remarks))
     return graph.without_dead_nodes()
+
+
+def _refuse_batch_behind(outputs: list[str], builder: Builder) -> None:
+    """Of a batch that the file fixes one sample is taken, from the front of each output."""
+    behind = [name for name in outputs if builder.tensors[name] in builder.lifted]
+    if behind:
+        raise UnsupportedModel(
+            f"the model is exported for a batch of {builder.model.batch}, which is not the first axis of "
+            f"its output {behind[0]!r}",
+            hint="Export it for one sample, or fix all axes of the input with --input-shape.",
+        )
 
 
 def _port(name: str, builder: Builder) -> Port:

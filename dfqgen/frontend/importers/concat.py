@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dfqgen.frontend.importers.constants import affine
-from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
 from dfqgen.graph.ir import Array
 from dfqgen.ops.concat import Concat
 from dfqgen.ops.movement import Pad
@@ -22,7 +22,7 @@ def concat(node: OnnxNode) -> str:
     shape = node.shape(activations[0])
     axis = node.axis(node.integer("axis", 1), len(shape))
     if axis == 0 and len(places) > 1:
-        raise FirstAxisMoved("joins along the batch axis")
+        raise along_first_axis(node, "joins along the batch axis")
     constants = {i: node.behind_lead(node.weight(i, "constant")) for i in places if node.is_constant(i)}
     for constant in constants.values():
         sizes = [n for a, n in enumerate(constant.shape) if a != axis]

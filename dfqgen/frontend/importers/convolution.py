@@ -10,7 +10,7 @@ import numpy as np
 from dfqgen.frontend.fold import Grid
 from dfqgen.frontend.importers.constants import affine
 from dfqgen.frontend.importers.functions import pairwise, scaled
-from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.stated import stated_weight
 from dfqgen.frontend.importers.windows import Window, read_window
 from dfqgen.graph.ir import Array
@@ -61,7 +61,7 @@ def gemm(node: OnnxNode) -> str:
     x = node.tensor()
     if node.flag("transA", default=False):
         if not node.lead:
-            raise FirstAxisMoved("transposes the batch axis")
+            raise along_first_axis(node, "adds along the batch axis")
         x = node.transpose(x, (0, 2, 1))
     alpha, across = np.float32(node.number("alpha", 1.0)), node.flag("transB", default=False)
     stated = node.grid(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dfqgen.frontend.importers.constants import affine, along_last_axis
-from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.selection import broadcast_to
 from dfqgen.graph.ir import Array, Op
 from dfqgen.ops.add import Add
@@ -174,7 +174,7 @@ def lane_axis(node: OnnxNode, default: int) -> int:
     """The operator's axis; never the batch."""
     axis = node.axis(node.integer("axis", default), len(node.shape()))
     if axis == 0:
-        raise FirstAxisMoved("runs over the batch axis")
+        raise along_first_axis(node, "runs over the batch axis")
     return axis
 
 

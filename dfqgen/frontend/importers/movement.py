@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.selection import select
 from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.movement import Pad
@@ -100,6 +100,8 @@ def transpose(node: OnnxNode) -> str:
     if first != 0:
         if shape[first] != 1:
             raise FirstAxisMoved("moves the batch axis from the front")
+        if node.builder.model.batch > 1:
+            raise along_first_axis(node, "moves the batch axis behind one of size 1")
         # Two axes of size 1 change places: no data moves, so let the batch stay in front.
         permutation[permutation.index(0)] = first
         permutation[0] = 0
@@ -126,7 +128,7 @@ def pad(node: OnnxNode) -> str:
     for i, axis in enumerate(axes):
         before[axis], after[axis] = pads[i], pads[len(axes) + i]
     if before[0] or after[0]:
-        raise FirstAxisMoved("pads the batch axis")
+        raise along_first_axis(node, "pads the batch axis")
     if np.isnan(value):
         raise Refused("pads with NaN")
     tensor = node.tensor()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dfqgen.frontend.importers.functions import scaled
-from dfqgen.frontend.importers.registry import FirstAxisMoved, Length, OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import Length, OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.windows import read_window
 from dfqgen.graph.ir import Op
 from dfqgen.ops.lookup import Elementwise
@@ -60,6 +60,9 @@ def global_pool(node: OnnxNode) -> str:
     return _reduce(node, axes, keep_axes=True)
 
 
+_NORMS = ("ReduceL1", "ReduceL2", "ReduceSumSquare")
+
+
 @importer("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 def reduce(node: OnnxNode) -> str:
     rank = len(node.shape())
@@ -68,8 +71,9 @@ def reduce(node: OnnxNode) -> str:
         return node.tensor()
     axes = {node.axis(a, rank) for a in stated} if stated else set(range(node.lead, rank))
     keep_axes = node.flag("keepdims", default=True)
-    if 0 in axes and not keep_axes:
-        raise FirstAxisMoved("reduces the batch axis away; reduce the other axes only")
+    # A mean, sum, maximum over one sample is that sample; its norm is not.
+    if 0 in axes and (not keep_axes or node.op_type in _NORMS or node.builder.model.batch > 1):
+        raise along_first_axis(node, "reduces the batch axis")
     reduced = tuple(sorted(axes - {0}))
     if not reduced:
         return node.tensor()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dfqgen.frontend.importers.concat import join
-from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.selection import select
 from dfqgen.graph.ir import Array
 from dfqgen.ops.movement import Reshape
@@ -78,6 +78,8 @@ def _import(
     if len(shape) != 3:
         raise Refused(f"its input {list(shape)} is no batch of sequences")
     layout = Layout(node, len(directions))
+    if layout.axes[0] + node.lead == 0 and node.builder.model.batch > 1:
+        raise along_first_axis(node, "has time along the batch axis")
     steps, samples, features = (shape[axis] for axis in layout.axes)
     if samples > MOST_SAMPLES:
         raise Refused(f"works on {samples} sequences; up to {MOST_SAMPLES} are supported")

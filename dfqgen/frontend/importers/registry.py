@@ -27,6 +27,17 @@ class FirstAxisMoved(Refused):
     """The node treats the first axis as one like others: it is imported again with one more in front."""
 
 
+def along_first_axis(node: OnnxNode, what: str) -> Refused:
+    """To raise where a node works along the first axis: of a batch, that is no function of one sample."""
+    batch = node.builder.model.batch
+    if batch == 1:
+        return FirstAxisMoved(what)
+    return Refused(
+        f"{what}, of which the file has {batch} samples and the C takes one; if that axis counts no samples, "
+        "say so with --input-shape"
+    )
+
+
 # Gives the tensor of the node's first output (in ONNX's axis order), or one for each output, "" where nothing
 # reads it.
 Importer = Callable[["OnnxNode"], "str | tuple[str, ...]"]

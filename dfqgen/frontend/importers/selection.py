@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
+from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
 from dfqgen.ops.take import Take
 
 
@@ -16,7 +16,7 @@ def select(node: OnnxNode, tensor: str, axis: int, positions: Sequence[int]) -> 
     if list(positions) == list(range(shape[axis])):
         return tensor
     if axis == 0:
-        raise FirstAxisMoved("selects along the batch axis")
+        raise along_first_axis(node, "selects along the batch axis")
     if not len(positions):
         raise Refused("gives an empty tensor")
     return node.emit(Take.along(axis, [int(p) for p in positions], len(shape)), tensor)

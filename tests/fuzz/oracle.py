@@ -1,0 +1,180 @@
+"""What must hold of any file given as a model: a float graph equal to onnxruntime's, or a clear refusal."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+import warnings
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from dfqgen.compile import quantize_graph, read_network
+from dfqgen.emit.package import emit
+from dfqgen.errors import UserError
+from dfqgen.frontend.modernize import mend_axes, sort_nodes
+from dfqgen.frontend.read import needed_nodes
+from dfqgen.graph.ir import Array, Graph
+from dfqgen.plan import plan_program
+from dfqgen.recipe.records import Recipe
+from dfqgen.targets import load_target
+from tests.models import ROOT
+
+RELATIVE = 1e-3
+"""Of the largest value. Another order of adding in float32 gives 1e-6, functions of large values more."""
+SAMPLE_ELEMENTS = 1 << 20
+"""Larger inputs are compiled, not compared."""
+
+onnxruntime.set_default_logger_severity(4)
+
+
+class Verdict(Enum):
+    """`FAULT`: an exception that is no answer to a user. `LENIENT`: onnxruntime refuses the file, dfqgen
+    takes it. `UNLIKE`: the float graph is not what onnxruntime computes. `HANG`, `CRASH`: seen from outside.
+    """
+
+    COMPILED = "compiled"
+    REFUSED = "refused"
+    FAULT = "fault"
+    LENIENT = "lenient"
+    UNLIKE = "unlike"
+    HANG = "hang"
+    CRASH = "crash"
+
+    @property
+    def is_finding(self) -> bool:
+        return self not in (Verdict.COMPILED, Verdict.REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A verdict, where it was found, and in words."""
+
+    verdict: Verdict
+    place: str = ""
+    detail: str = ""
+
+
+def examine(data: bytes) -> Outcome:
+    """Read, compare and compile one model file."""
+    with tempfile.TemporaryDirectory(prefix="dfqgen-fuzz-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(data)
+        try:
+            return _examine(path, data)
+        except UserError as error:
+            return Outcome(Verdict.REFUSED, detail=str(error)[:300])
+        except Exception as error:
+            return Outcome(Verdict.FAULT, _place(error), f"{type(error).__name__}: {str(error)[:300]}")
+
+
+def _examine(path: Path, data: bytes) -> Outcome:
+    recipe = Recipe()
+    network = read_network(path, recipe.input, recipe.code)
+    program = quantize_graph(network.graph, network.meanings, recipe).program
+    target = load_target("cortex-m4")
+    emit(program, plan_program(program, target), target, golden=())
+    inputs = _inputs(network.graph)
+    if sum(value.size for value in inputs.values()) > SAMPLE_ELEMENTS:
+        return Outcome(Verdict.COMPILED)
+    network.runner()(inputs)  # as `build` does: onnxruntime's refusals are the user's
+    return compare(network.graph, inputs, data)
+
+
+def compare(graph: Graph, inputs: dict[str, Array], data: bytes) -> Outcome:
+    """The float graph beside the file as it is in onnxruntime, on one sample."""
+    model = onnx.ModelProto.FromString(data)
+    compiled = {port.name for port in graph.outputs}
+    for value in [value for value in model.graph.output if value.name not in compiled]:
+        model.graph.output.remove(value)  # a constant
+    sort_nodes(model.graph)
+    mend_axes(model.graph)
+    nodes = needed_nodes(model.graph.node, list(compiled))
+    for node in nodes:
+        node.name = ""  # onnxruntime alone refuses names that occur twice
+    kept = onnx.GraphProto(node=nodes)
+    del model.graph.node[:]
+    model.graph.node.extend(kept.node)
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        return _lenient("load", error)
+    named = {port.name: port.to_model(inputs[port.tensor]) for port in graph.inputs}
+    feeds = {value.name: _feed(value, named.get(value.name)) for value in session.get_inputs()}
+    try:
+        names = [port.name for port in graph.outputs]
+        expected = dict(zip(names, session.run(names, feeds), strict=True))
+    except Exception as error:
+        return _lenient("run", error)
+    with np.errstate(all="ignore"):
+        found = graph.evaluate(inputs)
+    for port in graph.outputs:
+        reference = np.asarray(expected[port.name])
+        ours = port.to_model(found[port.tensor])
+        if reference.size > ours.size and graph.remarks:  # of a batch that the file fixes, the first sample
+            reference = reference.reshape(-1)[: ours.size]
+        message = difference(ours, reference)
+        if message:
+            return Outcome(Verdict.UNLIKE, _operators(graph), f"output {port.name!r}: {message}")
+    return Outcome(Verdict.COMPILED)
+
+
+def difference(found: Array, expected: Array) -> str:
+    """In words; empty where they agree. Values that are no numbers say nothing."""
+    if found.size != expected.size:
+        return f"{found.shape} instead of {expected.shape}"
+    found, expected = found.reshape(-1).astype(np.float64), expected.reshape(-1).astype(np.float64)
+    finite = np.isfinite(found) & np.isfinite(expected) & (np.abs(expected) < 1e30)
+    if not finite.any():
+        return ""
+    scale = max(1.0, np.abs(expected[finite]).max())
+    worst = float(np.abs(found - expected)[finite].max())
+    return f"{worst:.3g} off, the largest value is {scale:.3g}" if worst > RELATIVE * scale else ""
+
+
+def _inputs(graph: Graph) -> dict[str, Array]:
+    generator = np.random.default_rng(0)
+    return {
+        port.tensor: generator.uniform(-1.0, 1.0, graph.shapes[port.tensor]).astype(np.float32)
+        for port in graph.inputs
+    }
+
+
+def _feed(value: onnxruntime.NodeArg, given: Array | None) -> Array:
+    kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+    dtype = kinds.get(value.type, np.dtype(value.type.removeprefix("tensor(").removesuffix(")")))
+    shape = [n if isinstance(n, int) and n > 0 else 1 for n in value.shape]
+    if given is None:
+        return np.zeros(shape, dtype)
+    if given.size != np.prod(shape, dtype=object) and shape:  # the same sample for all of a fixed batch
+        given = np.repeat(given, max(shape[0] // max(len(given), 1), 1), axis=0)
+    return given.reshape(shape if given.size == np.prod(shape, dtype=object) else given.shape).astype(dtype)
+
+
+def _lenient(stage: str, error: Exception) -> Outcome:
+    text = str(error).strip()
+    if "NOT_IMPLEMENTED" in text:  # a gap of onnxruntime, no fault of the model
+        return Outcome(Verdict.COMPILED)
+    return Outcome(Verdict.LENIENT, f"{stage}: {_gist(text)}", text[:300])
+
+
+def _gist(text: str) -> str:
+    """What kind of complaint it is: its words without names and numbers."""
+    words = text.split(":")[-1] if len(text) < 120 else text[-120:]
+    return "".join(char for char in words if char.isalpha() or char == " ")[:60].strip()
+
+
+def _operators(graph: Graph) -> str:
+    return " ".join(sorted({type(node.op).__name__ for node in graph.nodes}))[:60]
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if str(ROOT / "dfqgen") in frame.filename] or list(frames)
+    frame = own[-1]
+    return f"{type(error).__name__} {Path(frame.filename).stem}.py:{frame.lineno}"
