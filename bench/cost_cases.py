@@ -109,6 +109,12 @@ def _convolutions(rng: np.random.Generator, power_of_two: bool) -> Iterator[Case
         ((8, 8), (16, 16), (1, 1), 4), ((6, 6), (24, 24), (3, 3), 3), ((6, 6), (16, 32), (3, 3), 16)
     ]:  # fmt: skip
         yield case(image, channels, kernel, groups=groups)
+    # 3x3 of stride 1 again, where Winograd's algorithm is at home, and where it is not.
+    for image, channels in [
+        ((16, 16), (16, 16)), ((12, 12), (32, 32)), ((10, 12), (16, 24)), ((7, 9), (24, 13)),
+        ((8, 8), (64, 64)), ((5, 6), (4, 4)), ((6, 20), (12, 30)), ((18, 5), (8, 8)),
+    ]:  # fmt: skip
+        yield case(image, channels, (3, 3))
 
 
 def _same_pads(image: Pair, kernel: Pair, stride: int) -> Pads:

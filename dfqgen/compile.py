@@ -22,8 +22,8 @@ from dfqgen.kernels.base import Plan
 from dfqgen.methods import SampleRoom, make_rounder
 from dfqgen.passes.contract import Note
 from dfqgen.plan import plan_program
-from dfqgen.plan.budget import Budget, check_budget, layer_costs
-from dfqgen.plan.estimate import estimate, seconds
+from dfqgen.plan.budget import TARGETS_OWN, Budget, check_budget, layer_costs
+from dfqgen.plan.estimate import LayerEstimate, estimate, seconds
 from dfqgen.progress import Progress, silent
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower
@@ -148,7 +148,7 @@ def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> 
     """Plan, emit, verify. Raises BudgetExceeded, and VerificationFailed where a bit differs."""
     program, target, code = compiled.program, compiled.target, compiled.recipe.code
     progress("planning memory")
-    plan = plan_program(program, target, optimize=code.optimize)
+    plan = plan_for(program, code, target, budget)
     _check_budget(compiled, plan, None, budget)
     progress("writing C")
     origin = provenance(compiled.network.model, compiled.recipe)
@@ -164,11 +164,27 @@ def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> 
     return Built(plan, files, size_bytes, check)
 
 
+def plan_for(program: Program, code: CodeRecipe, target: Target, budget: Budget = TARGETS_OWN) -> Plan:
+    """The plan that a recipe asks for, within a budget; what that leaves open is the recipe's."""
+    limits = Budget(
+        code.flash_bytes if budget.flash_bytes is None else budget.flash_bytes,
+        code.ram_bytes if budget.ram_bytes is None else budget.ram_bytes,
+    )
+    spend = code.winograd == "auto"
+    return plan_program(program, target, optimize=code.optimize, winograd=spend, budget=limits)
+
+
+def estimated(compiled: Compiled) -> list[LayerEstimate]:
+    """Instructions of each layer with the kernels that the recipe allows."""
+    code = compiled.recipe.code
+    return estimate(compiled.program, compiled.target, code.optimize, winograd=code.winograd == "auto")
+
+
 def _check_budget(compiled: Compiled, plan: Plan, size_bytes: int | None, budget: Budget) -> None:
     program, target = compiled.program, compiled.target
     times: dict[str, float] = {}
     if budget.seconds is not None:
-        layers = estimate(program, target, compiled.recipe.code.optimize)
+        layers = estimated(compiled)
         times = {layer.op.name: seconds(layer.instructions, target) for layer in layers}
     sizes, costs = size_facts(program, plan, size_bytes), layer_costs(program, plan, times)
     check_budget(sizes["flash_bytes"], sizes["arena_bytes"], compiled.target, costs, budget)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfqgen.compile import Built, Compiled, build_c, compile_model
+from dfqgen.compile import Built, Compiled, build_c, compile_model, plan_for
 from dfqgen.errors import BudgetExceeded, UserError
 from dfqgen.plan.budget import Budget
 from dfqgen.progress import Progress, silent
@@ -42,11 +42,15 @@ def compile_to_fit(
     asked = recipe or Recipe()
     compiled = compile_model(model, asked, progress)
     nearest: BudgetExceeded | None = None
-    for _ in range(ROUNDS):
+    for _ in range(2 * ROUNDS):
         try:
             built = build_c(compiled, budget, progress)
             return Fitted(compiled, built, _sacrifices(asked, compiled))
         except BudgetExceeded as error:
+            thrifty = _without_winograd(compiled, budget, error)
+            if thrifty is not None:
+                compiled = thrifty
+                continue
             if not _could_be_narrower(asked, error):
                 raise
             nearest = _nearer(nearest, error)
@@ -58,6 +62,15 @@ def compile_to_fit(
     assert nearest is not None
     tried = "Weights of fewer bits were tried, down to the narrowest or until they saved no more."
     raise BudgetExceeded(nearest.message, f"{tried}\n{nearest.hint}", nearest.excess)
+
+
+def _without_winograd(compiled: Compiled, budget: Budget, error: BudgetExceeded) -> Compiled | None:
+    """The same with no flash spent on speed, where some was: plans only guess the size of code."""
+    code = compiled.recipe.code
+    plan = plan_for(compiled.program, code, compiled.target, budget)
+    if "flash" not in error.excess or not any(step.kernel.spends_flash for step in plan.steps):
+        return None
+    return replace(compiled, recipe=replace(compiled.recipe, code=replace(code, winograd="off")))
 
 
 def _could_be_narrower(asked: Recipe, error: BudgetExceeded) -> bool:
@@ -87,7 +100,7 @@ def _narrower(
 
 
 def _sacrifices(asked: Recipe, compiled: Compiled) -> tuple[str, ...]:
-    if compiled.recipe == asked:
+    if compiled.recipe.low_bits == asked.low_bits:
         return ()
     chosen = next(note.effect for note in compiled.quantized.notes if note.step == "weights of few bits")
     return (f"weights got fewer bits so that the network fits: {chosen}",)

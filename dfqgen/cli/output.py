@@ -62,6 +62,12 @@ def _of_budget(used: int, limit: int | None) -> str:
     return size_text(used) + (f" of {size_text(limit)}" if limit is not None else "")
 
 
+def _spent(sizes: Facts) -> str:
+    """What speed costs in flash."""
+    spent = sizes["winograd_bytes"]
+    return f", {size_text(spent)} for Winograd's algorithm" if spent else ""
+
+
 def print_build(facts: Facts, console: Console) -> None:
     """The summary of a build."""
     sizes, target = facts["sizes"], facts["target"]
@@ -79,7 +85,7 @@ def print_build(facts: Facts, console: Console) -> None:
             f"{entry['name']}: {shape_text(entry['shape'])} {entry['type']}, kept in the network",
         )
     code = "constants only" if sizes["code_bytes"] is None else f"code {size_text(sizes['code_bytes'])}"
-    _row(table, "flash", f"{_of_budget(sizes['flash_bytes'], target['flash_bytes'])}, {code}")
+    _row(table, "flash", f"{_of_budget(sizes['flash_bytes'], target['flash_bytes'])}, {code}{_spent(sizes)}")
     arena = _of_budget(sizes["arena_bytes"], target["ram_bytes"])
     bound = size_text(sizes["arena_lower_bound_bytes"])
     _row(table, "RAM", f"{arena}, arena (lower bound without overwriting inputs: {bound})")

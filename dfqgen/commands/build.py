@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfqgen.commands.advice import quality_warnings, require_sqnr
+from dfqgen.compile import estimated
 from dfqgen.emit.package import MANIFEST, check_folder, write_folder
 from dfqgen.files import check_regular
 from dfqgen.fit import compile_to_fit
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
 from dfqgen.plan.budget import TARGETS_OWN, Budget
-from dfqgen.plan.estimate import estimate
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe
 from dfqgen.report import facts as report
@@ -62,7 +62,7 @@ def build(
     check_folder(folder, force=force)
     if data is not None:
         check_regular(data)
-    fitted = compile_to_fit(model, recipe, budget, progress)
+    fitted = compile_to_fit(model, _within(recipe or Recipe(), budget), budget, progress)
     compiled, built = fitted.compiled, fitted.built
     network, program = compiled.network, compiled.program
     progress("comparing with the float network")
@@ -84,9 +84,7 @@ def build(
         "provenance": manifest["provenance"],
         "target": report.target_facts(compiled.target, budget),
         "sizes": report.size_facts(program, built.plan, built.code_bytes),
-        "time": report.time_facts(
-            estimate(program, compiled.target, compiled.recipe.code.optimize), compiled.target
-        ),
+        "time": report.time_facts(estimated(compiled), compiled.target),
         "verification": report.check_facts(built.check),
         "comparison": report.comparison_facts(comparison),
         "layers": report.layer_facts(program, built.plan, layers),
@@ -103,3 +101,11 @@ def build(
     progress("moving into place")
     write_folder(everything, folder, force=force)
     return BuildResult(folder, program, built.plan, {"folder": str(folder), **facts})
+
+
+def _within(recipe: Recipe, budget: Budget) -> Recipe:
+    """The budget is part of what decides the bytes: kernels spend flash and RAM that is there."""
+    code = recipe.code
+    flash_bytes = code.flash_bytes if budget.flash_bytes is None else budget.flash_bytes
+    ram_bytes = code.ram_bytes if budget.ram_bytes is None else budget.ram_bytes
+    return replace(recipe, code=replace(code, flash_bytes=flash_bytes, ram_bytes=ram_bytes))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dfqgen.compile import Compiled, compile_model, read_network
+from dfqgen.compile import Compiled, compile_model, estimated, read_network
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.text import program_text
 from dfqgen.graph.text import graph_text
-from dfqgen.plan.estimate import estimate
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe, SamplesRecipe, StatisticsRecipe
 from dfqgen.report import facts as report
@@ -76,4 +75,4 @@ def _estimate(compiled: Compiled) -> Facts | None:
     target, optimize = compiled.target, compiled.recipe.code.optimize
     if target.emulator is None:
         return None
-    return report.estimate_facts(estimate(compiled.program, target, optimize), target, optimize)
+    return report.estimate_facts(estimated(compiled), target, optimize)

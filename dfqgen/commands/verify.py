@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfqgen.commands.advice import require_sqnr
-from dfqgen.compile import read_network, rewritten_graph
+from dfqgen.compile import plan_for, read_network, rewritten_graph
 from dfqgen.errors import UserError
-from dfqgen.plan import plan_program
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.manifest import file_hash, recipe_from_json
 from dfqgen.report import facts as report
@@ -69,7 +68,7 @@ def verify(
     if per_layer:
         graph = rewritten_graph(network, recipe)
         layers = compare_layers_with_float(network, graph, program, data)
-        plan = plan_program(program, load_target(recipe.code.target), optimize=recipe.code.optimize)
+        plan = plan_for(program, recipe.code, load_target(recipe.code.target))
         facts["layers"] = report.layer_facts(program, plan, layers)
     return facts
 

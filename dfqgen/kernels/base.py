@@ -90,6 +90,10 @@ class Kernel(ABC, Generic[OpT]):
     function: ClassVar[str]
     header: ClassVar[str]
     isa: ClassVar[Isa] = Isa.PORTABLE
+    spends_flash: ClassVar[bool] = False
+    """Whether its constants are several times the layer's weights, for speed. Another kernel of the same
+    instruction set can do whatever it can.
+    """
 
     @abstractmethod
     def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -102,6 +106,10 @@ class Kernel(ABC, Generic[OpT]):
     def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
         """Working memory while the layer runs, 16-byte aligned."""
         return 0
+
+    def flash_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
+        """About what its constants take, known without packing them."""
+        return op.weight_bytes
 
     def overlap_lead_bytes(
         self, op: OpT, inputs: Sequence[QTensor], output: QTensor, index: int

@@ -30,7 +30,9 @@ def seconds(instructions: float, target: Target) -> float:
     return instructions * (target.cycles_per_instruction or 1.0) / target.clock_hz
 
 
-def estimate(program: Program, target: Target, optimize: str = "speed") -> list[LayerEstimate]:
+def estimate(
+    program: Program, target: Target, optimize: str = "speed", *, winograd: bool = True
+) -> list[LayerEstimate]:
     """Every layer that runs, with the kernel the planner would choose. Raises UnsupportedModel."""
     return [
         LayerEstimate(
@@ -40,6 +42,6 @@ def estimate(program: Program, target: Target, optimize: str = "speed") -> list[
             round(choice.instructions),
             choice.measured,
         )
-        for choice in choices(program, target, kernels.REGISTRY, optimize)
+        for choice in choices(program, target, kernels.REGISTRY, optimize, winograd=winograd)
         if choice is not None
     ]

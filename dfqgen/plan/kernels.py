@@ -18,6 +18,10 @@ SIZE_SLOWDOWN = 1.25
 SAME_SPEED = 1.05
 """Estimates closer than this say nothing about which kernel is faster."""
 
+CODE_BYTES = 1024
+"""Room left for the code of each layer before flash is spent on constants: more than the mean of any network
+of docs/speed.md on any core."""
+
 REFERENCE = {Isa.PORTABLE: "cortex-m55", Isa.DSP: "cortex-m4", Isa.MVE: "cortex-m55"}
 """Whose prices stand in for a kernel that a target's own table lacks. The host has no table, since its
 instructions are not counted: its compiler vectorizes portable C, as does the M55's, no other target's."""
@@ -26,12 +30,14 @@ instructions are not counted: its compiler vectorizes portable C, as does the M5
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
     """One operator's kernel, with what it takes on the target. `measured`: from the target's cost table.
-    `selection` is set for the one that won.
+    `selection` is set for the one that won. `flash_bytes` is about what constants take, `constant_bytes`
+    exactly; only `--optimize size` asks for that.
     """
 
     op: QOp
     kernel: Kernel[Any]
     instructions: float
+    flash_bytes: int = 0
     constant_bytes: int = 0
     scratch_bytes: int = 0
     measured: bool = True
@@ -53,9 +59,20 @@ def choose_kernels(
 
 
 def choices(
-    program: Program, target: Target, registry: Registry, optimize: str = "speed"
+    program: Program,
+    target: Target,
+    registry: Registry,
+    optimize: str = "speed",
+    *,
+    winograd: bool = True,
+    flash_bytes: int | None = None,
 ) -> list[Choice | None]:
-    """As `choose_kernels`, with the numbers that decided."""
+    """As `choose_kernels`, with the numbers that decided.
+
+    Kernels that spend flash for speed, Winograd's, are taken while flash has room, which is `flash_bytes` or
+    the target's, and where they were measured; none without `winograd`, and none for size.
+    """
+    spend = winograd and optimize == "speed"
     able: list[list[Choice]] = []
     problems: list[Problem] = []
     for op in program.ops:
@@ -67,6 +84,7 @@ def choices(
             _choice(kernel, op, inputs, output, target, optimize)
             for kernel in registry.candidates(op, inputs, output, target.isas)
         ]
+        candidates = [c for c in candidates if not c.kernel.spends_flash or (spend and c.measured)]
         able.append(_best_first(candidates))
         if not candidates:
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
@@ -77,6 +95,7 @@ def choices(
         count = "1 operator" if len(problems) == 1 else f"{len(problems)} operators"
         verb = "has" if len(problems) == 1 else "have"
         raise UnsupportedModel(f"{count} of this network {verb} no kernel for {target.name}", tuple(problems))
+    able = _within_flash(able, target.flash_bytes if flash_bytes is None else flash_bytes)
     contests = [(len(group), group[0].instructions if group else 0.0) for group in map(_by_speed, able)]
     if optimize == "size":
         _share_code(able, target)
@@ -117,7 +136,8 @@ def _choice(
     if optimize == "size":
         constants = kernel.code(op, inputs, output).constant_bytes
     scratch = kernel.scratch_bytes(op, inputs, output)
-    return Choice(op, kernel, instructions, constants, scratch, measured)
+    flash = kernel.flash_bytes(op, inputs, output)
+    return Choice(op, kernel, instructions, flash, constants, scratch, measured)
 
 
 def price(
@@ -141,6 +161,34 @@ def price(
         return float(max(op.macs(output), output.elements)), False
     work = kernel.work(op, inputs, output)
     return sum(each * work.get(count, 0.0) for count, each in prices.items()), measured
+
+
+def _within_flash(able: list[list[Choice]], limit_bytes: int | None) -> list[list[Choice]]:
+    """The candidates of each operator, best first, less those whose constants flash has no room for.
+
+    The first to go are those that save the fewest instructions for a byte. What is left may still be too
+    much: that is for the budget to say.
+    """
+    groups = list(able)
+    used = sum(group[0].flash_bytes + CODE_BYTES for group in groups if group)
+    while limit_bytes is not None and used > limit_bytes:
+        spent = [(worth, i) for i, group in enumerate(groups) if (worth := _worth(group)) is not None]
+        if not spent:
+            break
+        _, index = min(spent)
+        used -= groups[index][0].flash_bytes
+        groups[index] = [choice for choice in groups[index] if not choice.kernel.spends_flash]
+        used += groups[index][0].flash_bytes
+    return groups
+
+
+def _worth(group: list[Choice]) -> float | None:
+    """Instructions that the best candidate saves for each byte it spends; None where it spends nothing."""
+    rest = [choice for choice in group if not choice.kernel.spends_flash]
+    if not rest or rest[0] is group[0]:
+        return None
+    saved = rest[0].instructions - group[0].instructions
+    return saved / max(1, group[0].flash_bytes - rest[0].flash_bytes)
 
 
 def _share_code(able: list[list[Choice]], target: Target) -> None:

@@ -9,6 +9,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan, Registry, Step
 from dfqgen.plan.arena import Placement, place
+from dfqgen.plan.budget import TARGETS_OWN, Budget
 from dfqgen.plan.kernels import Choice, choices
 from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_name
 from dfqgen.plan.schedule import best_order, peak_bytes
@@ -17,13 +18,31 @@ from dfqgen.targets import Target
 
 
 def plan_program(
-    program: Program, target: Target, *, optimize: str = "speed", registry: Registry | None = None
+    program: Program,
+    target: Target,
+    *,
+    optimize: str = "speed",
+    winograd: bool = True,
+    budget: Budget = TARGETS_OWN,
+    registry: Registry | None = None,
 ) -> Plan:
-    """Kernels, order and memory of a program on a target. The same program always gets the same plan.
+    """Kernels, order and memory of a program on a target. The same arguments always give the same plan.
 
-    `optimize` is "speed" or "size"; `registry` defaults to the kernels of dfqgen.
+    `optimize` is "speed" or "size". `winograd` allows Winograd's algorithm, which spends flash and some RAM
+    for speed, while the budget has both. `registry` defaults to the kernels of dfqgen.
     """
-    chosen = choices(program, target, kernels.REGISTRY if registry is None else registry, optimize)
+    limit = budget.on(target)
+    registry = kernels.REGISTRY if registry is None else registry
+    chosen = choices(program, target, registry, optimize, winograd=winograd, flash_bytes=limit.flash_bytes)
+    plan = _best_plan(program, chosen)
+    spends = any(step.kernel.spends_flash for step in plan.steps)
+    if spends and limit.ram_bytes is not None and plan.arena_bytes > limit.ram_bytes:
+        plan = _best_plan(program, choices(program, target, registry, optimize, winograd=False))
+    return plan
+
+
+def _best_plan(program: Program, chosen: Sequence[Choice | None]) -> Plan:
+    """Order and memory for these kernels."""
     workload = Workload.of(program, [None if choice is None else choice.kernel for choice in chosen])
     own = tuple(range(len(workload.works)))
     plans = [_plan(workload, chosen, order) for order in dict.fromkeys((own, best_order(workload)))]

@@ -45,6 +45,7 @@ from dfqgen.recipe.records import (
     StatisticsSource,
     Ternary,
     WeightsRecipe,
+    Winograd,
 )
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import InputMeaning, state_meaning
@@ -58,10 +59,10 @@ WIDTHS = (IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6, IntType.INT8)
 class Choices(TypedDict, total=False):
     """What somebody said, by the names of the command's options; what is not in here they did not say.
 
-    `inputs` and `outputs` name tensors of the model to cut it at, `state` the output that gives each state by
-    its input, `fix` inputs that become constants. `input` are meanings by input name, "" of
-    all that are not named; `meaning`, and the three of `input_*` together, are of those too. `bits` is like
-    "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an .npz file or samples,
+    `flash` and `ram` are bytes that there are. `inputs` and `outputs` name tensors of the model to cut it at,
+    `state` the output that gives each state by its input, `fix` inputs that become constants. `input` are
+    meanings by input name, "" of all that are not named; `meaning`, and the three of `input_*` together, are
+    of those too. `bits` is like "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an .npz file or samples,
     `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default on with weights per tensor, where
     it decides. `rounding` "auto" is to nearest at 8 bits and "feedback" below. `empirical_bias` is by default
     on where statistics are synthetic and weights to nearest. `n_sigma_scores` is the half-width of ranges of
@@ -72,6 +73,9 @@ class Choices(TypedDict, total=False):
     name: str
     optimize: Optimize
     package: tuple[Package, ...]
+    winograd: Winograd
+    flash: int
+    ram: int
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     state: Mapping[str, str]
@@ -150,7 +154,18 @@ def _settled(choices: Choices) -> Recipe:
             meanings={name: stated for name, stated in choices.get("input", {}).items() if name},
             **_said(choices, "inputs", "outputs", "io_layout"),
         ),
-        code=CodeRecipe(**_said(choices, "target", "name", "optimize", package="packages")),
+        code=CodeRecipe(
+            **_said(
+                choices,
+                "target",
+                "name",
+                "optimize",
+                "winograd",
+                package="packages",
+                flash="flash_bytes",
+                ram="ram_bytes",
+            )
+        ),
         passes=PassesRecipe(
             equalize=choices.get("equalize", granularity == "per-tensor"),
             **_said(choices, "fold_dead", "relu6", "absorb_bias"),

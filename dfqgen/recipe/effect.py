@@ -189,7 +189,12 @@ def _needs_int16(recipe: Recipe) -> str | None:
     return None if recipe.activations.wide else "int16 somewhere: --activations int16 or LAYER=int16"
 
 
+def _needs_speed(recipe: Recipe) -> str | None:
+    return None if recipe.code.optimize == "speed" else "--optimize speed"
+
+
 NEEDS: Mapping[str, Callable[[Recipe], str | None]] = {
+    "winograd": _needs_speed,
     "low_ends": _needs_wish,
     "compensate": _needs_compensation,
     "ternary": _needs_ternary,

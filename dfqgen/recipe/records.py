@@ -25,6 +25,7 @@ ScaleMode = Literal["multiplier", "power-of-two"]
 Optimize = Literal["speed", "size"]
 Package = Literal["cmake", "arduino", "platformio", "zephyr", "esp-idf", "cmsis-pack", "make"]
 PACKAGES: tuple[Package, ...] = get_args(Package)
+Winograd = Literal["auto", "off"]
 IoLayout = Literal["nhwc", "nchw"]
 StatisticsSource = Literal["auto", "analytic", "synthetic", "data"]
 RangeMethod = Literal["predicted", "sigma", "mse", "min-max", "percentile"]
@@ -69,14 +70,20 @@ class InputRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CodeRecipe:
-    """What the C is made for. `name` prefixes everything in it; None takes the model file's. `packages` are
-    for the ecosystems that get it as a package too.
+    """What the C is made for. `name` prefixes everything in it; None takes the model file's.
+
+    `winograd` "auto" allows kernels whose weights take 3.6 times the flash, for speed, in so much flash and
+    RAM; None: the target's. `packages`
+    are for the ecosystems that get it as a package too.
     """
 
     target: str = "host"
     name: str | None = None
     optimize: Optimize = "speed"
     packages: tuple[Package, ...] = ()
+    winograd: Winograd = "auto"
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dfqgen.fixedpoint.program import Program, QTensor
 from dfqgen.graph.ir import Graph
-from dfqgen.kernels.base import Plan
+from dfqgen.kernels.base import Plan, Step
 from dfqgen.passes.contract import Note
 from dfqgen.plan.budget import Budget
 from dfqgen.plan.estimate import LayerEstimate, seconds
@@ -125,12 +125,20 @@ def size_facts(program: Program, plan: Plan, code_bytes: int | None) -> Facts:
     constants = sum(array.size_bytes for step in plan.steps for array in step.code.arrays)
     return {
         "weight_bytes": constants,
+        "winograd_bytes": sum(_spent_bytes(step) for step in plan.steps),
         "code_bytes": code_bytes,
         "flash_bytes": constants + (code_bytes or 0),
         "arena_bytes": plan.arena_bytes,
         "arena_lower_bound_bytes": plan.lower_bound_bytes,
         "macs": program.macs,
     }
+
+
+def _spent_bytes(step: Step) -> int:
+    """Flash that a kernel spends for speed, beyond the layer's weights."""
+    if not step.kernel.spends_flash:
+        return 0
+    return step.kernel.flash_bytes(step.op, step.inputs, step.output) - step.op.weight_bytes
 
 
 def check_facts(check: HostCheck) -> Facts:

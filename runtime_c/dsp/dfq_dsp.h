@@ -138,9 +138,11 @@ DFQ_DSP_OP1(dfq_dsp_widen_even, "sxtb16 %0, %1")           /* lanes 0 and 2 as h
 DFQ_DSP_OP1(dfq_dsp_widen_odd, "sxtb16 %0, %1, ror #8")    /* lanes 1 and 3 */
 DFQ_DSP_OP2(dfq_dsp_add_even, "sxtab16 %0, %1, %2")        /* halves of a + lanes 0 and 2 of b */
 DFQ_DSP_OP2(dfq_dsp_add_odd, "sxtab16 %0, %1, %2, ror #8") /* halves of a + lanes 1 and 3 of b */
-DFQ_DSP_OP2(dfq_dsp_bottoms, "pkhbt %0, %1, %2, lsl #16")  /* bottom of a, bottom of b */
-DFQ_DSP_OP2(dfq_dsp_tops, "pkhtb %0, %2, %1, asr #16")     /* top of a, top of b */
-DFQ_DSP_OP3(dfq_dsp_mac, "smlad %0, %1, %2, %3")           /* c + bottoms' product + tops' product */
+DFQ_DSP_OP2(dfq_dsp_add_halves, "sadd16 %0, %1, %2")
+DFQ_DSP_OP2(dfq_dsp_subtract_halves, "ssub16 %0, %1, %2")
+DFQ_DSP_OP2(dfq_dsp_bottoms, "pkhbt %0, %1, %2, lsl #16") /* bottom of a, bottom of b */
+DFQ_DSP_OP2(dfq_dsp_tops, "pkhtb %0, %2, %1, asr #16")    /* top of a, top of b */
+DFQ_DSP_OP3(dfq_dsp_mac, "smlad %0, %1, %2, %3")          /* c + bottoms' product + tops' product */
 DFQ_DSP_OP3(dfq_dsp_mac_bb, "smlabb %0, %1, %2, %3")
 DFQ_DSP_OP3(dfq_dsp_mac_bt, "smlabt %0, %1, %2, %3")
 DFQ_DSP_OP3(dfq_dsp_mac_tb, "smlatb %0, %1, %2, %3")
@@ -238,6 +240,16 @@ DFQ_INLINE uint32_t dfq_dsp_add_even(uint32_t a, uint32_t b)
 DFQ_INLINE uint32_t dfq_dsp_add_odd(uint32_t a, uint32_t b)
 {
     return dfq_dsp_halves(dfq_dsp_bottom(a) + dfq_dsp_lane(b, 1), dfq_dsp_top(a) + dfq_dsp_lane(b, 3));
+}
+
+DFQ_INLINE uint32_t dfq_dsp_add_halves(uint32_t a, uint32_t b)
+{
+    return ((a + b) & 0xFFFFu) | ((a >> 16) + (b >> 16)) << 16;
+}
+
+DFQ_INLINE uint32_t dfq_dsp_subtract_halves(uint32_t a, uint32_t b)
+{
+    return ((a - b) & 0xFFFFu) | ((a >> 16) - (b >> 16)) << 16;
 }
 
 DFQ_INLINE uint32_t dfq_dsp_bottoms(uint32_t a, uint32_t b)

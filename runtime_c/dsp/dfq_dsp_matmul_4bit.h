@@ -20,18 +20,6 @@
 #define DFQ_DSP_ODD_SHIFT 12
 #define DFQ_DSP_EVEN_SHIFT 4
 
-/* Halves of a minus halves of b. */
-DFQ_INLINE uint32_t dfq_dsp_subtract_halves(uint32_t a, uint32_t b)
-{
-#if DFQ_DSP_ASM
-    uint32_t r;
-    __asm__("ssub16 %0, %1, %2" : "=r"(r) : "r"(a), "r"(b));
-    return r;
-#else
-    return ((a - b) & 0xFFFFu) | ((a >> 16) - (b >> 16)) << 16;
-#endif
-}
-
 /* Put the offset, and p and q, before the activations in `columns`: `pixels` (1 or 2) pixels, interleaved. */
 DFQ_NOINLINE void dfq_dsp_split_4(dfq_word_t *columns, int32_t depth, int32_t pixels)
 {

@@ -131,6 +131,18 @@ def conv_case(
 
 
 @st.composite
+def winograd(draw: st.DrawFn) -> Case:
+    """3x3, stride 1, channels by fours: any padding, images with and without whole tiles."""
+    pad = st.integers(0, 3)
+    pads = draw(st.one_of(st.just(Pads(1, 1, 1, 1)), st.builds(Pads, pad, pad, pad, pad)))
+    height = draw(st.integers(max(1, 3 - pads.top - pads.bottom), 10))
+    width = draw(st.integers(max(1, 3 - pads.left - pads.right), 13))
+    depth, channels = draw(st.sampled_from([4, 8, 12, 16, 20, 24])), draw(st.integers(1, 10))
+    rng = draw(rngs)
+    return conv_case(rng, (height, width), (3, 3), (1, 1), (1, 1), pads, 1, depth, channels)
+
+
+@st.composite
 def convolutions(draw: st.DrawFn) -> Case:
     """Any geometry and grouping."""
     shape = draw(windows())

@@ -62,6 +62,7 @@ def wide_whole_image(draw: st.DrawFn) -> Case:
 
 FAMILIES = {
     "convolution": strategies.convolutions(),
+    "winograd": strategies.winograd(),
     "depthwise": strategies.depthwise(),
     "depthwise 3x3": depthwise3x3(),
     "pointwise": strategies.pointwise(),

@@ -58,6 +58,11 @@ def geometries(rng: np.random.Generator) -> list[Case]:
         depth, channels = int(rng.choice([1, 7, 16, 36, 66])), int(rng.integers(1, 20))
         whole = image if rng.integers(0, 2) else (1, 1)
         cases.append(strategies.conv_case(rng, image, whole, (1, 1), (1, 1), NO_PADS, 1, depth, channels))
+    for _ in range(16):
+        pads = Pads(1, 1, 1, 1) if rng.integers(0, 2) else Pads(*(int(n) for n in rng.integers(0, 3, 4)))
+        image = (int(rng.integers(3, 9)), int(rng.integers(3, 12)))
+        depth, channels = int(rng.choice([4, 8, 12, 16, 24])), int(rng.integers(1, 14))
+        cases.append(strategies.conv_case(rng, image, (3, 3), (1, 1), (1, 1), pads, 1, depth, channels))
     low = [strategies.narrowed(case, dtype) for case in cases[::4] for dtype in PACKED_TYPES]
     wide = [
         strategies.widened(case, *strategies.WIDE_TYPES[i % 3])

@@ -44,6 +44,7 @@ def check(library: KernelLibrary, case: Case, supported: bool = True) -> None:
 
 FAMILIES = {
     "convolution": strategies.convolutions(),
+    "winograd": strategies.winograd(),
     "depthwise": strategies.depthwise(),
     "pointwise": strategies.pointwise(),
     "sum": strategies.sums(),

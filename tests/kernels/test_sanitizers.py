@@ -17,6 +17,7 @@ from tests.tools import needs
 
 FAMILIES = [
     strategies.convolutions(),
+    strategies.winograd(),
     strategies.depthwise(),
     strategies.pointwise(),
     strategies.low_bits(),

@@ -9,6 +9,7 @@ from dfqgen.kernels.dsp import (
     matmul,
     wide,
     wide_depthwise,
+    winograd,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "matmul",
     "wide",
     "wide_depthwise",
+    "winograd",
 ]

@@ -14,6 +14,7 @@ from dfqgen.kernels.portable import (
     take,
     wide,
     wide_conv,
+    winograd,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "take",
     "wide",
     "wide_conv",
+    "winograd",
 ]

@@ -1,0 +1,149 @@
+"""Winograd's algorithm: integers all the way, exact up to its bound, flash spent where there is some."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dfqgen.fixedpoint.program import INT32_MAX, Program, QPort
+from dfqgen.fixedpoint.qtype import Requantize
+from dfqgen.kernels import REGISTRY
+from dfqgen.kernels.winograd import is_exact, is_winograd_layer, transformed
+from dfqgen.ops.conv import QConv2D
+from dfqgen.ops.windows import Pads
+from dfqgen.plan import Budget, plan_program
+from dfqgen.targets import Isa, load_target
+from tests.fixedpoint.edges import extremes
+from tests.kernels import strategies
+from tests.kernels.library import KernelLibrary, check_exact
+from tests.kernels.strategies import Case
+
+SAME = Pads(1, 1, 1, 1)
+BT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+AT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+
+
+def conv(depth: int = 8, channels: int = 4, image: tuple[int, int] = (5, 6)) -> Case:
+    rng = np.random.default_rng(5)
+    return strategies.conv_case(rng, image, (3, 3), (1, 1), (1, 1), SAME, 1, depth, channels)
+
+
+def op_of(case: Case) -> QConv2D:
+    assert isinstance(case.op, QConv2D)
+    return case.op
+
+
+def winograd_runs(case: Case) -> set[Isa]:
+    """Where a kernel of the algorithm takes the layer."""
+    found = REGISTRY.candidates(case.op, case.inputs, case.output, list(Isa))
+    return {kernel.isa for kernel in found if kernel.spends_flash}
+
+
+def test_a_tile_is_four_times_the_convolution() -> None:
+    rng = np.random.default_rng(0)
+    weight, x = rng.integers(-128, 128, (1, 3, 3, 1)), rng.integers(-128, 128, (4, 4))
+    products = transformed(weight).reshape(4, 4) * (BT @ x @ BT.T)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3))
+    np.testing.assert_array_equal(AT @ products @ AT.T, 4 * (windows * weight[0, :, :, 0]).sum(axis=(2, 3)))
+
+
+def test_transformed_values_fit_int16_whatever_the_weights_and_inputs() -> None:
+    # Each is a sum of terms of one value each: the largest magnitude has every term at its largest.
+    weight = np.abs(transformed(np.eye(9, dtype=np.int64).reshape(9, 3, 3, 1))).sum(axis=0)
+    assert 128 * int(weight.max()) == 1152
+    assert 128 * int(np.kron(np.abs(BT), np.abs(BT)).sum(axis=1).max()) == 512
+
+
+def test_four_times_the_accumulator_must_fit_int32() -> None:
+    assert is_exact(np.array([3, INT32_MAX // 4]))
+    assert not is_exact(np.array([3, INT32_MAX // 4 + 1]))
+
+
+def sanitized(isa: Isa) -> KernelLibrary:
+    return KernelLibrary(REGISTRY, isa, ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_with_the_bias_in_the_sum_it_is_exact_up_to_its_bound(sign: int) -> None:
+    case, isa = conv(), Isa.DSP
+    op = op_of(case)
+    weights = 128 * np.abs(op.weight.astype(np.int64)).sum(axis=(1, 2, 3))
+    bias = sign * (INT32_MAX // 4 - weights)
+    form = Requantize.from_scale(np.full(4, 2.0**-23), 3, -128, 127)
+    inside = replace(case, op=replace(op, bias=bias.astype(np.int32), requantize=form))
+    outside = replace(case, op=replace(op, bias=(bias + sign).astype(np.int32), requantize=form))
+    assert isa in winograd_runs(inside)
+    assert isa not in winograd_runs(outside)
+    for extreme in (inside, *extremes(inside)):
+        check_exact(sanitized(isa), extreme, isa)
+
+
+def test_with_the_bias_added_last_it_is_exact_up_to_its_bound() -> None:
+    # 4 * 9 * 127 * 128 for each input channel of weights 127
+    inside, outside = (with_largest_weights(depth) for depth in (3668, 3672))
+    assert 4 * 9 * 127 * 128 * 3668 <= INT32_MAX < 4 * 9 * 127 * 128 * 3672
+    assert Isa.PORTABLE in winograd_runs(inside)
+    assert Isa.PORTABLE not in winograd_runs(outside)
+    for extreme in extremes(inside):
+        check_exact(sanitized(Isa.PORTABLE), extreme, Isa.PORTABLE)
+
+
+def with_largest_weights(depth: int) -> Case:
+    case = conv(depth, 1, (2, 2))
+    op = op_of(case)
+    form = Requantize.from_scale(np.array([2.0**-23]), 3, -128, 127)
+    largest = replace(op, weight=np.full_like(op.weight, 127), bias=np.array([-9], np.int32), requantize=form)
+    return replace(case, op=largest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"stride": (2, 1)}, {"dilation": (1, 2)}, {"groups": 2}, {"weight": np.ones((4, 3, 3, 6), np.int8)},
+     {"weight": np.ones((4, 3, 2, 8), np.int8)}],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_other_convolutions_are_not_its_own(change: dict[str, object]) -> None:
+    op = op_of(conv())
+    assert is_winograd_layer(op)
+    assert not is_winograd_layer(replace(op, **change))  # type: ignore[arg-type]
+
+
+def program(depth: int) -> Program:
+    """Two convolutions in a row, the second with twice the channels."""
+    first, second = conv(depth, depth, (16, 16)), conv(depth, 2 * depth, (16, 16))
+    x, z = first.inputs[0], replace(second.output, name="z")
+    ops = (op_of(first), replace(op_of(second), inputs=("y",), output="z"))
+    ports = ((QPort("x", "x"),), (QPort("z", "z"),))
+    return Program("net", *ports, {"x": x, "y": first.output, "z": z}, ops)
+
+
+def spending(program: Program, budget: Budget, optimize: str = "speed", winograd: bool = True) -> list[bool]:
+    plan = plan_program(
+        program, load_target("cortex-m4"), optimize=optimize, winograd=winograd, budget=budget
+    )
+    return [step.kernel.spends_flash for step in plan.steps]
+
+
+def test_flash_and_ram_are_spent_while_there_are_some() -> None:
+    net = program(16)
+    code, small, large = 2 * 1024, 9 * 16 * 16 + 8 * 16, 9 * 16 * 32 + 8 * 32
+    both = code + 2 * (16 * 16 * 16 + 16 * 16 * 32) + 8 * 48
+    assert spending(net, Budget()) == [True, True]
+    assert spending(net, Budget(flash_bytes=both)) == [True, True]
+    # Of the larger layer's inputs the direct kernel, too, gathers each window once for all channels.
+    assert spending(net, Budget(flash_bytes=both - 1)) == [True, False]
+    assert spending(net, Budget(flash_bytes=code + small + large)) == [False, False]
+    direct = plan_program(net, load_target("cortex-m4"), winograd=False)
+    assert spending(net, Budget(ram_bytes=direct.arena_bytes)) == [False, False]
+
+
+def test_nothing_is_spent_on_what_was_not_measured() -> None:
+    plan = plan_program(program(16), load_target("host"))
+    assert not any(step.kernel.spends_flash for step in plan.steps)
+
+
+def test_nothing_is_spent_for_size_or_against_the_users_wish() -> None:
+    assert spending(program(16), Budget(), optimize="size") == [False, False]
+    assert spending(program(16), Budget(), winograd=False) == [False, False]
