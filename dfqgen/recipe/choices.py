@@ -62,7 +62,8 @@ class Choices(TypedDict, total=False):
     `flash` and `ram` are bytes that there are. `inputs` and `outputs` name tensors of the model to cut it at,
     `state` the output that gives each state by its input, `fix` inputs that become constants. `input` are
     meanings by input name, "" of all that are not named; `meaning`, and the three of `input_*` together, are
-    of those too. `bits` is like "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an .npz file or samples,
+    of those too. `bits` is like "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an
+    .npz file or samples,
     `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default on with weights per tensor, where
     it decides. `rounding` "auto" is to nearest at 8 bits and "feedback" below. `empirical_bias` is by default
     on where statistics are synthetic and weights to nearest. `n_sigma_scores` is the half-width of ranges of
