@@ -18,7 +18,7 @@ from dfqgen.recipe.records import Recipe, RecordedSamples
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import InputMeaning
 
-VERSION = 4
+VERSION = 5
 """Goes up when a record changes in a way that old manifests do not fit."""
 
 T = TypeVar("T")

@@ -73,8 +73,7 @@ class CodeRecipe:
     """What the C is made for. `name` prefixes everything in it; None takes the model file's.
 
     `winograd` "auto" allows kernels whose weights take 3.6 times the flash, for speed, in so much flash and
-    RAM; None: the target's. `packages`
-    are for the ecosystems that get it as a package too.
+    RAM; None: the target's. `packages` are for the ecosystems that get it as a package too.
     """
 
     target: str = "host"
