@@ -11,5 +11,6 @@ DATA = {f"dfqgen._data.{folder}": folder for folder in ("templates", "runtime_c"
 setup(
     packages=[*find_packages(include=["dfqgen", "dfqgen.*"]), *DATA],
     package_dir=DATA,
-    package_data={name: ["*", "**/*"] for name in DATA} | {"dfqgen": ["py.typed"], "dfqgen.report": ["*.j2"]},
+    package_data={name: ["*", "**/*"] for name in DATA}
+    | {"dfqgen": ["py.typed"], "dfqgen.report": ["*.j2"], "dfqgen.explore": ["*.j2"]},
 )

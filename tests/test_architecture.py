@@ -32,7 +32,7 @@ FLOW = (
     "verify",
     "report",
     "compile",
-    "fit",
+    "fit explore",
     "commands",
     "cli",
 )

@@ -315,6 +315,58 @@ def evaluate(
 
 @app.command(cls=ConfiguredCommand)
 @expand_options
+def explore(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files.", show_default=False)],
+    choices: opt.CompileChoices,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--targets", metavar="NAME[,NAME...]", help="Cores and parts.", show_default="that of --target"
+        ),
+    ] = None,
+    data: opt.Data = None,
+    points: Annotated[
+        int, typer.Option("--points", min=1, max=100_000, help="About how many builds, over all targets.")
+    ] = 40,
+    both: Annotated[bool, typer.Option("--sizes", help="Builds made for size too.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of results.")] = Path(
+        "out/explore"
+    ),
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1: one a core.")] = -1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, like tcp://host:8786."),
+    ] = None,
+    verbose: opt.Verbose = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Measure what accuracy costs in flash, RAM and time: many builds of MODELS, and the best of them.
+
+    Fewer bits for weights and wider activations are tried; every other option is as given. With the same
+    folder it goes on where it was.
+
+    Examples:
+
+      dfqgen explore model.onnx --targets stm32f411,nrf5340 --data test.npz --input-std 255
+
+      dfqgen explore zoo/*.onnx -t cortex-m4 --points 200 --scheduler tcp://host:8786
+    """
+    left = f"{output} has what was measured; the same command goes on"
+    with job(as_json, verbose, left=left) as progress:
+        from dfqgen import commands
+        from dfqgen.errors import UserError
+        from dfqgen.explore import Search
+
+        names = tuple(targets.split(",")) if targets else (choices["target"],) if "target" in choices else ()
+        if not names:
+            raise UserError("which machines is the C for?", "Say it with --targets, like stm32l4r5,rp2040.")
+        search = Search(names, ("speed", "size") if both else ("speed",), points, jobs, scheduler)
+        facts = commands.explore(models, output, search, choices, data, progress)
+    finish(facts, as_json, show.print_exploration)
+
+
+@app.command(cls=ConfiguredCommand)
+@expand_options
 def synthesize(
     model: opt.Model,
     choices: opt.InputChoices,

@@ -281,6 +281,29 @@ def print_synthesis(facts: Facts, console: Console) -> None:
     console.print(Text(printable("\n" + "\n".join(facts["files"]))), soft_wrap=True)
 
 
+def print_exploration(facts: Facts, console: Console) -> None:
+    """The builds that no other one beats."""
+    measure = facts["measure"]
+    right = (measure, "flash", "RAM", "time")
+    table = _table("model", "target", *right, "bits, types", right=right, title="Beaten by no other build")
+    best = [point for point in facts["points"] if point["front"]]
+    for point in sorted(best, key=lambda p: (p["target"], p["model"], -(p[measure] or 0.0))):
+        quality = sqnr_text(point[measure]) if measure == "sqnr_db" else percent_text(point[measure])
+        _row(
+            table,
+            point["model"],
+            point["target"],
+            quality,
+            size_text(point["flash_bytes"]),
+            size_text(point["arena_bytes"]),
+            "-" if point["seconds"] is None else duration_text(point["seconds"]),
+            point["choice"],
+        )
+    console.print(table)
+    text = f"\n{len(facts['points'])} builds, {len(best)} of them above, {len(facts['failed'])} not possible"
+    console.print(Text(printable("\n".join([text, *facts["files"]]))), soft_wrap=True)
+
+
 def print_targets(facts: Facts, console: Console) -> None:
     """The machines dfqgen knows, or those that were searched for."""
     if facts["targets"]:
