@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from cost_cases import TYPE, Case, cases, convolution
 from cost_cases_recurrent import recurrent_cases
+from cost_cases_wide import wide_cases
 
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
@@ -54,6 +55,7 @@ def more_cases(*, power_of_two: bool) -> list[Case]:
         *shallow,
         *(_renamed(case, f"{case.op.name}_wide", WIDE) for case in shallow),
         *_resizes(rng),
+        *wide_cases(SHAPES),
     ]
 
 

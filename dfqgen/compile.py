@@ -22,6 +22,7 @@ from dfqgen.kernels.base import Plan
 from dfqgen.methods import SampleRoom, make_rounder
 from dfqgen.passes.contract import Note
 from dfqgen.plan import plan_program
+from dfqgen.plan.activations import choose_activations
 from dfqgen.plan.budget import TARGETS_OWN, Budget, check_budget, layer_costs
 from dfqgen.plan.estimate import LayerEstimate, estimate, seconds
 from dfqgen.progress import Progress, silent
@@ -133,7 +134,9 @@ def quantize_prepared(
 ) -> Quantized:
     """Assign types, choose bits, round, lower."""
     progress("assigning types")
-    typed = assign_types(prepared, recipe.activations)
+    target = load_target(recipe.code.target)
+    activations, widened = choose_activations(prepared, recipe, target)
+    typed = assign_types(prepared, activations)
     rounder = make_rounder(recipe.weights, recipe.low_bits, recipe.rounding, samples, progress)
     progress("choosing bits")
     allocation = choose_bits(typed, recipe.weights, recipe.low_bits, recipe.rounding)
@@ -141,7 +144,7 @@ def quantize_prepared(
     rounded = rounder.round(typed, allocation.bits)
     program = lower(typed, rounded)
     chosen = allocation.notes(typed.graph, program.weight_bytes)
-    return Quantized(prepared, program, (*prepared.notes, *typed.notes, *chosen, *rounded.notes))
+    return Quantized(prepared, program, (*prepared.notes, *typed.notes, *widened, *chosen, *rounded.notes))
 
 
 def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Built:

@@ -342,10 +342,10 @@ Ternary = Annotated[
     _mixed("--ternary", text="2 bits as four levels, or as -1, 0 and 1 by a threshold (the paper's)."),
 ]
 Activations = Annotated[
-    Literal["int8", "int16"],
+    Literal["auto", "int8", "int16"],
     typer.Option(
         "--activations",
-        help="int16 for all activations that can be: twice the RAM, for layers that lose too much in int8.",
+        help="int16 for all, inputs and outputs too: twice the RAM. auto: for those it is worth it.",
         rich_help_panel="Activations",
     ),
 ]
@@ -356,6 +356,35 @@ ActivationsMap = Annotated[
         help="Types of single layers' outputs; see dfqgen inspect for their names.",
         metavar="LAYER=TYPE[,LAYER=TYPE...]",
         show_default=False,
+        rich_help_panel="Activations",
+    ),
+]
+TimeAllowance = Annotated[
+    float,
+    typer.Option(
+        "--time-allowance",
+        metavar="PERCENT",
+        min=0.0,
+        help="How much slower than int8 the network may become by --activations auto.",
+        rich_help_panel="Activations",
+        callback=values.finite,
+    ),
+]
+InputType = Annotated[
+    Literal["int8", "int16"] | None,
+    typer.Option(
+        "--input-type",
+        help="Type of the network's inputs in C.",
+        show_default="as --activations",
+        rich_help_panel="Activations",
+    ),
+]
+OutputType = Annotated[
+    Literal["int8", "int16"] | None,
+    typer.Option(
+        "--output-type",
+        help="Type of the network's outputs in C.",
+        show_default="as --activations",
         rich_help_panel="Activations",
     ),
 ]
@@ -431,6 +460,9 @@ class CompileArguments(InputArguments):
     ternary: Ternary = DEFAULTS.low_bits.ternary
     activations: Activations = DEFAULTS.activations.activations
     activations_map: ActivationsMap = None
+    input_type: InputType = None
+    output_type: OutputType = None
+    time_allowance: TimeAllowance = DEFAULTS.activations.time_allowance
 
 
 InputChoices = Annotated[Choices, InputArguments]

@@ -91,6 +91,9 @@ def print_build(facts: Facts, console: Console) -> None:
     _row(table, "RAM", f"{arena}, arena (lower bound without overwriting inputs: {bound})")
     if facts["time"] is not None:
         _row(table, "time", time_text(facts["time"]))
+    for step in facts["steps"]:
+        if step["step"] == "activations":
+            _row(table, "activations", step["effect"])
     _row(table, "C = reference", facts["verification"]["summary"])
     console.print(table)
     print_comparison(facts["comparison"], console)

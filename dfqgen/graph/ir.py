@@ -83,8 +83,8 @@ class Op(ABC):
     def lower(self, site: Site) -> tuple[QOp, ...]:
         """Integer operators with the same meaning at this place of the graph (see `Site`)."""
 
-    def output_type(self) -> QType | None:
-        """The integer type of the output where the operator fixes it (a softmax), else None."""
+    def output_type(self, dtype: IntType = IntType.INT8) -> QType | None:
+        """The output's type of these bits where the operator fixes it (a softmax), else None."""
         return None
 
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from dfqgen.ops.families import AlongAxis
 from dfqgen.ops.softmax import check_axis
 from dfqgen.statistics.channel import ChannelStatistics
 
-CLASS = QType(IntType.INT8, 1.0, -128)
+FIRST = -128
+"""The integer of position 0."""
+CLASS = QType(IntType.INT8, 1.0, FIRST)
 """Positions 0 .. 255: class = q + 128."""
 
 
@@ -30,8 +32,11 @@ class ArgMax(AlongAxis):
     sign: int = 1
     last: bool = False
 
-    def output_type(self) -> QType:
-        return CLASS
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
+
+    def output_type(self, dtype: IntType = IntType.INT8) -> QType:
+        return replace(CLASS, dtype=dtype)
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         shape = shapes[0]
@@ -63,7 +68,10 @@ def winner(x: Array, axis: int, last: bool) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QArgMax(QOp):
-    """(position of the largest element along `axis`) - 128; `minimum`: the smallest; `last`: of equals."""
+    """(position of the largest element along `axis`) - 128; `minimum`: the smallest; `last`: of equals.
+
+    Any types of input and output.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -74,11 +82,13 @@ class QArgMax(QOp):
 
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0].astype(np.int64)
-        return winner(-x if self.minimum else x, self.axis, self.last) - 128
+        return winner(-x if self.minimum else x, self.axis, self.last) + FIRST
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
         check_axis(self.name, self.axis, x)
         expected = (*x.shape[: self.axis], 1, *x.shape[self.axis + 1 :])
-        if output.shape != expected or output.qtype != CLASS or x.shape[self.axis] > 256:
+        dtype = output.qtype.dtype
+        fits = x.shape[self.axis] <= dtype.maximum - FIRST + 1
+        if output.shape != expected or output.qtype != replace(CLASS, dtype=dtype) or not fits:
             raise ProgramError(f"{self.name}: {x} -> {output} is not a class map")

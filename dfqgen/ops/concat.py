@@ -28,6 +28,9 @@ class Concat(AlongAxis):
 
     keeps_type: ClassVar[bool] = True
 
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
+
     def infer_shape(self, *shapes: Shape) -> Shape:
         return joined_shape(self.axis, shapes)
 

@@ -40,7 +40,7 @@ class FakeQuantize(SamePlace):
         """A function of each element, but no part of a longer one: what it gives must exist."""
         return False
 
-    def output_type(self) -> QType | None:
+    def output_type(self, dtype: IntType = IntType.INT8) -> QType | None:
         return self.qtype
 
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:

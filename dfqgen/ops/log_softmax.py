@@ -10,15 +10,31 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_reach, check_shape, check_within, check_zero_point
+from dfqgen.fixedpoint.proof import (
+    LARGEST_SHIFT,
+    check_clamp,
+    check_reach,
+    check_shape,
+    check_within,
+    check_zero_point,
+)
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis
-from dfqgen.ops.softmax import check_axis, check_exponentials, exponentials
+from dfqgen.ops.softmax import (
+    check_axis,
+    check_exponentials,
+    check_wide_exponentials,
+    exponentials,
+    fallen,
+    wide_exponentials,
+)
 from dfqgen.statistics.channel import ChannelStatistics
 
 MAX_SHIFT = 16
+LARGEST_LOG = 2.0**29
+"""Of the logarithm of a sum, where inputs or outputs are int16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +44,9 @@ class LogSoftmax(AlongAxis):
     axis: int
 
     reads_scores: ClassVar[bool] = True
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
@@ -47,6 +66,8 @@ class LogSoftmax(AlongAxis):
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         x, y = site.inputs[0], site.output.qtype
+        if not x.qtype.dtype is y.dtype is IntType.INT8:
+            return (self._wide(site),)
         bits, table = exponentials(x.qtype.scale, x.shape[self.axis])
         factor = x.qtype.scale / y.scale
         shift = min(MAX_SHIFT, 15 - math.frexp(factor)[1])
@@ -70,6 +91,35 @@ class LogSoftmax(AlongAxis):
                 shift=shift,
                 zero_point=y.zero_point,
             ),
+        )
+
+    def _wide(self, site: Site) -> QWideLogSoftmax:
+        """Between any types."""
+        x, y = site.inputs[0], site.output.qtype
+        bits, coarse, fine = wide_exponentials(x.qtype.scale, x.shape[self.axis])
+        factor = x.qtype.scale / y.scale
+        room = math.floor(math.log2(LARGEST_LOG * y.scale / ((31 - bits) * math.log(2.0))))
+        shift = min(MAX_SHIFT, 14 - math.frexp(factor)[1], room)
+        if math.floor(factor * 2.0**shift + 0.5) >= 1 << 14:
+            shift -= 1
+        if shift < 1:
+            raise ProgramError(f"{site.name}: the scales of input and output are too far apart")
+        one = 2.0**shift / y.scale
+        return QWideLogSoftmax(
+            name=site.name,
+            inputs=site.input_names,
+            output=site.output.name,
+            axis=self.axis,
+            coarse=coarse,
+            fine=fine,
+            bits=bits,
+            multiplier=math.floor(factor * 2.0**shift + 0.5),
+            logs=np.floor(np.log1p(np.arange(257) / 256) * one + 0.5).astype(np.int32),
+            log_two=math.floor(math.log(2.0) * one + 0.5),
+            shift=shift,
+            zero_point=y.zero_point,
+            lo=y.dtype.minimum,
+            hi=y.dtype.maximum,
         )
 
 
@@ -123,3 +173,69 @@ class QLogSoftmax(QOp):
     @property
     def weight_bytes(self) -> int:
         return self.table.nbytes + self.logs.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QWideLogSoftmax(QOp):
+    """clamp(zero_point + ((x - max) * multiplier - log + half >> shift), lo, hi), int8 or int16 each.
+
+    sum = sum of the exponentials of max - x, as in QWideSoftmax, 2**bits at 0. With k its highest bit, f the
+    eight bits below and g the eight below those:
+    log = logs[f] + ((logs[f + 1] - logs[f]) * g + 128 >> 8) + (k - bits) * log_two; logs int32 [257].
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    axis: int
+    coarse: Array
+    fine: Array
+    bits: int
+    multiplier: int
+    logs: Array
+    log_two: int
+    shift: int
+    zero_point: int
+    lo: int
+    hi: int
+
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return np.array([self.lo]), np.array([self.hi])
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0].astype(np.int64)
+        below = x - x.max(axis=self.axis, keepdims=True)
+        total = fallen(self.coarse, self.fine, -below).sum(axis=self.axis, keepdims=True)
+        highest = np.frexp(total.astype(np.float64))[1].astype(np.int64) - 1
+        mantissa = total << (31 - highest)
+        place, part = (mantissa >> 23) & 255, (mantissa >> 15) & 255
+        logs = self.logs.astype(np.int64)
+        log = logs[place] + (((logs[place + 1] - logs[place]) * part + 128) >> 8)
+        acc = below * self.multiplier - log - (highest - self.bits) * self.log_two
+        return np.clip(self.zero_point + ((acc + (1 << (self.shift - 1))) >> self.shift), self.lo, self.hi)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        if x.shape != output.shape:
+            raise ProgramError(f"{self.name}: {x} -> {output} is not of one shape")
+        check_axis(self.name, self.axis, x)
+        check_within(self.name, "the number of bits", self.bits, 0, 30)
+        largest = check_wide_exponentials(self.name, self.coarse, self.fine, x.shape[self.axis])
+        if largest != 1 << self.bits:
+            raise ProgramError(f"{self.name}: the exponential of 0 is {largest}, not {1 << self.bits}")
+        check_shape(self.name, "the table of logarithms", self.logs, (257,))
+        check_within(self.name, "the shift", self.shift, 1, LARGEST_SHIFT)
+        check_zero_point(self.name, self.zero_point, output.qtype)
+        check_clamp(self.name, self.lo, self.hi, output)
+        logs = self.logs.astype(np.int64)
+        check_reach(self.name, "a step of the logarithms", int(np.abs(np.diff(logs)).max()) * 255 + 128)
+        # The sum's highest bit lies between `bits` and 31; a line lies between its ends.
+        log = int(np.abs(logs).max()) + (31 - self.bits) * abs(self.log_two)
+        distance = x.qtype.dtype.maximum - x.qtype.dtype.minimum
+        worst = distance * abs(self.multiplier) + log + (1 << (self.shift - 1))
+        check_reach(self.name, "a logarithm", worst)
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.coarse.nbytes + self.fine.nbytes + self.logs.nbytes

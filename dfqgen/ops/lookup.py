@@ -16,7 +16,7 @@ from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import PerChannel, SamePlace
 from dfqgen.ops.functions import FUNCTIONS, SYMMETRIC_UNIT, UNIT_INTERVAL
-from dfqgen.ops.softmax import PROBABILITY
+from dfqgen.ops.softmax import probability
 from dfqgen.statistics.channel import ChannelStatistics
 
 
@@ -181,8 +181,13 @@ def lookup(site: Site, function: Callable[[Array], Array]) -> QLookup | QInterpo
     return QInterpolate(site.name, site.input_names, site.output.name, table, shift)
 
 
+def symmetric(dtype: IntType) -> QType:
+    """[-1, 1) of so many bits."""
+    return QType(dtype, 2.0 ** (1 - dtype.bits), 0)
+
+
 # [-1, 127/128].
-SYMMETRIC = QType(IntType.INT8, 1.0 / 128.0, 0)
+SYMMETRIC = symmetric(IntType.INT8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,10 +203,10 @@ class Elementwise(SamePlace):
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
         return IntType.INT8, IntType.INT16
 
-    def output_type(self) -> QType | None:
+    def output_type(self, dtype: IntType = IntType.INT8) -> QType | None:
         if self.function in UNIT_INTERVAL:
-            return PROBABILITY
-        return SYMMETRIC if self.function in SYMMETRIC_UNIT else None
+            return probability(dtype)
+        return symmetric(dtype) if self.function in SYMMETRIC_UNIT else None
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]

@@ -11,6 +11,7 @@ from scipy.special import ndtr
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, check_within
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import broadcast_shape, check_broadcast, check_multipliers, pair_multipliers
@@ -26,6 +27,9 @@ class Maximum(SamePlace):
     sign: int = 1
 
     fuses_clip: ClassVar[bool] = True
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return broadcast_shape(*shapes)

@@ -91,6 +91,9 @@ class Transpose(Op):
     def is_identity(self, shape: Shape) -> bool:
         return self.permutation == tuple(range(len(shape)))
 
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
+
     def transposed(self, permutation: tuple[int, ...]) -> None:
         """Transposes merge."""
 

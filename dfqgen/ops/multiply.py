@@ -10,8 +10,8 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.fixedpoint.proof import check_clamp, check_reach, check_within, check_zero_point
-from dfqgen.fixedpoint.qtype import QType
+from dfqgen.fixedpoint.proof import check_clamp, check_factor, check_reach, check_within, check_zero_point
+from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import broadcast_shape, check_broadcast
@@ -28,6 +28,9 @@ class Mul(SamePlace):
     """a * b; one may be broadcast to the other as numpy does."""
 
     fuses_clip: ClassVar[bool] = True
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return broadcast_shape(*shapes)
@@ -54,6 +57,22 @@ class Mul(SamePlace):
         if lo.size > 1 or hi.size > 1:
             raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
         factor = a.qtype.scale * b.qtype.scale / y.scale
+        zero_points = (a.qtype.zero_point, b.qtype.zero_point)
+        if any(tensor.qtype.dtype is not IntType.INT8 for tensor in (a, b, site.output)):
+            form = Requantize.from_scale(np.array([factor]), y.zero_point, lo, hi)
+            return (
+                QWideMul(
+                    name=site.name,
+                    inputs=site.input_names,
+                    output=site.output.name,
+                    zero_points=zero_points,
+                    multiplier=int(form.multiplier[0]),
+                    pre_shift=form.pre_shift,
+                    zero_point=y.zero_point,
+                    lo=int(lo[0]),
+                    hi=int(hi[0]),
+                ),
+            )
         shift = min(MAX_SHIFT, FACTOR_BITS - math.frexp(factor)[1])
         if math.floor(factor * 2.0**shift + 0.5) >= 1 << FACTOR_BITS:
             shift -= 1
@@ -64,7 +83,7 @@ class Mul(SamePlace):
                 name=site.name,
                 inputs=site.input_names,
                 output=site.output.name,
-                zero_points=(a.qtype.zero_point, b.qtype.zero_point),
+                zero_points=zero_points,
                 multiplier=math.floor(factor * 2.0**shift + 0.5),
                 shift=shift,
                 zero_point=y.zero_point,
@@ -114,6 +133,47 @@ class QMul(QOp):
         largest = [largest_distance(x.qtype, z) for x, z in zip(inputs, self.zero_points, strict=True)]
         worst = largest[0] * largest[1] * self.multiplier + (1 << (self.shift - 1))
         check_reach(self.name, "the product", worst)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QWideMul(QOp):
+    """clamp(zero_point + ((((a - za) * (b - zb) << pre_shift) * multiplier + 2**31) >> 32), lo, hi).
+
+    Any types: the product of two int16 fills 31 bits, so its factor takes a 64-bit product, as in a
+    requantization. Axes of 1 repeat.
+    """
+
+    arity: ClassVar[int | None] = 2
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    zero_points: tuple[int, int]
+    multiplier: int
+    pre_shift: int
+    zero_point: int
+    lo: int
+    hi: int
+
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return np.array([self.lo]), np.array([self.hi])
+
+    def evaluate(self, *inputs: Array) -> Array:
+        a, b = (x.astype(np.int64) - z for x, z in zip(inputs, self.zero_points, strict=True))
+        scaled = (a * b << self.pre_shift) * self.multiplier + (1 << 31)
+        return np.clip(self.zero_point + (scaled >> 32), self.lo, self.hi)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        a, b = inputs
+        check_broadcast(self.name, a, b, output)
+        check_factor(self.name, np.array(self.multiplier), self.pre_shift)
+        check_zero_point(self.name, self.zero_point, output.qtype)
+        check_clamp(self.name, self.lo, self.hi, output)
+        for x, zero_point in zip(inputs, self.zero_points, strict=True):
+            check_zero_point(self.name, zero_point, x.qtype)
+        largest = [largest_distance(x.qtype, z) for x, z in zip(inputs, self.zero_points, strict=True)]
+        check_reach(self.name, "the product", largest[0] * largest[1] << self.pre_shift)
 
 
 def largest_distance(qtype: QType, zero_point: int) -> int:

@@ -8,18 +8,22 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.fixedpoint.proof import check_zero_point
+from dfqgen.fixedpoint.proof import check_within, check_zero_point
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis
-from dfqgen.ops.lookup import SYMMETRIC
+from dfqgen.ops.lookup import SYMMETRIC, symmetric
 from dfqgen.ops.multiply import largest_distance
 from dfqgen.ops.softmax import check_axis
 from dfqgen.statistics.channel import ChannelStatistics
 
 LARGEST_SUM = {1: 1 << 21, 2: 1 << 30}
 """Of |d|, or of d * d: what the arithmetic below holds in 32 bits."""
+WIDE_SUM_BITS = 52
+"""Of sums of d * d that are shifted: their square root is exact in double precision."""
+LARGEST_WIDE_SUM = 1 << 46
+"""Of |d|, or of d * d, where inputs or outputs are int16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +33,11 @@ class LpNormalize(AlongAxis):
     axis: int
     p: int = 2
 
-    def output_type(self) -> QType:
-        return SYMMETRIC
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
+
+    def output_type(self, dtype: IntType = IntType.INT8) -> QType:
+        return symmetric(dtype)
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
@@ -49,7 +56,15 @@ class LpNormalize(AlongAxis):
         return inputs[0].scale_shift(1.0 / max(length, 1e-30)).clip(-1.0, 1.0)
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
-        zero_point = site.inputs[0].qtype.zero_point
+        x, y = site.inputs[0].qtype, site.output.qtype
+        zero_point = x.zero_point
+        if not x.dtype is y.dtype is IntType.INT8:
+            one = round(1.0 / y.scale)
+            return (
+                QWideLpNormalize(
+                    site.name, site.input_names, site.output.name, self.axis, self.p, zero_point, one
+                ),
+            )
         return (QLpNormalize(site.name, site.input_names, site.output.name, self.axis, self.p, zero_point),)
 
 
@@ -92,4 +107,48 @@ class QLpNormalize(QOp):
         largest = largest_distance(x.qtype, self.input_zero_point)
         worst = x.shape[self.axis] * largest**self.p
         if worst >= LARGEST_SUM[self.p]:
+            raise ProgramError(f"{self.name}: the length of {x.shape[self.axis]} elements can overflow")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QWideLpNormalize(QOp):
+    """clamp(sign(d) * ((2 |d| f + length) // (2 length))), d = x - input_zero_point, in 64 bits.
+
+    p = 1: length = sum |d|, f = one. p = 2: S = sum d * d is shifted left by 2 e to 51 or 52 bits,
+    length = floor(sqrt(S << 2 e)), f = one << e. A vector of zeros stays. `one` is 128 for an int8 output,
+    32768 for int16; inputs are int8 or int16.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    axis: int
+    p: int
+    input_zero_point: int
+    one: int
+
+    def evaluate(self, *inputs: Array) -> Array:
+        d = inputs[0].astype(np.int64) - self.input_zero_point
+        total = (np.abs(d) if self.p == 1 else d * d).sum(axis=self.axis, keepdims=True)
+        alive = np.maximum(total, 1)
+        if self.p == 1:
+            length, factor = alive, np.int64(self.one)
+        else:
+            shift = (WIDE_SUM_BITS - np.frexp(alive.astype(np.float64))[1].astype(np.int64)) // 2
+            length = np.floor(np.sqrt((alive << (2 * shift)).astype(np.float64))).astype(np.int64)
+            factor = self.one << shift
+        q = np.sign(d) * ((2 * np.abs(d) * factor + length) // (2 * length))
+        return np.clip(np.where(total > 0, q, 0), -self.one, self.one - 1)
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        if x.shape != output.shape or output.qtype != symmetric(output.qtype.dtype):
+            raise ProgramError(f"{self.name}: {x} -> {output} is not a normalization")
+        check_within(self.name, "one", self.one, *[output.qtype.dtype.maximum + 1] * 2)
+        check_axis(self.name, self.axis, x)
+        check_zero_point(self.name, self.input_zero_point, x.qtype)
+        if self.p not in LARGEST_SUM:
+            raise ProgramError(f"{self.name}: p = {self.p} is neither 1 nor 2")
+        largest = largest_distance(x.qtype, self.input_zero_point)
+        if x.shape[self.axis] * largest**self.p >= LARGEST_WIDE_SUM:
             raise ProgramError(f"{self.name}: the length of {x.shape[self.axis]} elements can overflow")

@@ -33,8 +33,8 @@ class Pointwise(SamePlace):
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
         return IntType.INT8, IntType.INT16
 
-    def output_type(self) -> QType | None:
-        return self.steps[-1].op.output_type()
+    def output_type(self, dtype: IntType = IntType.INT8) -> QType | None:
+        return self.steps[-1].op.output_type(dtype)
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]

@@ -18,6 +18,7 @@ from dfqgen.fixedpoint.proof import (
     check_within,
     check_zero_point,
 )
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import check_multipliers
@@ -36,6 +37,9 @@ class PRelu(PerChannel):
     slope: Array
 
     fuses_clip: ClassVar[bool] = True
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         if self.slope.shape != shapes[0][-1:]:

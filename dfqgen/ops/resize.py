@@ -10,12 +10,15 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_reach, check_shape, check_within
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.statistics.channel import ChannelStatistics
 
 WEIGHT_BITS = 11
 """Bits of an interpolation weight: two of them and eight bits of data fill 30 bits."""
+ROW_BITS = 19
+"""Bits of what goes into the second direction, sign included."""
 
 
 class Interpolation(NamedTuple):
@@ -59,6 +62,9 @@ class ResizeLinear(Op):
     def reshaped(self, before: Shape, after: Shape) -> None:
         """None in general."""
 
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
+
     def infer_shape(self, *shapes: Shape) -> Shape:
         n, height, width, channels = shapes[0]
         self.rows.check(height)
@@ -94,16 +100,18 @@ class ResizeLinear(Op):
                 column_low=positions(self.columns.low),
                 column_high=positions(self.columns.high),
                 column_weight=weights(self.columns),
+                between=max(0, site.output.qtype.dtype.bits + WEIGHT_BITS - ROW_BITS),
             ),
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QResizeLinear(QOp):
-    """(top * (2048 - wy) + bottom * wy + 2**21) >> 22; top, bottom are x_low * (2048 - wx) + x_high * wx.
+    """(top * (2048 - wy) + bottom * wy + half) >> (22 - between), top and bottom being
+    (x_low * (2048 - wx) + x_high * wx + half) >> between; halves are of the shift behind them.
 
     row_* int64 [OH], column_* int64 [OW], weights in [0, 2048]. An average of elements: it needs no
-    zero point, and cannot leave their range.
+    zero point, and cannot leave their range. `between` is 0 where all of it fits 32 bits.
     """
 
     name: str
@@ -115,14 +123,17 @@ class QResizeLinear(QOp):
     column_low: Array
     column_high: Array
     column_weight: Array
+    between: int
 
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0].astype(np.int64)
         wy, wx = self.row_weight[:, None, None], self.column_weight[:, None]
         one = 1 << WEIGHT_BITS
         x = x[:, :, self.column_low] * (one - wx) + x[:, :, self.column_high] * wx
+        x = (x + (1 << self.between >> 1)) >> self.between
         x = x[:, self.row_low] * (one - wy) + x[:, self.row_high] * wy
-        return (x + (1 << (2 * WEIGHT_BITS - 1))) >> (2 * WEIGHT_BITS)
+        shift = 2 * WEIGHT_BITS - self.between
+        return (x + (1 << (shift - 1))) >> shift
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
@@ -138,9 +149,10 @@ class QResizeLinear(QOp):
                 check_shape(self.name, "a table of an axis", table, (output.shape[axis],))
             check_within(self.name, "a position", np.stack([low, high]), 0, x.shape[axis] - 1)
             check_within(self.name, "a weight", weight, 0, 1 << WEIGHT_BITS)
-        # Weights of one element sum to 2**22: the sum is an average of them, scaled.
-        worst = (-x.qtype.dtype.minimum << (2 * WEIGHT_BITS)) + (1 << (2 * WEIGHT_BITS - 1))
-        check_reach(self.name, "the sum", worst)
+        check_within(self.name, "the shift between", self.between, 0, WEIGHT_BITS)
+        # Weights sum to 2**11: each sum is an average of elements, scaled.
+        shift = 2 * WEIGHT_BITS - self.between
+        check_reach(self.name, "the sum", (-x.qtype.dtype.minimum << shift) + (1 << (shift - 1)))
 
     @property
     def weight_bytes(self) -> int:

@@ -19,6 +19,15 @@ from dfqgen.statistics.channel import ChannelStatistics
 
 # Probabilities use all of int8: 0 is -128, 255/256 is 127.
 PROBABILITY = QType(IntType.INT8, 1.0 / 256.0, -128)
+PROBABILITY_16 = QType(IntType.INT16, 1.0 / 32768.0, 0)
+EXPONENTIAL_BITS = 16
+"""Of the exponential of 0 where tables of two halves of a distance are multiplied."""
+FINE_BITS = 15
+
+
+def probability(dtype: IntType) -> QType:
+    """[0, 1) in these bits."""
+    return PROBABILITY_16 if dtype is IntType.INT16 else PROBABILITY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +38,11 @@ class Softmax(AlongAxis):
 
     reads_scores: ClassVar[bool] = True
 
-    def output_type(self) -> QType:
-        return PROBABILITY
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
+
+    def output_type(self, dtype: IntType = IntType.INT8) -> QType:
+        return probability(dtype)
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
@@ -52,7 +64,10 @@ class Softmax(AlongAxis):
         return Softmax(len(before) - 1) if same else None
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
-        x = site.inputs[0]
+        x, y = site.inputs[0], site.output
+        if not x.qtype.dtype is y.qtype.dtype is IntType.INT8:
+            _, coarse, fine = wide_exponentials(x.qtype.scale, x.shape[self.axis])
+            return (QWideSoftmax(site.name, site.input_names, y.name, self.axis, coarse, fine, levels(y)),)
         _, table = exponentials(x.qtype.scale, x.shape[self.axis])
         return (QSoftmax(site.name, site.input_names, site.output.name, self.axis, table),)
 
@@ -62,6 +77,31 @@ def exponentials(scale: float, size: int) -> tuple[int, Array]:
     # 8 more bits are needed for the numerator, and the sum must stay in 31 bits.
     bits = min(22, 30 - math.ceil(math.log2(max(size, 2))))
     return bits, np.floor(np.exp(-scale * np.arange(256.0)) * 2.0**bits + 0.5).astype(np.int32)
+
+
+def wide_exponentials(scale: float, size: int) -> tuple[int, Array, Array]:
+    """(bits, coarse, fine): coarse[d >> 8] * fine[d & 255] is exp(-scale * d) * 2**(bits + FINE_BITS).
+
+    int32 [256] each, of which `size` products, shifted by FINE_BITS, can be summed.
+    """
+    bits = min(EXPONENTIAL_BITS, 30 - math.ceil(math.log2(max(size, 2))))
+    coarse, fine = np.exp(-scale * 256.0 * np.arange(256.0)), np.exp(-scale * np.arange(256.0))
+    return (
+        bits,
+        np.floor(coarse * 2.0**bits + 0.5).astype(np.int32),
+        np.floor(fine * 2.0**FINE_BITS + 0.5).astype(np.int32),
+    )
+
+
+def fallen(coarse: Array, fine: Array, below: Array) -> Array:
+    """The exponentials of distances `below` a maximum, int64."""
+    product = coarse.astype(np.int64)[below >> 8] * fine.astype(np.int64)[below & 255]
+    return (product + (1 << (FINE_BITS - 1))) >> FINE_BITS
+
+
+def levels(y: QTensor) -> int:
+    """How many integers probabilities have in a type."""
+    return round(1.0 / probability(y.qtype.dtype).scale)
 
 
 def check_axis(name: str, axis: int, x: QTensor) -> None:
@@ -81,6 +121,25 @@ def check_exponentials(name: str, table: Array, size: int) -> None:
         raise ProgramError(f"{name}: the exponential of 0 is 0: a sum could be 0")
     if int(table[0]) * size >= 1 << 32:
         raise ProgramError(f"{name}: the sum of {size} exponentials overflows")
+
+
+def check_wide_exponentials(name: str, coarse: Array, fine: Array, size: int) -> int:
+    """The largest exponential of a pair of tables, or ProgramError.
+
+    Both fall from their first entries, no product leaves an uint32, nor do sums of `size`; none is 0.
+    """
+    for table in (coarse, fine):
+        check_shape(name, "a table of exponentials", table, (256,))
+        check_within(name, "an exponential", table, 0, int(table[0]))
+    worst = int(coarse[0]) * int(fine[0]) + (1 << (FINE_BITS - 1))
+    if worst >= 1 << 32:
+        raise ProgramError(f"{name}: a product of exponentials can reach {worst}, beyond 32 bits")
+    largest = worst >> FINE_BITS
+    if largest < 1:
+        raise ProgramError(f"{name}: the exponential of 0 is 0: a sum could be 0")
+    if largest * size >= 1 << 32:
+        raise ProgramError(f"{name}: the sum of {size} exponentials overflows")
+    return largest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,3 +172,48 @@ class QSoftmax(QOp):
     @property
     def weight_bytes(self) -> int:
         return self.table.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QWideSoftmax(QOp):
+    """min(levels - 1, (levels * e + sum // 2) // sum) + zero point, of int8 or int16 to int8 or int16.
+
+    With d = max - x: e = (coarse[d >> 8] * fine[d & 255] + 2**14) >> 15, the tables int32 [256]. `levels` is
+    256 with the zero point -128 for int8, 32768 with 0 for int16.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    axis: int
+    coarse: Array
+    fine: Array
+    levels: int
+
+    @property
+    def zero_point(self) -> int:
+        """Of the output."""
+        return PROBABILITY.zero_point if self.levels == 256 else PROBABILITY_16.zero_point
+
+    def evaluate(self, *inputs: Array) -> Array:
+        x = inputs[0].astype(np.int64)
+        e = fallen(self.coarse, self.fine, x.max(axis=self.axis, keepdims=True) - x)
+        total = e.sum(axis=self.axis, keepdims=True)
+        shares = (self.levels * e + total // 2) // total
+        return np.minimum(self.levels - 1, shares) + self.zero_point
+
+    def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+        (x,) = inputs
+        if x.shape != output.shape or output.qtype != probability(output.qtype.dtype):
+            raise ProgramError(f"{self.name}: {x} -> {output} is not a softmax")
+        check_within(self.name, "the number of levels", self.levels, *[levels(output)] * 2)
+        check_axis(self.name, self.axis, x)
+        size = x.shape[self.axis]
+        largest = check_wide_exponentials(self.name, self.coarse, self.fine, size)
+        worst = self.levels * largest + largest * size
+        if worst >= 1 << 32:
+            raise ProgramError(f"{self.name}: a numerator can reach {worst}, beyond 32 bits")
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.coarse.nbytes + self.fine.nbytes

@@ -10,6 +10,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.statistics.channel import ChannelStatistics
@@ -36,6 +37,9 @@ class Take(Op):
 
     def reshaped(self, before: Shape, after: Shape) -> None:
         """None in general: positions along an axis are none along another."""
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         return taken_shape(self.indices, shapes[0])

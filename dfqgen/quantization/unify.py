@@ -10,11 +10,11 @@ else reads too would lose resolution there; it is left alone when the common ran
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from dfqgen.fixedpoint.qtype import IntType, QType
-from dfqgen.graph.ir import Graph, Node
+from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.movement import Pad
@@ -54,12 +54,14 @@ class Families:
 
 @dataclass(slots=True)
 class _Family:
-    """What is known of a family while it grows: its range, and its type where an operator fixes it, or the
-    model states it.
+    """What is known of a family while it grows: its range, and its types where an operator fixes them, or
+    the model states one.
+
+    `fixed` has the type for either width; it is empty where the range decides.
     """
 
     range: Range
-    fixed: QType | None = None
+    fixed: Mapping[IntType, QType] = field(default_factory=dict)
     stated: bool = False
 
     @property
@@ -108,15 +110,22 @@ def unified_types(
     for tensor in walk.tensors:
         root = walk.sets.find(tensor)
         family, lo_hi = walk.families[root], walk.families[root].range
-        if family.stated:
-            assert family.fixed is not None
-            types[tensor] = family.fixed
-        elif root in wide:
-            lo, hi = (WIDE_HEADROOM * bound for bound in lo_hi)
-            types[tensor] = activation_type(lo, hi, power_of_two=options.power_of_two, dtype=IntType.INT16)
-        else:
-            types[tensor] = family.fixed or activation_type(*lo_hi, power_of_two=options.power_of_two)
+        dtype = IntType.INT16 if root in wide else IntType.INT8
+        headroom = WIDE_HEADROOM if root in wide else 1.0
+        lo, hi = (headroom * bound for bound in lo_hi)
+        types[tensor] = family.fixed.get(dtype) or activation_type(
+            lo, hi, power_of_two=options.power_of_two, dtype=dtype
+        )
     return types
+
+
+WIDTHS = (IntType.INT8, IntType.INT16)
+
+
+def fixed_types(op: Op) -> dict[IntType, QType]:
+    """The output's type for either width, where the operator fixes it."""
+    found = {dtype: op.output_type(dtype) for dtype in WIDTHS}
+    return {dtype: qtype for dtype, qtype in found.items() if qtype is not None}
 
 
 class _Walk:
@@ -145,7 +154,7 @@ class _Walk:
 
     def _stated(self, tensor: str) -> _Family | None:
         qtype = self.stated.get(tensor)
-        return None if qtype is None else _Family(qtype.real_range, qtype, stated=True)
+        return None if qtype is None else _Family(qtype.real_range, dict.fromkeys(WIDTHS, qtype), stated=True)
 
     def _found(self, tensor: str, family: _Family) -> None:
         self.tensors.append(tensor)
@@ -167,10 +176,11 @@ class _Walk:
         if node.op.keeps_type:
             self._join(node)
             return
-        fixed = node.op.output_type()
         family = self._stated(node.output)
         if family is None:
-            family = _Family(fixed.real_range if fixed is not None else self._range(node), fixed)
+            fixed = fixed_types(node.op)
+            # As int8's, which int16's does not always hold: of positions.
+            family = _Family(fixed[IntType.INT8].real_range if fixed else self._range(node), fixed)
         self._found(node.output, family)
 
     def _range(self, node: Node) -> Range:
@@ -204,7 +214,7 @@ class _Walk:
         families = [self.families[root] for root in roots]
         if len(set(roots)) == 1:
             return node
-        if families[0].fixed is not None and all(f.fixed == families[0].fixed for f in families):
+        if families[0].fixed and all(f.fixed == families[0].fixed for f in families):
             return node
         together = families[0].range
         for family in families:
@@ -213,7 +223,7 @@ class _Walk:
         inputs = list(node.inputs)
         for index, (name, family) in enumerate(zip(node.inputs, families, strict=True)):
             narrow = family.width * WIDENING < width and not self._only_moved(name)
-            if family.fixed is not None or narrow:
+            if family.fixed or narrow:
                 inputs[index] = self._rescaled(node, name)
         return replace(node, inputs=tuple(inputs))
 
@@ -223,7 +233,7 @@ class _Walk:
     def _narrowed(self, node: Node) -> Node:
         """An operator that computes in int8 alone, behind tensors that the model states as int16."""
         families = [self.family(name) for name in node.inputs]
-        wide = [f.fixed is not None and f.stated and f.fixed.dtype is IntType.INT16 for f in families]
+        wide = [f.stated and f.fixed[IntType.INT8].dtype is IntType.INT16 for f in families]
         inputs = (
             self._rescaled(node, name) if is_wide else name
             for name, is_wide in zip(node.inputs, wide, strict=True)

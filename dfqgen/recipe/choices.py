@@ -17,6 +17,7 @@ from dfqgen.recipe.effect import flag, refuse_contradictions, without_effect
 from dfqgen.recipe.records import (
     PACKAGES,
     SAMPLE_SOURCES,
+    ActivationChoice,
     ActivationsRecipe,
     ActivationType,
     BiasCorrection,
@@ -34,6 +35,7 @@ from dfqgen.recipe.records import (
     Optimize,
     Package,
     PassesRecipe,
+    PortType,
     RangeMethod,
     Recipe,
     RoundingMethod,
@@ -113,8 +115,11 @@ class Choices(TypedDict, total=False):
     low_ends: bool
     compensate: Compensate
     ternary: Ternary
-    activations: ActivationType
+    activations: ActivationChoice
     activations_map: Mapping[str, ActivationType]
+    input_type: PortType
+    output_type: PortType
+    time_allowance: float
 
 
 def make_recipe(**choices: Unpack[Choices]) -> Recipe:
@@ -175,7 +180,9 @@ def _settled(choices: Choices) -> Recipe:
         activations=ActivationsRecipe(
             scales=scales,
             activations_map=dict(choices.get("activations_map", {})),
-            **_said(choices, "n_sigma", "n_sigma_scores", "activations", ranges="range_method"),
+            **_said(choices, "n_sigma", "n_sigma_scores", "activations", "input_type", "output_type"),
+            **_said(choices, "time_allowance"),
+            **_said(choices, ranges="range_method"),
         ),
         weights=WeightsRecipe(granularity, scales),
         rounding=RoundingRecipe(
@@ -274,7 +281,7 @@ def _check_values(choices: Choices) -> None:
             except UserError as error:
                 kinds = f" It takes {', '.join(SAMPLE_SOURCES)} too." if key == "rounding_data" else ""
                 raise UserError(f"{flag(key)}: {error.message}", f"Give an .npz file.{kinds}") from None
-    for key in ("n_sigma", "n_sigma_scores", "target_sqnr"):
+    for key in ("n_sigma", "n_sigma_scores", "target_sqnr", "time_allowance"):
         value = choices.get(key)
         if isinstance(value, int | float) and not math.isfinite(value):
             raise UserError(f"{flag(key)} must be a finite number, not {value}")

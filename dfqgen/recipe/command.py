@@ -99,6 +99,9 @@ def choices_of(recipe: Recipe) -> Choices | None:
     differs("ternary", low.ternary, default.low_bits.ternary)
     differs("activations", recipe.activations.activations, default.activations.activations)
     differs("activations_map", recipe.activations.activations_map, {})
+    differs("input_type", recipe.activations.input_type, None)
+    differs("output_type", recipe.activations.output_type, None)
+    differs("time_allowance", recipe.activations.time_allowance, default.activations.time_allowance)
     unsayable = recipe.activations.n_sigma_scores is not None or any(
         _has_no_file(data) for data in (samples.calibration, samples.rounding)
     )

@@ -186,7 +186,12 @@ def _needs_rounding_by_itself(recipe: Recipe) -> str | None:
 
 
 def _needs_int16(recipe: Recipe) -> str | None:
-    return None if recipe.activations.wide else "int16 somewhere: --activations int16 or LAYER=int16"
+    some = recipe.activations.wide or recipe.activations.activations == "auto"
+    return None if some else "int16 somewhere: --activations int16 or LAYER=int16"
+
+
+def _needs_auto(recipe: Recipe) -> str | None:
+    return None if recipe.activations.activations == "auto" else "--activations auto"
 
 
 def _needs_speed(recipe: Recipe) -> str | None:
@@ -206,6 +211,7 @@ NEEDS: Mapping[str, Callable[[Recipe], str | None]] = {
     "correct_bias": _needs_bias_to_correct,
     "empirical_bias": _needs_rounding_by_itself,
     "activations_map": _needs_int16,
+    "time_allowance": _needs_auto,
 }
 """What each choice would need to have an effect, None where it has one."""
 

@@ -30,6 +30,8 @@ IoLayout = Literal["nhwc", "nchw"]
 StatisticsSource = Literal["auto", "analytic", "synthetic", "data"]
 RangeMethod = Literal["predicted", "sigma", "mse", "min-max", "percentile"]
 ActivationType = Literal["int8", "int16"]
+PortType = Literal["int8", "int16"]
+ActivationChoice = Literal["auto", "int8", "int16"]
 Granularity = Literal["per-channel", "per-tensor"]
 RoundingMethod = Literal["nearest", "squant", "feedback", "adaround"]
 BiasCorrection = Literal["none", "statistics", "samples"]
@@ -119,16 +121,21 @@ class ActivationsRecipe:
     Ranges are "predicted" to make the least error at the outputs (`quantization/tensor_ranges.py`), or reach
     the extremes of real samples where statistics are measured on these. `n_sigma`, where stated, is their
     half-width, `n_sigma_scores` that of the network's last layers, whose rare extremes are the answer.
-    `activations` "int16" makes every activation 16 bits wide that can be (`quantization/wide.py`),
-    `activations_map` (by layer name) those of single layers' outputs.
+    `activations` "int16" makes every activation 16 bits wide (`quantization/wide.py`), "auto" those where it
+    is worth it (`plan/activations.py`), at most `time_allowance` per cent slower than int8;
+    `activations_map` (by layer name) those of single layers' outputs. `input_type` and `output_type` are of
+    all network inputs and outputs, None: as `activations`.
     """
 
     range_method: RangeMethod = "predicted"
     n_sigma: float | None = None
     n_sigma_scores: float | None = None
     scales: ScaleMode = "multiplier"
-    activations: ActivationType = "int8"
+    activations: ActivationChoice = "int8"
     activations_map: Mapping[str, ActivationType] = field(default_factory=dict)
+    input_type: PortType | None = None
+    output_type: PortType | None = None
+    time_allowance: float = 10.0
 
     @property
     def power_of_two(self) -> bool:
@@ -137,7 +144,8 @@ class ActivationsRecipe:
     @property
     def wide(self) -> bool:
         """Whether any activation may be int16."""
-        return self.activations == "int16" or "int16" in self.activations_map.values()
+        stated = (self.activations, self.input_type, self.output_type, *self.activations_map.values())
+        return "int16" in stated
 
 
 @dataclass(frozen=True, slots=True)

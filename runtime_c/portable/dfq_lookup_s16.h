@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0 */
 /* A function of each element with int16 on at least one side.
  *
- * dfq_lookup_s16: int8 to int16, out[i] = table[x[i] + 128]; `out` is disjoint from `x`. Equals QLookup bit for bit.
+ * dfq_lookup_s16: int8 to int16, out[i] = table[x[i] + 128]; `out` may end with `x`. Equals QLookup bit for bit.
  * dfq_interpolate_s16: int16 to int8 or int16, straight lines between entries 2^fraction_bits inputs apart, the first at
  * -32768; `out` may be `x`. Equals QInterpolate bit for bit.
  * Tested by tests/kernels/test_portable.py.

@@ -2,9 +2,11 @@
 /* Layers with int16 activations: sum, pooling and padding; and what all of them share.
  *
  * Inputs and outputs are int8 or int16 each, as the descriptor's `..._wide` members say; all else is as in the
- * kernels for int8 (dfq_add_s8.h, dfq_pool_s8.h, dfq_pad_x8.h). Buffers are `int8_t *` whatever they hold, 2-byte aligned where that is int16.
+ * kernels for int8 (dfq_add_s8.h, dfq_pool_s8.h, dfq_pad_x8.h). Buffers are `int8_t *` whatever they hold,
+ * 2-byte aligned where that is int16.
  * Accumulators are int32: the compiler has proved from the real weights that no sum over int16 inputs leaves it.
- * `out` overlaps no input. Equal QAdd, QAveragePool, QMaxPool and QPad bit for bit.
+ * dfq_add_s16's `out` may be an input of its type, or end with a narrower one; else `out` overlaps no input.
+ * Equal QAdd, QAveragePool, QMaxPool and QPad bit for bit.
  * Tested by tests/kernels/test_portable.py.
  */
 #ifndef DFQ_WIDE_S16_H

@@ -313,15 +313,17 @@ def moves(draw: st.DrawFn) -> Case:
     """Transpositions and paddings."""
     rng, shape = draw(rngs), draw(shapes)
     axes = len(shape)
+    qtype = replace(TYPE, dtype=draw(st.sampled_from([IntType.INT8, IntType.INT16])))
+    x = tensor("x", shape, qtype)
     if draw(st.booleans()):
         order = (0, *draw(st.permutations(range(1, axes))))
         op: QOp = QTranspose("move", ("x",), "y", order)
-        return make_case(op, (tensor("x", shape),), tensor("y", tuple(shape[a] for a in order)), rng)
+        return make_case(op, (x,), tensor("y", tuple(shape[a] for a in order), qtype), rng)
     border = st.lists(st.integers(0, 2), min_size=axes - 1, max_size=axes - 1)
     before, after = (0, *draw(border)), (0, *draw(border))
     op = QPad("move", ("x",), "y", before, after, int(rng.integers(-128, 128)))
     size = tuple(b + n + a for b, n, a in zip(before, shape, after, strict=True))
-    return make_case(op, (tensor("x", shape),), tensor("y", size), rng)
+    return make_case(op, (x,), tensor("y", size, qtype), rng)
 
 
 @st.composite

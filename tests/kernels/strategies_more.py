@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
-from dfqgen.fixedpoint.program import QOp
-from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import QBroadcastAdd
-from dfqgen.ops.argmax import CLASS, QArgMax
+from dfqgen.ops.argmax import CLASS, ArgMax, QArgMax
 from dfqgen.ops.concat import QConcat
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import SYMMETRIC
 from dfqgen.ops.maximum import QMaximum
 from dfqgen.ops.movement import QTranspose
-from dfqgen.ops.multiply import QMul
-from dfqgen.ops.normalize import QLpNormalize
+from dfqgen.ops.multiply import QMul, QWideMul
+from dfqgen.ops.normalize import LpNormalize, QLpNormalize, QWideLpNormalize
 from dfqgen.ops.prelu import QPRelu
 from dfqgen.ops.resize import Interpolation, ResizeLinear
+from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import QTake
-from tests.kernels.strategies import Case, make_case, rngs, shapes, tensor
+from tests.kernels.strategies import TYPE, WIDE_TYPES, Case, make_case, rngs, shapes, tensor
 
+ANY = [IntType.INT8, IntType.INT16]
+any_types = st.sampled_from(ANY).map(lambda dtype: replace(TYPE, dtype=dtype))
+"""int8, or int16: of a tensor that is only moved."""
 UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
 
 
@@ -46,7 +55,8 @@ def takes(draw: st.DrawFn) -> Case:
             indices.append(tuple(draw(positions)))
     op = QTake("take", ("x",), "y", tuple(indices))
     output = tuple(n if i is None else len(i) for n, i in zip(shape, indices, strict=True))
-    return make_case(op, (tensor("x", shape),), tensor("y", output), rng)
+    qtype = draw(any_types)
+    return make_case(op, (tensor("x", shape, qtype),), tensor("y", output, qtype), rng)
 
 
 @st.composite
@@ -55,8 +65,9 @@ def wide_transposes(draw: st.DrawFn) -> Case:
     rng = draw(rngs)
     shape = (1, *draw(st.lists(st.integers(1, 3), min_size=5, max_size=6)))
     order = (0, *draw(st.permutations(range(1, len(shape)))))
-    op = QTranspose("move", ("x",), "y", order)
-    return make_case(op, (tensor("x", shape),), tensor("y", tuple(shape[a] for a in order)), rng)
+    op, qtype = QTranspose("move", ("x",), "y", order), draw(any_types)
+    output = tensor("y", tuple(shape[a] for a in order), qtype)
+    return make_case(op, (tensor("x", shape, qtype),), output, rng)
 
 
 @st.composite
@@ -64,8 +75,13 @@ def concats(draw: st.DrawFn) -> Case:
     rng, shape = draw(rngs), draw(shapes)
     axis = draw(st.integers(1, len(shape) - 1))
     sizes = draw(st.lists(st.integers(1, 6), min_size=2, max_size=8))
-    inputs = tuple(tensor(f"x{i}", (*shape[:axis], size, *shape[axis + 1 :])) for i, size in enumerate(sizes))
-    output = tensor("y", (*shape[:axis], sum(sizes), *shape[axis + 1 :]))
+    qtype = draw(any_types)
+
+    def joined(name: str, size: int) -> QTensor:
+        return tensor(name, (*shape[:axis], size, *shape[axis + 1 :]), qtype)
+
+    inputs = tuple(joined(f"x{i}", size) for i, size in enumerate(sizes))
+    output = joined("y", sum(sizes))
     return make_case(QConcat("concat", tuple(x.name for x in inputs), "y", axis), inputs, output, rng)
 
 
@@ -79,9 +95,10 @@ def resizes(draw: st.DrawFn) -> Case:
         result = draw(st.integers(1, 9))
         return Interpolation.at(rng.uniform(-1, size, result), size)
 
-    x = tensor("x", (1, height, width, channels))
+    qtype = draw(any_types)
+    x = tensor("x", (1, height, width, channels), qtype)
     resize = ResizeLinear(way(height), way(width))
-    y = tensor("y", resize.infer_shape(x.shape))
+    y = tensor("y", resize.infer_shape(x.shape), qtype)
     (op,) = resize.lower(Site("resize", (x,), y, UNCLIPPED))
     return make_case(op, (x,), y, rng)
 
@@ -149,6 +166,70 @@ def lanes(draw: st.DrawFn) -> Case:
     return make_case(op, (x,), y, rng)
 
 
+def of_type(op: QOp, inputs: tuple[QTensor, ...], y: QTensor) -> bool:
+    """Whether the proof lets the operator have these types."""
+    try:
+        op.verify(inputs, y)
+    except ProgramError:
+        return False
+    return True
+
+
+@st.composite
+def wide_pairs(draw: st.DrawFn) -> Case:
+    """Products, sums and maxima of int8 and int16 in any mix, and leaky ReLUs."""
+    case = draw(st.one_of(broadcasts(), prelus()))
+    rng, op = draw(rngs), case.op
+    types = [draw(st.sampled_from(ANY)) for _ in (*case.inputs, case.output)]
+    assume(IntType.INT16 in types)
+    inputs = tuple(
+        replace(x, qtype=replace(TYPE, dtype=dtype)) for x, dtype in zip(case.inputs, types, strict=False)
+    )
+    y = replace(case.output, qtype=replace(TYPE, dtype=types[-1]))
+    if types[-1] is IntType.INT16:
+        bounds: Any = op
+        op = replace(bounds, lo=bounds.lo * 256, hi=bounds.hi * 256 + 255)
+    if isinstance(op, QMul):
+        zeros = tuple(int(rng.integers(-128, 128)) if t is IntType.INT8 else 0 for t in types[:-1])
+        spread = np.exp2(types[-1].bits - sum(t.bits for t in types[:-1]) + rng.uniform(-2, 3))
+        if rng.integers(0, 2):
+            spread = np.exp2(np.round(np.log2(spread)))
+        form = Requantize.from_scale(np.array([spread]), int(rng.integers(-128, 128)), 0, 0)
+        op = QWideMul(
+            "mul", ("a", "b"), "y", (zeros[0], zeros[1]), int(form.multiplier[0]), form.pre_shift,
+            form.zero_point, op.lo, op.hi,
+        )  # fmt: skip
+    elif isinstance(op, QPRelu):
+        op = replace(op, shift=min(31, op.shift + types[0].bits - 8))
+    else:
+        assert isinstance(op, QBroadcastAdd | QMaximum)
+        factors = (op.multipliers[0] // 2, op.multipliers[1] // 2)
+        op = replace(op, multipliers=factors, shift=min(22, op.shift + max(t.bits for t in types[:-1]) - 8))
+    assume(of_type(op, inputs, y))
+    return make_case(op, inputs, y, rng)
+
+
+@st.composite
+def wide_lanes(draw: st.DrawFn) -> Case:
+    """Operators along one axis, of int8 and int16."""
+    rng, shape = draw(rngs), draw(shapes)
+    axis = draw(st.integers(1, len(shape) - 1))
+    from_type, to_type = draw(st.sampled_from(WIDE_TYPES))
+    step = float(rng.uniform(0.001, 0.5)) / (1 if from_type is IntType.INT8 else 64)
+    x = tensor("x", shape, QType(from_type, step, 0))
+    kind = draw(st.sampled_from([ArgMax, Softmax, LogSoftmax, LpNormalize]))
+    float_op = kind(axis)
+    y_type = float_op.output_type(to_type) or QType(to_type, float(rng.uniform(0.01, 0.2)), to_type.maximum)
+    y = tensor("y", float_op.infer_shape(shape), y_type)
+    (op,) = float_op.lower(Site("lane", (x,), y, UNCLIPPED))
+    if isinstance(op, QArgMax):
+        op = replace(op, minimum=draw(st.booleans()), last=draw(st.booleans()))
+    if isinstance(op, QWideLpNormalize):
+        low, high = from_type.minimum, from_type.maximum
+        op = replace(op, p=draw(st.sampled_from([1, 2])), input_zero_point=int(rng.integers(low, high + 1)))
+    return make_case(op, (x,), y, rng)
+
+
 FAMILIES = {
     "take": takes(),
     "transpose of many axes": wide_transposes(),
@@ -157,4 +238,6 @@ FAMILIES = {
     "broadcast": broadcasts(),
     "prelu": prelus(),
     "lanes": lanes(),
+    "int16 pairs": wide_pairs(),
+    "int16 lanes": wide_lanes(),
 }

@@ -14,6 +14,8 @@ from dfqgen.kernels.portable import (
     take,
     wide,
     wide_conv,
+    wide_lanes,
+    wide_pairs,
     winograd,
 )
 
@@ -31,5 +33,7 @@ __all__ = [
     "take",
     "wide",
     "wide_conv",
+    "wide_lanes",
+    "wide_pairs",
     "winograd",
 ]

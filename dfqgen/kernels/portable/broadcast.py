@@ -78,7 +78,7 @@ class MultiplyS8Kernel(BroadcastS8Kernel[QMul]):
             Field("zero_a", op.zero_points[0]),
             Field("zero_b", op.zero_points[1]),
             Field("multiplier", op.multiplier),
-            *_plain(op, "shift", "zero_point", "lo", "hi"),
+            *plain(op, "shift", "zero_point", "lo", "hi"),
         )
         return LayerCode(self.function, "dfq_multiply_s8_t", "product", (self.shape_field(inputs), *fields))
 
@@ -90,18 +90,27 @@ class BroadcastAddS8Kernel(BroadcastS8Kernel[QBroadcastAdd]):
     function = "dfq_broadcast_add_s8"
 
     def supports(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
-        return super().supports(op, inputs, output) and uniform
+        return super().supports(op, inputs, output) and self.uniform(op)
+
+    @staticmethod
+    def uniform(op: QBroadcastAdd) -> bool:
+        """Whether all channels have one clamp."""
+        return bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
 
     def code(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        fields = (
+        fields = (self.shape_field(inputs), *self.numbers(op))
+        return LayerCode(self.function, "dfq_broadcast_add_s8_t", "sum", fields)
+
+    @staticmethod
+    def numbers(op: QBroadcastAdd) -> tuple[Field, ...]:
+        """Factors and clamp."""
+        return (
             Field("multiplier_a", op.multipliers[0]),
             Field("multiplier_b", op.multipliers[1]),
-            *_plain(op, "offset", "shift"),
+            *plain(op, "offset", "shift"),
             Field("lo", int(op.lo[0])),
             Field("hi", int(op.hi[0])),
         )
-        return LayerCode(self.function, "dfq_broadcast_add_s8_t", "sum", (self.shape_field(inputs), *fields))
 
 
 class MaximumS8Kernel(BroadcastS8Kernel[QMaximum]):
@@ -116,7 +125,7 @@ class MaximumS8Kernel(BroadcastS8Kernel[QMaximum]):
             Field("multiplier_b", op.multipliers[1]),
             Field("offset_a", op.offsets[0]),
             Field("offset_b", op.offsets[1]),
-            *_plain(op, "shift", "lo", "hi"),
+            *plain(op, "shift", "lo", "hi"),
             Field("minimum", int(op.minimum)),
         )
         title = "smaller of two" if op.minimum else "larger of two"
@@ -144,7 +153,7 @@ class PReluS8Kernel(Kernel[QPRelu]):
                 Field("pixels", output.elements // channels),
                 Field("channels", channels),
                 Field("in_zero_point", op.input_zero_point),
-                *_plain(op, "multiplier", "shift", "zero_point", "lo", "hi"),
+                *plain(op, "multiplier", "shift", "zero_point", "lo", "hi"),
             ),
             arrays=(channel_array("slopes", op.slopes, "int16"),),
         )
@@ -155,7 +164,7 @@ class PReluS8Kernel(Kernel[QPRelu]):
         return 0
 
 
-def _plain(op: Any, *names: str) -> tuple[Field, ...]:
+def plain(op: Any, *names: str) -> tuple[Field, ...]:
     """Integer attributes whose member has the same name."""
     return tuple(Field(name, int(getattr(op, name))) for name in names)
 

@@ -91,6 +91,11 @@ class LookupS16Kernel(Kernel[QLookup]):
             arrays=(ConstArray("table", op.table.astype("int16")),),
         )
 
+    def overlap_lead_bytes(
+        self, op: QLookup, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return output.elements  # a byte more is written than read, each time
+
 
 class InterpolateS16Kernel(Kernel[QInterpolate]):
     """Straight lines between the entries of a table, from int16."""

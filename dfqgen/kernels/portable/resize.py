@@ -10,6 +10,7 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.portable.conv import is_int8
+from dfqgen.kernels.portable.wide import is_wide
 from dfqgen.ops.resize import QResizeLinear
 
 
@@ -21,7 +22,7 @@ class ResizeLinearS8Kernel(Kernel[QResizeLinear]):
     header = "portable/dfq_resize_linear_s8.h"
 
     def supports(self, op: QResizeLinear, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return is_int8(inputs[0], output)
+        return is_int8(inputs[0], output) and op.between == 0
 
     def code(self, op: QResizeLinear, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         _, _, width, channels = inputs[0].shape
@@ -51,4 +52,25 @@ class ResizeLinearS8Kernel(Kernel[QResizeLinear]):
         )
 
 
+class ResizeLinearS16Kernel(ResizeLinearS8Kernel):
+    """The same, rounded between the directions."""
+
+    function = "dfq_resize_linear_s16"
+    header = "portable/dfq_resize_linear_s16.h"
+
+    def supports(self, op: QResizeLinear, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_wide(inputs[0])
+
+    def code(self, op: QResizeLinear, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        code = super().code(op, inputs, output)
+        return LayerCode(
+            function=self.function,
+            struct="dfq_resize_linear_s16_t",
+            title=f"{code.title}, int16",
+            fields=(*code.fields, Field("between", op.between)),
+            arrays=code.arrays,
+        )
+
+
 REGISTRY.add(ResizeLinearS8Kernel())
+REGISTRY.add(ResizeLinearS16Kernel())

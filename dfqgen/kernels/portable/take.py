@@ -1,4 +1,7 @@
-"""Portable kernels that select and join: QTake, QConcat, and QTranspose of many axes."""
+"""Portable kernels that select and join: QTake, QConcat, and QTranspose of many axes.
+
+Runs of bytes are moved alike whatever is in them: those kernels count elements in bytes.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor, Work
-from dfqgen.fixedpoint.qtype import Array
+from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
-from dfqgen.kernels.portable.conv import is_int8
 from dfqgen.ops.concat import QConcat
 from dfqgen.ops.movement import QTranspose
 from dfqgen.ops.take import QTake
@@ -71,16 +73,18 @@ class TakeStridedCopyX8Kernel(Kernel[QTake]):
     op = QTake
     function = "dfq_strided_copy_x8"
     header = "portable/dfq_strided_copy_x8.h"
+    dtype: ClassVar[IntType] = IntType.INT8
 
     def supports(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> bool:
         regular = regular_axes(axis_distances(op, inputs[0].shape))
-        return is_int8(inputs[0], output) and regular is not None and len(regular[0]) <= STRIDED_AXES
+        fits = regular is not None and len(regular[0]) <= STRIDED_AXES
+        return inputs[0].qtype.dtype is self.dtype and fits
 
     def code(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         regular = regular_axes(axis_distances(op, inputs[0].shape))
         assert regular is not None
         fields = strided_fields(*regular)
-        return LayerCode(self.function, "dfq_strided_copy_x8_t", "selection", fields)
+        return LayerCode(self.function, f"{self.function}_t", "selection", fields)
 
     def work(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> Work:
         regular = regular_axes(axis_distances(op, inputs[0].shape))
@@ -94,6 +98,7 @@ class TransposeStridedCopyX8Kernel(Kernel[QTranspose]):
     op = QTranspose
     function = "dfq_strided_copy_x8"
     header = "portable/dfq_strided_copy_x8.h"
+    dtype: ClassVar[IntType] = IntType.INT8
 
     def axes(self, op: QTranspose, x: QTensor) -> list[tuple[int, int]]:
         """(size, pitch) of the fewest axes."""
@@ -104,14 +109,30 @@ class TransposeStridedCopyX8Kernel(Kernel[QTranspose]):
         return regular[0]
 
     def supports(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return is_int8(inputs[0], output) and len(self.axes(op, inputs[0])) <= STRIDED_AXES
+        return inputs[0].qtype.dtype is self.dtype and len(self.axes(op, inputs[0])) <= STRIDED_AXES
 
     def code(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         fields = strided_fields(self.axes(op, inputs[0]), 0)
-        return LayerCode(self.function, "dfq_strided_copy_x8_t", "transposition", fields)
+        return LayerCode(self.function, f"{self.function}_t", "transposition", fields)
 
     def work(self, op: QTranspose, inputs: Sequence[QTensor], output: QTensor) -> Work:
         return super().work(op, inputs, output) | strided_work(self.axes(op, inputs[0]), output)
+
+
+class TakeStridedCopyX16Kernel(TakeStridedCopyX8Kernel):
+    """The same of int16."""
+
+    function = "dfq_strided_copy_x16"
+    header = "portable/dfq_strided_copy_x16.h"
+    dtype = IntType.INT16
+
+
+class TransposeStridedCopyX16Kernel(TransposeStridedCopyX8Kernel):
+    """The same of int16."""
+
+    function = "dfq_strided_copy_x16"
+    header = "portable/dfq_strided_copy_x16.h"
+    dtype = IntType.INT16
 
 
 def distance_tables(distances: Sequence[Array]) -> tuple[list[Array], int]:
@@ -128,6 +149,16 @@ def distance_tables(distances: Sequence[Array]) -> tuple[list[Array], int]:
     return tables, run
 
 
+def element_bytes(tensor: QTensor) -> int:
+    """Bytes of one element."""
+    return tensor.size_bytes // tensor.elements
+
+
+def bytes_work(work: Work, output: QTensor) -> Work:
+    """The counts of a kernel whose elements are bytes."""
+    return work | {name: work[name] * element_bytes(output) for name in ("output", "input") if name in work}
+
+
 class TakeX8Kernel(Kernel[QTake]):
     """Any selection, by tables."""
 
@@ -136,10 +167,16 @@ class TakeX8Kernel(Kernel[QTake]):
     header = "portable/dfq_take_x8.h"
 
     def supports(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return is_int8(inputs[0], output)
+        return True
+
+    def tables(self, op: QTake, x: QTensor) -> tuple[list[Array], int]:
+        """In bytes: an element's are the innermost axis."""
+        size = element_bytes(x)
+        distances = [values * size for values in axis_distances(op, x.shape)]
+        return distance_tables([*distances, np.arange(size)])
 
     def code(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        tables, run = distance_tables(axis_distances(op, inputs[0].shape))
+        tables, run = self.tables(op, inputs[0])
         roles = ("first", "second", "third")[TABLE_AXES - len(tables) :]
         sizes = (1,) * (TABLE_AXES - len(tables)) + tuple(len(table) for table in tables)
         return LayerCode(
@@ -153,8 +190,9 @@ class TakeX8Kernel(Kernel[QTake]):
         )
 
     def work(self, op: QTake, inputs: Sequence[QTensor], output: QTensor) -> Work:
-        _, run = distance_tables(axis_distances(op, inputs[0].shape))
-        return super().work(op, inputs, output) | {"run": output.elements / run}
+        _, run = self.tables(op, inputs[0])
+        work = bytes_work(super().work(op, inputs, output), output)
+        return work | {"run": output.size_bytes / run}
 
 
 class ConcatX8Kernel(Kernel[QConcat]):
@@ -165,10 +203,10 @@ class ConcatX8Kernel(Kernel[QConcat]):
     count: ClassVar[int]
 
     def supports(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return is_int8(*inputs, output) and len(inputs) == self.count
+        return len(inputs) == self.count
 
     def code(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        runs = tuple(int(np.prod(x.shape[op.axis :])) for x in inputs)
+        runs = tuple(int(np.prod(x.shape[op.axis :])) * element_bytes(x) for x in inputs)
         return LayerCode(
             function=self.function,
             struct="dfq_concat_x8_t",
@@ -181,11 +219,14 @@ class ConcatX8Kernel(Kernel[QConcat]):
         )
 
     def work(self, op: QConcat, inputs: Sequence[QTensor], output: QTensor) -> Work:
-        return super().work(op, inputs, output) | {"line": float(np.prod(output.shape[: op.axis]))}
+        work = bytes_work(super().work(op, inputs, output), output)
+        return work | {"line": float(np.prod(output.shape[: op.axis]))}
 
 
 REGISTRY.add(TakeStridedCopyX8Kernel())
 REGISTRY.add(TransposeStridedCopyX8Kernel())
+REGISTRY.add(TakeStridedCopyX16Kernel())
+REGISTRY.add(TransposeStridedCopyX16Kernel())
 REGISTRY.add(TakeX8Kernel())
 for _count in range(2, CONCAT_INPUTS + 1):
     _members = {"count": _count, "function": f"dfq_concat{_count}_x8"}

@@ -29,6 +29,11 @@ def any_wide(*tensors: QTensor) -> bool:
     return all(tensor.qtype.dtype in ACTIVATIONS for tensor in tensors) and any(map(is_wide, tensors))
 
 
+def in_order_lead(x: QTensor, output: QTensor) -> int:
+    """Lead of a kernel that goes element by element: a wider output starts that much below its input."""
+    return max(0, output.size_bytes - x.size_bytes)
+
+
 def types_title(x: QTensor, output: QTensor) -> str:
     """How the title of a layer tells its types."""
     if x.qtype.dtype is output.qtype.dtype:
@@ -86,6 +91,11 @@ class AddS16Kernel(Kernel[QAdd]):
             ),
             arrays=tables,
         )
+
+    def overlap_lead_bytes(
+        self, op: QAdd, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return in_order_lead(inputs[index], output)
 
 
 class AveragePoolS16Kernel(Kernel[QAveragePool]):

@@ -1,0 +1,145 @@
+"""Portable kernels of two tensors that may broadcast, and of QPRelu, with int16 on at least one side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dfqgen.fixedpoint.program import INT32_MAX, QTensor
+from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode, OpT, channel_array
+from dfqgen.kernels.portable.broadcast import BroadcastAddS8Kernel, BroadcastS8Kernel, merged_axes, plain
+from dfqgen.kernels.portable.wide import any_wide, in_order_lead, is_wide, types_title
+from dfqgen.ops.add import QBroadcastAdd
+from dfqgen.ops.maximum import QMaximum
+from dfqgen.ops.multiply import QWideMul, largest_distance
+from dfqgen.ops.prelu import QPRelu
+
+
+def pair_types(inputs: Sequence[QTensor], output: QTensor) -> tuple[Field, ...]:
+    """Members that tell which of two operands and the output are int16."""
+    tensors = (*inputs, output)
+    return tuple(
+        Field(name, int(is_wide(tensor)))
+        for name, tensor in zip(("a_wide", "b_wide", "out_wide"), tensors, strict=True)
+    )
+
+
+class BroadcastS16Kernel(BroadcastS8Kernel[OpT]):
+    """What the three share: shapes and types."""
+
+    header = "portable/dfq_broadcast_s16.h"
+
+    def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return any_wide(*inputs, output) and merged_axes(inputs[0].shape, inputs[1].shape) is not None
+
+    def overlap_lead_bytes(
+        self, op: OpT, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return in_order_lead(inputs[index], output) if inputs[index].shape == output.shape else None
+
+
+class MultiplyS16Kernel(BroadcastS16Kernel[QWideMul]):
+    """Product of two tensors."""
+
+    op = QWideMul
+    function = "dfq_multiply_s16"
+
+    def code(self, op: QWideMul, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        fields = (
+            Field("zero_a", op.zero_points[0]),
+            Field("zero_b", op.zero_points[1]),
+            *self.factor(op, inputs),
+            *plain(op, "lo", "hi"),
+            *pair_types(inputs, output),
+        )
+        title = f"product, {types_title(inputs[0], output)}"
+        return LayerCode(self.function, "dfq_multiply_s16_t", title, (self.shape_field(inputs), *fields))
+
+    def factor(self, op: QWideMul, inputs: Sequence[QTensor]) -> tuple[Field, ...]:
+        """A shift where the factor is a power of two and offset and product fit, else a multiplication."""
+        bits = 32 - op.pre_shift - op.multiplier.bit_length() + 1
+        if op.multiplier > 0 and op.multiplier & (op.multiplier - 1) == 0 and 1 <= bits <= 30:
+            offset = (op.zero_point << bits) + (1 << (bits - 1))
+            a, b = (largest_distance(x.qtype, z) for x, z in zip(inputs, op.zero_points, strict=True))
+            if a * b + abs(offset) <= INT32_MAX:
+                return Field("shift", bits), Field("offset", offset)
+        return plain(op, "multiplier", "pre_shift", "zero_point")
+
+
+class BroadcastAddS16Kernel(BroadcastS16Kernel[QBroadcastAdd]):
+    """Sum of two tensors, one of which repeats."""
+
+    op = QBroadcastAdd
+    function = "dfq_broadcast_add_s16"
+
+    def supports(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return super().supports(op, inputs, output) and BroadcastAddS8Kernel.uniform(op)
+
+    def code(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        fields = (*BroadcastAddS8Kernel.numbers(op), *pair_types(inputs, output))
+        title = f"sum, {types_title(inputs[0], output)}"
+        return LayerCode(self.function, "dfq_broadcast_add_s16_t", title, (self.shape_field(inputs), *fields))
+
+
+class MaximumS16Kernel(BroadcastS16Kernel[QMaximum]):
+    """The larger, or the smaller, of two tensors."""
+
+    op = QMaximum
+    function = "dfq_maximum_s16"
+
+    def code(self, op: QMaximum, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        fields = (
+            Field("multiplier_a", op.multipliers[0]),
+            Field("multiplier_b", op.multipliers[1]),
+            Field("offset_a", op.offsets[0]),
+            Field("offset_b", op.offsets[1]),
+            *plain(op, "shift", "lo", "hi"),
+            Field("minimum", int(op.minimum)),
+            *pair_types(inputs, output),
+        )
+        title = f"{'smaller' if op.minimum else 'larger'} of two, {types_title(inputs[0], output)}"
+        return LayerCode(self.function, "dfq_maximum_s16_t", title, (self.shape_field(inputs), *fields))
+
+
+class PReluS16Kernel(Kernel[QPRelu]):
+    """A slope for each channel."""
+
+    op = QPRelu
+    function = "dfq_prelu_s16"
+    header = "portable/dfq_prelu_s16.h"
+
+    def supports(self, op: QPRelu, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return any_wide(*inputs, output)
+
+    def code(self, op: QPRelu, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        channels = output.shape[-1]
+        return LayerCode(
+            function=self.function,
+            struct="dfq_prelu_s16_t",
+            title=f"leaky ReLU by channel, {types_title(inputs[0], output)}",
+            fields=(
+                Field("slopes", "slopes"),
+                Field("pixels", output.elements // channels),
+                Field("channels", channels),
+                Field("in_zero_point", op.input_zero_point),
+                *plain(op, "multiplier", "shift", "zero_point", "lo", "hi"),
+                Field("in_wide", int(is_wide(inputs[0]))),
+                Field("out_wide", int(is_wide(output))),
+            ),
+            arrays=(channel_array("slopes", op.slopes, "int16"),),
+        )
+
+    def overlap_lead_bytes(
+        self, op: QPRelu, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return in_order_lead(inputs[0], output)
+
+
+_kernels: tuple[Kernel[Any], ...] = (
+    MultiplyS16Kernel(),
+    BroadcastAddS16Kernel(),
+    MaximumS16Kernel(),
+    PReluS16Kernel(),
+)
+for _kernel in _kernels:
+    REGISTRY.add(_kernel)

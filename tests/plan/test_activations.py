@@ -1,0 +1,142 @@
+"""`--activations auto` makes int16 of what the outputs hear, while time and RAM last, and tells why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dfqgen.compile import compile_model, quantize_prepared
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.graph.ir import Graph, Node, Op, Port
+from dfqgen.methods import SampleRoom
+from dfqgen.ops.conv import Conv2D
+from dfqgen.plan.activations import Search, choose_activations
+from dfqgen.plan.estimate import estimate
+from dfqgen.quantization.prepare import Prepared
+from dfqgen.recipe import Recipe, make_recipe
+from dfqgen.samples.meaning import InputMeaning
+from dfqgen.targets import load_target
+from dfqgen.verify.host import verify_on_host
+from tests.builders import conv, relu
+from tests.models import DIGITS
+from tests.programs import prepare_by, write
+
+M4 = load_target("cortex-m4")
+
+
+def network(seed: int = 0) -> Graph:
+    """A pair of layers whose difference is what counts: the outputs hear what happens in `loud`."""
+    rng = np.random.default_rng(seed)
+    ops: list[tuple[str, Op, tuple[str, ...], str]] = [
+        ("stem", conv(rng, 8, 3, spread=1.0), ("x",), "a"),
+        ("stem/relu", relu(), ("a",), "b"),
+        ("loud", conv(rng, 8, 8, kernel=1, pad=0), ("b",), "c"),
+        ("difference", difference(8), ("c",), "d"),
+        ("last", conv(rng, 4, 8), ("d",), "y"),
+    ]
+    nodes = tuple(Node(name, op, inputs, output) for name, op, inputs, output in ops)
+    return Graph("net", (Port("x", "x", (1, 12, 12, 3)),), (Port("y", "y", (1, 12, 12, 4)),), nodes)
+
+
+def difference(channels: int) -> Conv2D:
+    """Each channel less its neighbour, much enlarged."""
+    weight = 30.0 * (np.eye(channels) - np.eye(channels, k=1) - np.eye(channels, k=1 - channels))
+    return Conv2D(weight.reshape(channels, 1, 1, channels), np.zeros(channels))
+
+
+def prepared(recipe: Recipe, graph: Graph | None = None) -> Prepared:
+    return prepare_by(graph or network(), {"x": InputMeaning((0.0,), (64.0,))}, recipe)
+
+
+def wide_of(recipe: Recipe) -> set[str]:
+    made = prepared(recipe)
+    program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
+    return {tensor.name for tensor in program.tensors.values() if tensor.qtype.dtype is IntType.INT16}
+
+
+def auto(**options: Any) -> Recipe:
+    return make_recipe(target="cortex-m4", activations="auto", **options)
+
+
+def test_what_the_outputs_hear_most_comes_first_and_is_told() -> None:
+    recipe = auto(time_allowance=100.0)
+    settled, (summary, why) = choose_activations(prepared(recipe), recipe, M4)
+    assert settled.activations == "int8"
+    assert settled.activations_map["loud"] == "int16"
+    assert summary.step == why.step == "activations"
+    assert "int16 for" in summary.effect
+    assert "loud" in why.effect
+
+
+def test_the_allowance_of_time_holds_by_the_prices_of_the_planner() -> None:
+    times, wides = [], []
+    for allowance in (0.0, 15.0, 100.0):
+        recipe = auto(time_allowance=allowance)
+        made = prepared(recipe)
+        program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
+        times.append(sum(layer.instructions for layer in estimate(program, M4)))
+        wides.append(sum(tensor.qtype.dtype is IntType.INT16 for tensor in program.tensors.values()))
+    recipe = make_recipe(target="cortex-m4")
+    made = prepared(recipe)
+    program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
+    int8 = sum(layer.instructions for layer in estimate(program, M4))
+    for time, allowance in zip(times, (0.0, 15.0, 100.0), strict=True):
+        assert time <= int8 * (1.0 + allowance / 100.0) * 1.001
+    assert wides == sorted(wides)
+    assert wides[-1] > 0
+
+
+def test_auto_is_closer_to_float_than_int8() -> None:
+    graph = network()
+    x = np.random.default_rng(4).uniform(0, 4, (8, 12, 12, 3)).astype(np.float32)
+
+    def noise(activations: Any) -> float:
+        recipe = make_recipe(target="cortex-m4", activations=activations, input_type="int8")
+        made = prepared(recipe)
+        program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
+        q = program.tensors["x"].qtype.quantize(x)
+        exact = graph.evaluate({"x": program.tensors["x"].qtype.dequantize(q)})["y"]
+        found = program.tensors["y"].qtype.dequantize(program.run({"x": q})["y"])
+        return float(np.mean((found - exact) ** 2))
+
+    assert noise("auto") < 0.3 * noise("int8")
+
+
+def test_what_options_settle_is_left_alone() -> None:
+    assert "c" not in wide_of(auto(time_allowance=100.0, activations_map={"loud": "int8"}))
+    free = wide_of(auto(time_allowance=100.0))
+    held = wide_of(auto(time_allowance=100.0, input_type="int8", output_type="int8"))
+    assert held <= free - {"x", "y"}
+    assert "x" in wide_of(auto(time_allowance=100.0, input_type="int16"))
+
+
+def test_the_arena_stays_within_the_targets_ram() -> None:
+    recipe = auto(time_allowance=100.0)
+    made = prepared(recipe)
+    search = Search(made, recipe, M4)
+    chosen, _ = choose_activations(made, recipe, M4)
+    assert search.fits(chosen)
+    small = replace(M4, ram_bytes=2600)  # int8 needs 2,304 bytes
+    bounded, _ = choose_activations(made, recipe, small)
+    assert len(bounded.activations_map) < len(chosen.activations_map)
+    assert Search(made, recipe, small).fits(bounded)
+
+
+@pytest.mark.parametrize("options", [{"statistics": "analytic"}])
+def test_without_samples_auto_is_int8(options: dict[str, Any]) -> None:
+    recipe = auto(**options)
+    settled, (note,) = choose_activations(prepared(recipe), recipe, M4)
+    assert (settled.activations, dict(settled.activations_map)) == ("int8", {})
+    assert "without samples" in note.effect
+
+
+def test_the_recipe_repeats_itself_and_the_c_is_exact(tmp_path: Path) -> None:
+    recipe = auto(input_std=(16.0,), input_range=(0.0, 16.0), time_allowance=30.0)
+    first, second = (compile_model(DIGITS, recipe) for _ in range(2))
+    assert first.quantized.notes == second.quantized.notes
+    write(first.program, tmp_path / "out", target="cortex-m4")
+    verify_on_host(first.program, tmp_path / "out")
