@@ -155,9 +155,7 @@ def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> 
     _check_budget(compiled, plan, None, budget)
     progress("writing C")
     origin = provenance(compiled.network.model, compiled.recipe)
-    files = emit(
-        program, plan, target, optimize=code.optimize, provenance=origin, packages=code.packages
-    )
+    files = emit(program, plan, target, optimize=code.optimize, provenance=origin, packages=code.packages)
     progress(f"measuring code size for {target.name}")
     size_bytes = code_bytes(files, target, code.optimize)
     _check_budget(compiled, plan, size_bytes, budget)
@@ -174,7 +172,15 @@ def plan_for(program: Program, code: CodeRecipe, target: Target, budget: Budget 
         code.ram_bytes if budget.ram_bytes is None else budget.ram_bytes,
     )
     spend = code.winograd == "auto"
-    return plan_program(program, target, optimize=code.optimize, winograd=spend, budget=limits)
+    return plan_program(
+        program,
+        target,
+        optimize=code.optimize,
+        winograd=spend,
+        stream=code.stream,
+        input_rows=code.input_rows,
+        budget=limits,
+    )
 
 
 def estimated(compiled: Compiled) -> list[LayerEstimate]:

@@ -22,7 +22,7 @@ from dfqgen.graph.ir import Graph
 from dfqgen.graph.steps import run_steps
 from dfqgen.graph.text import graph_text, parse_graph
 from dfqgen.plan import plan_program
-from dfqgen.plan.planner import check_plan
+from dfqgen.plan.check import check_plan
 from dfqgen.recipe import make_recipe
 from dfqgen.targets import load_target
 from dfqgen.verify.folder import read_program

@@ -40,9 +40,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every stage and how long it takes.")]
 Target = Annotated[
     str,
-    typer.Option(
-        "--target", "-t", help="Which machine; see dfqgen targets.", autocompletion=target_names
-    ),
+    typer.Option("--target", "-t", help="Which machine; see dfqgen targets.", autocompletion=target_names),
 ]
 Name = Annotated[
     str | None,
@@ -57,6 +55,19 @@ Winograd = Annotated[
     ),
 ]
 Optimize = Annotated[Literal["speed", "size"], typer.Option("--optimize", help="What the C is made for.")]
+Stream = Annotated[
+    Literal["auto", "on", "off"],
+    typer.Option(
+        "--stream",
+        help="Run the first layers row by row, which takes less RAM; auto: where whole layers do not fit it.",
+    ),
+]
+InputRows = Annotated[
+    bool,
+    typer.Option(
+        "--input-rows", help="The caller gives the input in rows, as a camera does: no frame in RAM."
+    ),
+]
 Packages = Annotated[
     list[str] | None,
     typer.Option(
@@ -434,6 +445,8 @@ class CompileArguments(InputArguments):
     optimize: Optimize = DEFAULTS.code.optimize
     package: Packages = None
     winograd: Winograd = DEFAULTS.code.winograd
+    stream: Stream = DEFAULTS.code.stream
+    input_rows: InputRows = DEFAULTS.code.input_rows
     weights: Weights = DEFAULTS.weights.granularity
     scales: Scales = None
     statistics: Statistics = "auto"

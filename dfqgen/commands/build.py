@@ -75,6 +75,8 @@ def build(
         layers = compare_layers_with_float(network, graph, program, data)
     checked = [built.check.warning] if built.check.warning else []
     warnings = [*compiled.warnings, *fitted.sacrifices, *checked, *comparison.warnings]
+    if compiled.recipe.code.stream == "on" and built.plan.segment is None:
+        warnings.append("--stream on has no effect: no layers take less memory row by row")
     warnings += quality_warnings(compiled, comparison, data, progress)
     manifest = json.loads(built.files[MANIFEST])
     facts = {

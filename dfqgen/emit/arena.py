@@ -9,15 +9,17 @@ from dfqgen.emit.describe import shape_text
 from dfqgen.emit.names import numbered
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
+from dfqgen.kernels.rows import Segment
 from dfqgen.plan.lifetimes import Lifetime, lifetimes, scratch_name
-from dfqgen.plan.workload import planned_workload
+from dfqgen.plan.workload import ROW_COUNTERS, SOURCE_ROWS, planned_workload
 
 
 @dataclass(frozen=True, slots=True)
 class ArenaTable:
-    """`lines` are `#define`s; `tensors` and `scratch` (by step) give what each is called."""
+    """`lines` are `#define`s; `buffers`, `tensors` and `scratch` (by step) give what each is called."""
 
     lines: tuple[str, ...]
+    buffers: Mapping[str, str]
     tensors: Mapping[str, str]
     scratch: Mapping[int, str]
 
@@ -35,6 +37,8 @@ def arena_table(
     words.update(inputs)
     for index, symbol in enumerate(symbols):
         words[scratch_name(index)] = f"{symbol}_scratch"
+    if plan.segment is not None:
+        words |= {SOURCE_ROWS: f"{inputs[plan.segment.source]}_rows", ROW_COUNTERS: "row_counters"}
     alive = lifetimes(workload, order)
     found = {life.buffer for life in alive}
     names = [name for name in words if name in found]
@@ -42,6 +46,7 @@ def arena_table(
     macros = {name: f"{network}_AT_{word.upper()}" for name, word in zip(names, unique, strict=True)}
     return ArenaTable(
         lines=_lines(program, plan, alive, macros),
+        buffers=macros,
         tensors={name: macros[buffer] for name, buffer in workload.buffer_of.items()},
         scratch={i: macros[scratch_name(i)] for i, step in enumerate(plan.steps) if step.scratch_bytes},
     )
@@ -51,10 +56,13 @@ def _lines(
     program: Program, plan: Plan, alive: Sequence[Lifetime], macros: Mapping[str, str]
 ) -> tuple[str, ...]:
     scratch = {scratch_name(index): step for index, step in enumerate(plan.steps)}
+    bands = {} if plan.segment is None else kept_rows(plan.segment)
     rows = []
     for life in alive:
         if life.buffer in scratch:
             offset, size_bytes, holds = scratch[life.buffer].scratch_offset, life.size_bytes, "scratch"
+        elif life.buffer in bands:
+            offset, size_bytes, holds = plan.offsets[life.buffer], life.size_bytes, bands[life.buffer]
         else:
             tensor = program.tensors[life.buffer]
             offset, size_bytes = plan.offsets[life.buffer], tensor.size_bytes
@@ -70,6 +78,17 @@ def _lines(
         f"{_layer(life.first, last):>{step}}..{_layer(life.last, last):<{step}} {holds} */"
         for life, macro, offset, size_bytes, holds in rows
     )
+
+
+def kept_rows(segment: Segment) -> dict[str, str]:
+    """What the buffers of a segment hold that are not tensors."""
+    texts = {ROW_COUNTERS: f"counters of {len(segment.bands)} bands"}
+    for name, band in segment.bands.items():
+        if not band.whole:
+            buffer = SOURCE_ROWS if name == segment.source and not segment.fed else name
+            rows = "1 row" if band.capacity == 1 else f"{band.capacity} rows"
+            texts[buffer] = f"{rows} of {shape_text(band.tensor.shape)} {band.tensor.qtype.dtype}"
+    return texts
 
 
 def _layer(step: int, count: int) -> str:

@@ -11,9 +11,10 @@ from dfqgen.emit.arena import ArenaTable, arena_table
 from dfqgen.emit.describe import layer_lines, layer_title, shape_text
 from dfqgen.emit.names import comment_lines, comment_text, identifier, unique_identifiers
 from dfqgen.emit.provenance import Provenance
+from dfqgen.emit.rows import RowsContext, rows_context
 from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.qtype import Array, IntType
-from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step
+from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step, input_names
 from dfqgen.targets import Isa
 from dfqgen.version import __version__
 
@@ -45,6 +46,8 @@ class PortContext:
     offset: int
     dtype: IntType
     reals: str
+    by_rows: bool = False
+    fed: bool = False
 
     @property
     def ctype(self) -> str:
@@ -88,6 +91,7 @@ class LayerContext:
     shapes: str
     struct: str
     initializer: str
+    parameters: str
     places: tuple[str, ...]
     call: str
     arrays: tuple[ArrayContext, ...]
@@ -117,6 +121,24 @@ class NetworkContext:
     states: tuple[StateContext, ...]
     optimize_size: bool
     left_out: tuple[str, ...]
+    rows: RowsContext | None
+
+    @property
+    def whole_inputs(self) -> tuple[PortContext, ...]:
+        """Those that lie in the arena as a whole."""
+        if self.rows is None or not self.rows.fed:
+            return self.inputs
+        return tuple(port for port in self.inputs if not port.fed)
+
+    @property
+    def other_inputs(self) -> tuple[PortContext, ...]:
+        """Those whose rows never come one by one."""
+        return tuple(port for port in self.inputs if not port.by_rows)
+
+    @property
+    def fed_input(self) -> PortContext | None:
+        """The one whose rows come one by one, or may."""
+        return next((port for port in self.inputs if port.by_rows), None)
 
     @property
     def constant_bytes(self) -> int:
@@ -154,6 +176,10 @@ def network_context(
         _layer(name, index, symbol, step, arena, target)
         for index, (symbol, step) in enumerate(zip(symbols, plan.steps, strict=True))
     )
+    common, rows = {"portable/dfq_common.h"}, None
+    if plan.segment is not None:
+        common.add("portable/dfq_rows.h")
+        rows = rows_context(plan, plan.segment, symbols, words[plan.segment.source], arena.buffers)
     return NetworkContext(
         name=name,
         macro=name.upper(),
@@ -162,7 +188,7 @@ def network_context(
         target=target,
         origin=() if provenance is None else _origin(provenance),
         macs=program.macs,
-        headers=tuple(sorted({step.kernel.header for step in plan.steps} | {"portable/dfq_common.h"})),
+        headers=tuple(sorted({step.kernel.header for step in plan.steps} | common)),
         arena_bytes=plan.arena_bytes,
         arena=arena.lines,
         layers=layers,
@@ -171,6 +197,7 @@ def network_context(
         states=_states(program, arena),
         optimize_size=optimize == "size",
         left_out=_left_out(plan) if optimize == "size" else (),
+        rows=rows,
     )
 
 
@@ -198,6 +225,7 @@ def _member_names(fields: Sequence[Field]) -> Iterator[str]:
 
 def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortContext, ...]:
     names = unique_identifiers((port.name for port in ports), "port")
+    source = None if plan.segment is None else plan.segment.source
     contexts = []
     for port, symbol in zip(ports, names, strict=True):
         tensor = program.tensors[port.tensor]
@@ -212,6 +240,8 @@ def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortCo
                 offset=plan.offsets[port.tensor],
                 dtype=tensor.qtype.dtype,
                 reals="{:.4g} to {:.4g}".format(*tensor.qtype.real_range),
+                by_rows=port.tensor == source,
+                fed=port.tensor == source and plan.segment is not None and plan.segment.fed,
             )
         )
     return tuple(contexts)
@@ -243,12 +273,24 @@ def _states(program: Program, arena: ArenaTable) -> tuple[StateContext, ...]:
 def _layer(network: str, index: int, symbol: str, step: Step, arena: ArenaTable, target: str) -> LayerContext:
     code = step.code
     symbols = {array.role: f"{network}_{symbol}_{array.role}" for array in code.arrays}
-    names = [f"x{number}" for number, _ in enumerate(step.inputs)] if len(step.inputs) > 1 else ["x"]
-    places = [("const int8_t", x, arena.tensors[t.name]) for x, t in zip(names, step.inputs, strict=True)]
-    places.append(("int8_t", "y", arena.tensors[step.output.name]))
+    names = input_names(step)
+    places: list[tuple[str, str, str]] = []
+    parameters = ["int8_t *arena"]
+    if step.block is None:
+        places += [
+            ("const int8_t", x, arena.tensors[t.name]) for x, t in zip(names, step.inputs, strict=True)
+        ]
+        places.append(("int8_t", "y", arena.tensors[step.output.name]))
+    else:
+        parameters = [
+            *(["int8_t *arena"] if step.scratch_bytes else []),
+            *(f"const int8_t *{x}" for x in names),
+        ]
+        parameters.append("int8_t *y")
     if step.scratch_bytes:
         places.append(("int8_t", "scratch", arena.scratch[index]))
-    arguments = ", ".join((f"&{symbol}_layer", *(name for _, name, _ in places)))
+    scratch = ["scratch"] if step.scratch_bytes else []
+    arguments = ", ".join((f"&{symbol}_layer", *names, "y", *scratch))
     inputs = " + ".join(shape_text(tensor.shape) for tensor in step.inputs)
     return LayerContext(
         index=index,
@@ -258,6 +300,7 @@ def _layer(network: str, index: int, symbol: str, step: Step, arena: ArenaTable,
         shapes=f"{inputs} -> {shape_text(step.output.shape)}",
         struct=code.struct,
         initializer=initializer(code, symbols),
+        parameters=", ".join(parameters),
         places=tuple(f"{ctype} *{name} = arena + {macro};" for ctype, name, macro in places),
         call=f"{code.function}({arguments});",
         arrays=tuple(_array(symbols[array.role], array) for array in code.arrays),

@@ -73,7 +73,9 @@ def _bounds_text(bounds: np.ndarray) -> str:
 
 
 def place_text(step: Step) -> str:
-    """Whether the output overwrites an input."""
+    """Whether the output overwrites an input, or how many rows of it are made at a time."""
+    if step.block is not None:
+        return "a row at a time" if step.block.rows == 1 else f"{step.block.rows} rows at a time"
     start, end = step.output_offset, step.output_offset + step.output.size_bytes
     for number, (tensor, offset) in enumerate(zip(step.inputs, step.input_offsets, strict=True), 1):
         if start < offset + tensor.size_bytes and offset < end:

@@ -22,6 +22,8 @@ from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.serialize import program_to_json
 from dfqgen.fixedpoint.vectors import GoldenVector, golden_vectors
 from dfqgen.kernels.base import Plan
+from dfqgen.kernels.rows import Segment
+from dfqgen.plan.workload import ROW_COUNTERS, band_offset
 from dfqgen.targets import Target
 
 Files = dict[str, bytes]
@@ -213,6 +215,7 @@ def _manifest(
         "arena_lower_bound_bytes": plan.lower_bound_bytes,
         "constant_bytes": net.constant_bytes,
         "macs": program.macs,
+        "rows": None if plan.segment is None else _rows(plan, plan.segment),
         "inputs": [_port(program, plan, port) for port in program.inputs],
         "outputs": [_port(program, plan, port) for port in program.outputs],
         "states": [
@@ -220,6 +223,29 @@ def _manifest(
             for state in program.states
         ],
         "layers": layers,
+    }
+
+
+def _rows(plan: Plan, segment: Segment) -> dict[str, Any]:
+    """`turns`: the layers in the order in which they are called, those with whole tensors too; before them
+    comes the beginning, which counts for the first. `bands`: of the input and the layers that take turns.
+    """
+    return {
+        "input": segment.source,
+        "layers": len(segment),
+        "fed": segment.fed,
+        "turns": [0, *segment.turns, *range(len(segment), len(plan.steps))],
+        "counters_offset": plan.offsets[ROW_COUNTERS],
+        "bands": [
+            {
+                "tensor": name,
+                "offset": band_offset(plan, segment, name),
+                "row_bytes": band.row_bytes,
+                "capacity": band.capacity,
+                "whole": band.whole,
+            }
+            for name, band in segment.bands.items()
+        ],
     }
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
+from dfqgen.fixedpoint.rows import RowWindow
 
 INT32_MAX = (1 << 31) - 1
 
@@ -87,6 +88,17 @@ class QOp(ABC):
 
         Raises ProgramError with the reason.
         """
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        """How it works row by row on images [1,H,W,C]; None where it cannot: an output row needs them all."""
+        return None
+
+    def of_rows(self, count: int) -> QOp:
+        """The same operator for a block of `count` output rows, its window's rows there, padding and all.
+
+        Its tensors have other heights; it stands where `row_window` is not None.
+        """
+        return self
 
     def macs(self, output: QTensor) -> int:
         """Multiply-accumulates to compute an output of this shape; 0 but for the linear operators."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfqgen.fixedpoint.program import QOp, QTensor, Work
+from dfqgen.kernels.rows import RowBlock, Segment
 from dfqgen.targets import Isa
 
 Array = npt.NDArray[Any]
@@ -141,7 +142,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One operator of the schedule with its kernel and its place in the arena (byte offsets)."""
+    """One operator of the schedule with its kernel and its place in the arena (byte offsets).
+
+    `block`: it runs row by row and the kernel is called for that; the offsets are those of bands.
+    """
 
     op: QOp
     kernel: Kernel[Any]
@@ -152,10 +156,17 @@ class Step:
     scratch_offset: int = 0
     scratch_bytes: int = 0
     selection: Selection | None = None
+    block: RowBlock | None = None
 
     @property
     def code(self) -> LayerCode:
-        return self.kernel.code(self.op, self.inputs, self.output)
+        called = self if self.block is None else self.block
+        return self.kernel.code(called.op, called.inputs, called.output)
+
+
+def input_names(step: Step) -> list[str]:
+    """What a step's inputs are called in C."""
+    return [f"x{number}" for number, _ in enumerate(step.inputs)] if len(step.inputs) > 1 else ["x"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,12 +175,14 @@ class Plan:
 
     `lower_bound_bytes` is the largest sum of bytes alive at once in this order, without any overlap
     of an operator's output with its inputs; the arena may be smaller where kernels allow overlap.
+    The first steps may be a `segment`: then `offsets` tells where its bands are.
     """
 
     steps: tuple[Step, ...]
     offsets: dict[str, int]
     arena_bytes: int
     lower_bound_bytes: int
+    segment: Segment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, check_within
 from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import SamePlace
@@ -131,6 +133,9 @@ class QAdd(QOp):
         """Raise ProgramError when the shapes do not fit."""
         if not a.shape == b.shape == output.shape:
             raise ProgramError(f"{self.name}: {a.shape} + {b.shape} -> {output.shape}")
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         self.check_shapes(inputs[0], inputs[1], output)

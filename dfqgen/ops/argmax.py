@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis
@@ -83,6 +85,9 @@ class QArgMax(QOp):
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0].astype(np.int64)
         return winner(-x if self.minimum else x, self.axis, self.last) + FIRST
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs)) if self.axis > 1 else None
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

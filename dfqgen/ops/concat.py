@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis, SamePlace
@@ -77,6 +79,9 @@ class QConcat(QOp):
 
     def evaluate(self, *inputs: Array) -> Array:
         return np.concatenate(inputs, axis=self.axis)
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs)) if self.axis > 1 else None
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         try:

@@ -12,10 +12,21 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor, Work
 from dfqgen.fixedpoint.proof import check_requantize, check_shape, check_within
 from dfqgen.fixedpoint.qtype import IntType, Requantize
+from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.conv_work import convolution_work, depthwise_work
-from dfqgen.ops.windows import NO_PADS, Pads, check_window, convolve, joined_pads, pad_image, window_output
+from dfqgen.ops.windows import (
+    NO_PADS,
+    Pads,
+    beside,
+    check_window,
+    convolve,
+    joined_pads,
+    pad_image,
+    window_output,
+    window_rows,
+)
 from dfqgen.statistics.channel import ChannelStatistics
 
 
@@ -210,6 +221,12 @@ class QConv2D(QOp):
         x = pad_image(inputs[0].astype(dtype), self.pads, self.pad_value)
         acc = convolve(x, self.weight.astype(dtype), self.stride, self.dilation, self.groups)
         return self.requantize.apply(acc.astype(np.int64) + self.bias)
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow:
+        return window_rows(self.kernel[0], self.stride[0], self.dilation[0], self.pads, self.pad_value)
+
+    def of_rows(self, count: int) -> QConv2D:
+        return replace(self, pads=beside(self.pads))
 
     def largest_accumulator(self, x: QTensor) -> Array:
         """Upper bound [Cout] of |any partial sum|, over all inputs of x's type and any order of adding."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_int8, check_shape, check_within
 from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import PerChannel, SamePlace
@@ -81,6 +82,9 @@ class QLookup(QOp):
     def evaluate(self, *inputs: Array) -> Array:
         return self.table[inputs[0].astype(np.int64) + 128]
 
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
+
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
         if x.shape != output.shape:
@@ -121,6 +125,9 @@ class QInterpolate(QOp):
         table = self.table.astype(np.int64)
         line = (table[index] << self.fraction_bits) + (table[index + 1] - table[index]) * fraction
         return (line + (1 << (self.shift - 1))) >> self.shift
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         """A line lies between its ends, so no sum leaves 32 bits and no result the type of the entries."""

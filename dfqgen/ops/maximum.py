@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, check_within
 from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import broadcast_shape, check_broadcast, check_multipliers, pair_multipliers
@@ -112,6 +114,9 @@ class QMaximum(QOp):
         )
         chosen = np.minimum(a, b) if self.minimum else np.maximum(a, b)
         return np.clip(chosen >> self.shift, self.lo, self.hi)
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         a, b = inputs

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_within
 from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.statistics.channel import ChannelStatistics, move
@@ -202,6 +204,16 @@ class QPad(QOp):
     def evaluate(self, *inputs: Array) -> Array:
         border = tuple(zip(self.before, self.after, strict=True))
         return np.pad(inputs[0], border, constant_values=self.value)
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        if len(output.shape) != 4:
+            return None
+        above_or_below = self.before[1] or self.after[1]
+        return RowWindow(before=self.before[1], padding=self.value if above_or_below else None)
+
+    def of_rows(self, count: int) -> QPad:
+        before, after = ((0, 0, *sides[2:]) for sides in (self.before, self.after))
+        return replace(self, before=before, after=after)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_clamp, check_factor, check_reach, check_within, check_zero_point
 from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import broadcast_shape, check_broadcast
@@ -120,6 +122,9 @@ class QMul(QOp):
         a, b = (x.astype(np.int64) - z for x, z in zip(inputs, self.zero_points, strict=True))
         product = a * b * self.multiplier + (1 << (self.shift - 1))
         return np.clip(self.zero_point + (product >> self.shift), self.lo, self.hi)
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         a, b = inputs

@@ -12,9 +12,20 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor, Work
 from dfqgen.fixedpoint.proof import check_clamp, check_factor, check_reach, check_shape, check_zero_point
 from dfqgen.fixedpoint.qtype import IntType, Requantize
+from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.windows import NO_PADS, Pads, check_window, joined_pads, pad_image, taps, window_output
+from dfqgen.ops.windows import (
+    NO_PADS,
+    Pads,
+    beside,
+    check_window,
+    joined_pads,
+    pad_image,
+    taps,
+    window_output,
+    window_rows,
+)
 from dfqgen.statistics.channel import ChannelStatistics
 
 
@@ -164,6 +175,16 @@ class QAveragePool(QOp):
         product = (acc << self.pre_shift) * self.multiplier[:, :, None] + (1 << 31)
         return np.clip(self.zero_point + (product >> 32), self.lo, self.hi)
 
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        """None where rows differ in what they divide by: those at a border that does not count."""
+        if (self.multiplier != self.multiplier[:1]).any():
+            return None
+        return window_rows(self.kernel[0], self.stride[0], 1, self.pads, self.input_zero_point)
+
+    def of_rows(self, count: int) -> QAveragePool:
+        multiplier = np.repeat(self.multiplier[:1], count, axis=0)
+        return replace(self, pads=beside(self.pads), multiplier=multiplier)
+
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
         size = check_window(self.name, x.shape, self.kernel, self.stride, (1, 1), self.pads)
@@ -269,6 +290,13 @@ class QMaxPool(QOp):
     def evaluate(self, *inputs: Array) -> Array:
         smallest = np.iinfo(inputs[0].dtype).min
         return window_maximum(inputs[0], self.kernel, self.stride, self.dilation, self.pads, smallest)
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow:
+        lowest = inputs[0].qtype.dtype.minimum
+        return window_rows(self.kernel[0], self.stride[0], self.dilation[0], self.pads, lowest)
+
+    def of_rows(self, count: int) -> QMaxPool:
+        return replace(self, pads=beside(self.pads))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from dfqgen.fixedpoint.proof import (
     check_zero_point,
 )
 from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import check_multipliers
@@ -108,6 +110,9 @@ class QPRelu(QOp):
         d = inputs[0].astype(np.int64) - self.input_zero_point
         product = d * np.where(d < 0, self.slopes, self.multiplier) + (1 << (self.shift - 1))
         return np.clip(self.zero_point + (product >> self.shift), self.lo, self.hi)
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

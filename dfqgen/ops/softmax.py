@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_shape, check_within
 from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import AlongAxis
@@ -157,6 +159,9 @@ class QSoftmax(QOp):
         e = self.table.astype(np.int64)[x.max(axis=self.axis, keepdims=True) - x]
         total = e.sum(axis=self.axis, keepdims=True)
         return np.minimum(255, (256 * e + total // 2) // total) - 128
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs)) if self.axis > 1 else None
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.graph.ir import Array, Border
 
 CACHED_ELEMENTS = 1 << 15
@@ -24,6 +25,17 @@ class Pads(NamedTuple):
 
 
 NO_PADS = Pads(0, 0, 0, 0)
+
+
+def beside(pads: Pads) -> Pads:
+    """The columns alone."""
+    return Pads(0, pads.left, 0, pads.right)
+
+
+def window_rows(kernel: int, stride: int, dilation: int, pads: Pads, padding: int) -> RowWindow:
+    """How a window goes over rows."""
+    border = padding if pads.top or pads.bottom else None
+    return RowWindow(dilation * (kernel - 1) + 1, stride, pads.top, border)
 
 
 def joined_pads(border: Border, own: Pads, kernel: tuple[int, int], dilation: tuple[int, int]) -> Pads | None:

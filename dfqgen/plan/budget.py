@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from dfqgen.errors import BudgetExceeded
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
-from dfqgen.plan.lifetimes import Lifetime
-from dfqgen.plan.workload import buffers_of, wanted
+from dfqgen.plan.lifetimes import placed_buffers
 from dfqgen.targets import Target, list_parts
 from dfqgen.units import duration_text
 
@@ -52,16 +51,11 @@ def layer_costs(program: Program, plan: Plan, times: Mapping[str, float] | None 
     """What each step of a plan costs; RAM is the part of the arena that holds data at that step. `times` are
     seconds by operator name, of nothing where nobody asks for time.
     """
-    alive = _alive(program, plan)
+    alive = list(placed_buffers(program, plan))
     costs = []
     for position, step in enumerate(plan.steps):
         code = step.code
-        ranges = [
-            (plan.offsets[life.buffer], life.size_bytes)
-            for life in alive
-            if life.first <= position <= life.last
-        ]
-        ranges.append((step.scratch_offset, step.scratch_bytes))
+        ranges = [(offset, life.size_bytes) for life, offset in alive if life.first <= position <= life.last]
         flash = sum(array.size_bytes for array in code.arrays)
         seconds = (times or {}).get(step.op.name, 0.0)
         costs.append(LayerCost(step.op.name, code.title, flash, _union_bytes(ranges), seconds))
@@ -157,19 +151,6 @@ def _overrun(memory: str, needed_bytes: int, limit_bytes: int) -> str:
         f"{memory}: {needed_bytes:,} bytes needed, {limit_bytes:,} available, {over:,} too many;"
         " the layers that take most:"
     )
-
-
-def _alive(program: Program, plan: Plan) -> list[Lifetime]:
-    buffer_of = buffers_of(program)
-    first = {buffer_of[name]: -1 for name in program.sources}
-    last = dict(first)
-    for position, step in enumerate(plan.steps):
-        last.update((buffer_of[tensor.name], position) for tensor in step.inputs)
-        first[step.output.name] = last[step.output.name] = position
-    last.update((buffer_of[name], len(plan.steps)) for name in wanted(program))
-    return [
-        Lifetime(buffer, program.tensors[buffer].size_bytes, first[buffer], last[buffer]) for buffer in first
-    ]
 
 
 def _union_bytes(ranges: Sequence[tuple[int, int]]) -> int:

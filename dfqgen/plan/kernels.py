@@ -58,6 +58,32 @@ def choose_kernels(
     return [None if choice is None else choice.kernel for choice in chosen]
 
 
+def best_choice(
+    op: QOp,
+    inputs: Sequence[QTensor],
+    output: QTensor,
+    target: Target,
+    registry: Registry,
+    optimize: str,
+    preferred: Kernel[Any] | None = None,
+) -> Choice | None:
+    """The fastest kernel for one operator by itself, or `preferred` where it can do it; None without any.
+
+    None that spends flash for speed.
+    """
+    candidates = [
+        _choice(kernel, op, inputs, output, target, optimize)
+        for kernel in registry.candidates(op, inputs, output, target.isas)
+        if not kernel.spends_flash
+    ]
+    liked = [choice for choice in candidates if choice.kernel is preferred]
+    ordered = liked or _best_first(candidates)
+    if not ordered:
+        return None
+    fastest = min(choice.instructions for choice in candidates)
+    return _selected(ordered[0], len(candidates), fastest)
+
+
 def choices(
     program: Program,
     target: Target,

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dfqgen.plan.workload import Work, Workload
+from dfqgen.fixedpoint.program import Program
+from dfqgen.kernels.base import Plan
+from dfqgen.plan.workload import (
+    ROW_COUNTERS,
+    SOURCE_ROWS,
+    Work,
+    Workload,
+    band_lead_bytes,
+    planned_workload,
+)
 
 BEFORE_FIRST_STEP = -1
 
@@ -41,7 +50,8 @@ def scratch_name(step: int) -> str:
 def lifetimes(workload: Workload, order: Sequence[int]) -> tuple[Lifetime, ...]:
     """Of every buffer, scratch included, when the works run in this order.
 
-    Program inputs live from before step 0, program outputs to after the last step.
+    Program inputs live from before step 0, program outputs to after the last step. What a segment uses lives
+    through all of it, but for scratch.
     """
     first = dict.fromkeys(workload.inputs, BEFORE_FIRST_STEP)
     last = dict(first)
@@ -55,6 +65,13 @@ def lifetimes(workload: Workload, order: Sequence[int]) -> tuple[Lifetime, ...]:
             scratch.append(Lifetime(scratch_name(step), work.scratch_bytes, step, step))
     for buffer in workload.outputs:
         last[buffer] = len(order)
+    if workload.segment is not None:
+        end = workload.together - 1
+        first = {name: min(step, 0) if step <= end else step for name, step in first.items()}
+        last = {name: max(step, end) for name, step in last.items()}
+        for name in (SOURCE_ROWS, ROW_COUNTERS):
+            if name in workload.sizes_bytes:
+                first[name], last[name] = 0, end
     buffers = [Lifetime(name, workload.sizes_bytes[name], first[name], last[name]) for name in first]
     return (*buffers, *scratch)
 
@@ -62,12 +79,16 @@ def lifetimes(workload: Workload, order: Sequence[int]) -> tuple[Lifetime, ...]:
 def overlaps(workload: Workload, order: Sequence[int], alive: Sequence[Lifetime]) -> tuple[Overlap, ...]:
     """The outputs that may overwrite an input: those whose input is read for the last time."""
     last = {lifetime.buffer: lifetime.last for lifetime in alive}
-    return tuple(
+    found = [
         Overlap(work.writes, buffer, lead)
         for step, work in enumerate(workload.works[index] for index in order)
         for buffer, lead in work.leads_bytes.items()
         if last[buffer] == step
-    )
+    ]
+    segment = workload.segment
+    if segment is not None and not segment.fed and last[segment.source] == workload.together - 1:
+        found += [Overlap(name, segment.source, lead) for name, lead in segment.leads_bytes.items()]
+    return tuple(found)
 
 
 def bytes_by_step(alive: Sequence[Lifetime], steps: int) -> list[int]:
@@ -97,3 +118,16 @@ def overlap_gain_bytes(work: Work, dying: Iterable[str], sizes_bytes: Mapping[st
 def span_bytes(output_bytes: int, input_bytes: int, lead_bytes: int) -> int:
     """The fewest bytes that hold an output and the input it may overwrite."""
     return min(output_bytes + input_bytes, max(output_bytes, input_bytes, lead_bytes + input_bytes))
+
+
+def placed_buffers(program: Program, plan: Plan) -> Iterator[tuple[Lifetime, int]]:
+    """Every buffer of a plan, scratch included, and where it starts."""
+    workload, order = planned_workload(program, plan)
+    scratch = {scratch_name(index): step.scratch_offset for index, step in enumerate(plan.steps)}
+    bands = {} if plan.segment is None else plan.segment.bands
+    for life in lifetimes(workload, order):
+        if life.buffer in scratch:
+            yield life, scratch[life.buffer]
+        else:
+            lead = band_lead_bytes(bands[life.buffer]) if life.buffer in bands else 0
+            yield life, plan.offsets[life.buffer] - lead

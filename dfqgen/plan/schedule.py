@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfqgen.plan.lifetimes import overlap_gain_bytes
 from dfqgen.plan.workload import Workload
@@ -35,6 +35,16 @@ def best_order(workload: Workload, exact_states: int = EXACT_STATES) -> tuple[in
 def peak_bytes(workload: Workload, order: Sequence[int]) -> int:
     """Bytes at the worst step of an order, each step after its best overlap: no placement can use fewer."""
     return _Space(workload).peak(order)
+
+
+def peaks_by_step(workload: Workload, order: Sequence[int]) -> list[int]:
+    """Bytes at each step of an order after its best overlap."""
+    space = _Space(workload)
+    state, peaks = space.start, []
+    for index in order:
+        state = space.step(replace(state, peak_bytes=0), index)
+        peaks.append(state.peak_bytes)
+    return peaks
 
 
 @dataclass(frozen=True, slots=True)

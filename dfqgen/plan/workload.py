@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dfqgen.fixedpoint.program import Program, QOp, QTensor
 from dfqgen.kernels.base import Kernel, Plan
+from dfqgen.kernels.rows import Band, Segment
 from dfqgen.ops.movement import QReshape
 
 ALIGNMENT_BYTES = 16
@@ -36,13 +37,33 @@ class Work:
     leads_bytes: Mapping[str, int]
 
 
+SOURCE_ROWS, ROW_COUNTERS = "\0rows of the source", "\0row counters"
+"""Buffers that a segment has beside its tensors; the NUL keeps them apart from tensors."""
+
+COUNTER_BYTES = 8
+"""Of a band: the first row in memory, and the row after the last."""
+
+
+def band_lead_bytes(band: Band) -> int:
+    """From the start of a band's buffer to row 0, where the tensor stays; rows of padding end there."""
+    return align(band.above * band.row_bytes) if band.whole else 0
+
+
+def band_bytes(band: Band) -> int:
+    """Of a band's buffer."""
+    if band.whole:
+        return band_lead_bytes(band) + align((band.capacity - band.above) * band.row_bytes)
+    return align(band.capacity * band.row_bytes)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Workload:
     """A program's operators in its own order, and its buffers.
 
     Tensors that are reshapes of each other share one buffer, named after the first of them:
     `buffer_of` maps every tensor to its buffer. `inputs` hold data before the first operator,
-    `outputs` after the last, states both. Sizes are rounded up to the alignment.
+    `outputs` after the last, states both. Sizes are rounded up to the alignment. The works of a `segment`
+    come first and take turns, so that all its buffers are alive together; their sizes are those of its bands.
     """
 
     works: tuple[Work, ...]
@@ -50,6 +71,24 @@ class Workload:
     buffer_of: Mapping[str, str]
     inputs: tuple[str, ...]
     outputs: frozenset[str]
+    segment: Segment | None = None
+
+    @property
+    def together(self) -> int:
+        """How many steps of an order take turns."""
+        return 0 if self.segment is None else len(self.segment)
+
+    def with_segment(self, segment: Segment, order: Sequence[int], scratch_bytes: Sequence[int]) -> Workload:
+        """The same with the first steps of an order run row by row, each with that much scratch."""
+        works = list(self.works)
+        for index, scratch in zip(order, scratch_bytes, strict=False):
+            works[index] = replace(works[index], scratch_bytes=align(scratch), leads_bytes={})
+        bands = dict(segment.bands)
+        source = bands.pop(segment.source)
+        sizes = dict(self.sizes_bytes) | {name: band_bytes(band) for name, band in bands.items()}
+        sizes[segment.source if segment.fed else SOURCE_ROWS] = band_bytes(source)
+        sizes[ROW_COUNTERS] = align(COUNTER_BYTES * len(segment.bands))
+        return replace(self, works=tuple(works), sizes_bytes=sizes, segment=segment)
 
     @classmethod
     def of(cls, program: Program, kernels: Sequence[Kernel[Any] | None]) -> Workload:
@@ -86,7 +125,11 @@ def planned_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]
     kernels = {step.op.output: step.kernel for step in plan.steps}
     workload = Workload.of(program, [kernels.get(op.output) for op in program.ops])
     position = {work.writes: index for index, work in enumerate(workload.works)}
-    return workload, [position[step.op.output] for step in plan.steps]
+    order = [position[step.op.output] for step in plan.steps]
+    if plan.segment is not None:
+        scratch = [step.scratch_bytes for step in plan.steps[: len(plan.segment)]]
+        workload = workload.with_segment(plan.segment, order, scratch)
+    return workload, order
 
 
 def buffers_of(program: Program) -> dict[str, str]:
@@ -100,6 +143,14 @@ def buffers_of(program: Program) -> dict[str, str]:
 def wanted(program: Program) -> tuple[str, ...]:
     """The tensors whose bytes nothing else may use to the end: a state's place waits for the new one."""
     return (*program.results, *(state.input for state in program.states))
+
+
+def band_offset(plan: Plan, segment: Segment, tensor: str) -> int:
+    """Where the first row of a band lies when nothing has been dropped yet: padding, if there is any."""
+    if tensor == segment.source and not segment.fed:
+        return plan.offsets[SOURCE_ROWS]
+    band = segment.bands[tensor]
+    return plan.offsets[tensor] - (band.above * band.row_bytes if band.whole else 0)
 
 
 def needs_code(op: QOp) -> bool:

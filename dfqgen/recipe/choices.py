@@ -45,6 +45,7 @@ from dfqgen.recipe.records import (
     ScaleMode,
     StatisticsRecipe,
     StatisticsSource,
+    Stream,
     Ternary,
     WeightsRecipe,
     Winograd,
@@ -79,6 +80,8 @@ class Choices(TypedDict, total=False):
     winograd: Winograd
     flash: int
     ram: int
+    stream: Stream
+    input_rows: bool
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     state: Mapping[str, str]
@@ -167,6 +170,8 @@ def _settled(choices: Choices) -> Recipe:
                 "name",
                 "optimize",
                 "winograd",
+                "stream",
+                "input_rows",
                 package="packages",
                 flash="flash_bytes",
                 ram="ram_bytes",

@@ -58,6 +58,8 @@ def choices_of(recipe: Recipe) -> Choices | None:
     differs("winograd", recipe.code.winograd, default.code.winograd)
     differs("flash", recipe.code.flash_bytes, None)
     differs("ram", recipe.code.ram_bytes, None)
+    differs("stream", recipe.code.stream, default.code.stream)
+    differs("input_rows", recipe.code.input_rows, False)
     differs("inputs", recipe.input.inputs, ())
     differs("outputs", recipe.input.outputs, ())
     differs("state", recipe.input.states, None)

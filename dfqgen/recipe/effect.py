@@ -77,6 +77,11 @@ def _no_bias_on_samples(said: Said, recipe: Recipe) -> tuple[str, str] | None:
     return ("empirical_bias", "correct_bias") if both else None
 
 
+def _rows_for_whole_layers(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    both = said.get("stream") == "off" and said.get("input_rows") is True
+    return ("stream", "input_rows") if both else None
+
+
 CONTRADICTIONS = (
     Contradiction(_two_wishes, "they are two ways to say one thing", "Give one of them."),
     Contradiction(_two_meanings, "they are two ways to say one thing", "Give one of them."),
@@ -98,6 +103,11 @@ CONTRADICTIONS = (
     Contradiction(
         _no_bias_on_samples,
         "biases are corrected on samples, or not at all",
+        "Leave out one of them.",
+    ),
+    Contradiction(
+        _rows_for_whole_layers,
+        "an input that comes in rows is never there for whole layers",
         "Leave out one of them.",
     ),
 )

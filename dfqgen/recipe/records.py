@@ -26,6 +26,7 @@ Optimize = Literal["speed", "size"]
 Package = Literal["cmake", "arduino", "platformio", "zephyr", "esp-idf", "cmsis-pack", "make"]
 PACKAGES: tuple[Package, ...] = get_args(Package)
 Winograd = Literal["auto", "off"]
+Stream = Literal["auto", "on", "off"]
 IoLayout = Literal["nhwc", "nchw"]
 StatisticsSource = Literal["auto", "analytic", "synthetic", "data"]
 RangeMethod = Literal["predicted", "sigma", "mse", "min-max", "percentile"]
@@ -76,6 +77,8 @@ class CodeRecipe:
 
     `winograd` "auto" allows kernels whose weights take 3.6 times the flash, for speed, in so much flash and
     RAM; None: the target's. `packages` are for the ecosystems that get it as a package too.
+    `stream`: whether the first layers run row by row, "auto" where whole ones do not fit the RAM.
+    `input_rows`: the caller gives the input in rows.
     """
 
     target: str = "host"
@@ -85,6 +88,8 @@ class CodeRecipe:
     winograd: Winograd = "auto"
     flash_bytes: int | None = None
     ram_bytes: int | None = None
+    stream: Stream = "auto"
+    input_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

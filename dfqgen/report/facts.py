@@ -12,8 +12,8 @@ from dfqgen.kernels.base import Plan, Step
 from dfqgen.passes.contract import Note
 from dfqgen.plan.budget import Budget
 from dfqgen.plan.estimate import LayerEstimate, seconds
-from dfqgen.plan.lifetimes import lifetimes, scratch_name
-from dfqgen.plan.workload import planned_workload
+from dfqgen.plan.lifetimes import lifetimes, placed_buffers, scratch_name
+from dfqgen.plan.workload import ROW_COUNTERS, SOURCE_ROWS, planned_workload
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 from dfqgen.verify.against_float import FloatComparison
@@ -109,13 +109,20 @@ def layer_facts(program: Program, plan: Plan, comparison: Sequence[LayerComparis
 
 def memory_facts(program: Program, plan: Plan) -> list[Facts]:
     """Every buffer's place in the arena, and the steps it is alive: -1 is before the first."""
-    workload, order = planned_workload(program, plan)
-    scratch = {scratch_name(i): (step, f"scratch of {step.op.name}") for i, step in enumerate(plan.steps)}
+    labels = {scratch_name(i): f"scratch of {step.op.name}" for i, step in enumerate(plan.steps)}
+    if plan.segment is not None:
+        labels |= {
+            name: f"{band.capacity} rows of {name}"
+            for name, band in plan.segment.bands.items()
+            if not band.whole
+        }
+        labels[SOURCE_ROWS] = labels[plan.segment.source]
+        labels[ROW_COUNTERS] = "row counters"
+        if not plan.segment.fed:
+            del labels[plan.segment.source]
     rows = []
-    for life in lifetimes(workload, order):
-        step, label = scratch.get(life.buffer, (None, life.buffer))
-        offset = plan.offsets[life.buffer] if step is None else step.scratch_offset
-        place = {"buffer": label, "offset": offset, "bytes": life.size_bytes}
+    for life, offset in placed_buffers(program, plan):
+        place = {"buffer": labels.get(life.buffer, life.buffer), "offset": offset, "bytes": life.size_bytes}
         rows.append(place | {"first": life.first, "last": life.last})
     return sorted(rows, key=lambda row: (row["first"], row["offset"]))
 

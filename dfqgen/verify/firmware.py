@@ -147,7 +147,8 @@ def build_firmware(
         *("-I", str(out_dir.absolute()), "-I", str(firmware)),
     ]
     probe = ["-include", "dfq_probe.h", f"-D{name.upper()}_PROBE=dfq_probe"]
-    main = [f"-DDFQ_NETWORK={name}", f'-DDFQ_NETWORK_HEADER="{name}.h"']
+    layers = f"-DDFQ_LAYERS={len(manifest['layers'])}"
+    main = [f"-DDFQ_NETWORK={name}", f'-DDFQ_NETWORK_HEADER="{name}.h"', layers]
     # The folder "network" tells the linker script whose sections these are.
     jobs = [
         (out_dir / f"{name}.c", "network", probe),

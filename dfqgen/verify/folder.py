@@ -29,6 +29,9 @@ _PORT = {"name": str, "tensor": str, "shape": list, "type": str, "offset": int}
 _LAYER = {"name": str, "title": str, "kernel": str, "macs": int}
 _LAYER |= {"output": str, "output_shape": list, "output_type": str, "output_offset": int}
 
+_ROWS = {"input": str, "layers": int, "fed": bool, "turns": list, "counters_offset": int, "bands": list}
+_BAND = {"tensor": str, "offset": int, "row_bytes": int, "capacity": int, "whole": bool}
+
 _TYPES = {str(kind): kind for kind in IntType}
 _SHOWN = 8
 
@@ -97,16 +100,20 @@ def _check_manifest(manifest: Any) -> None:
         raise _Damaged(f"it names the network {manifest['network']!r}, which is no C identifier")
     if not 0 <= manifest["arena_bytes"] <= LARGEST_ARENA_BYTES:
         raise _Damaged(f"the arena has {manifest['arena_bytes']} bytes")
+    partial = _check_rows(manifest)
     for kind in ("inputs", "outputs"):
         for index, port in enumerate(manifest[kind]):
             where = f"{kind}[{index}]"
             _check_fields(port, _PORT, where)
-            _check_place(port["shape"], port["type"], port["offset"], manifest["arena_bytes"], where)
+            size_bytes = _check_shape(port["shape"], port["type"], where)
+            if port["tensor"] not in partial:
+                _check_place(port["offset"], size_bytes, manifest["arena_bytes"], where)
     for index, layer in enumerate(manifest["layers"]):
         where = f"layers[{index}]"
         _check_fields(layer, _LAYER, where)
-        place = (layer["output_shape"], layer["output_type"], layer["output_offset"])
-        _check_place(*place, manifest["arena_bytes"], where)
+        size_bytes = _check_shape(layer["output_shape"], layer["output_type"], where)
+        if layer["output"] not in partial:
+            _check_place(layer["output_offset"], size_bytes, manifest["arena_bytes"], where)
     for path, digest in manifest["files"].items():
         parts = PurePosixPath(path).parts
         if not parts or path.startswith("/") or ".." in parts or "\0" in path or not isinstance(digest, str):
@@ -121,12 +128,37 @@ def _check_fields(value: Any, kinds: Mapping[str, type], where: str) -> None:
             raise _Damaged(f"{where} has no {kind.__name__} {key!r}")
 
 
-def _check_place(shape: list[Any], dtype: str, offset: int, arena_bytes: int, where: str) -> None:
-    """A tensor lies within the arena: the host writes and reads it there."""
+def _check_rows(manifest: dict[str, Any]) -> set[str]:
+    """What is said of layers that run row by row; gives the tensors that are never in memory as a whole."""
+    rows, arena_bytes, layers = manifest.get("rows"), manifest["arena_bytes"], len(manifest["layers"])
+    if rows is None:
+        return set()
+    _check_fields(rows, _ROWS, "rows")
+    if not all(type(turn) is int and 0 <= turn < layers for turn in rows["turns"]):
+        raise _Damaged("rows tells of turns of layers that are not there")
+    if not 0 < rows["layers"] == len(rows["bands"]) - 1 <= layers:
+        raise _Damaged("rows does not tell of a band for the input and each of its layers")
+    _check_place(rows["counters_offset"], 8 * len(rows["bands"]), arena_bytes, "rows")
+    for index, band in enumerate(rows["bands"]):
+        where = f"rows.bands[{index}]"
+        _check_fields(band, _BAND, where)
+        if band["row_bytes"] < 1 or band["capacity"] < 1:
+            raise _Damaged(f"{where} has no rows")
+        _check_place(band["offset"], band["row_bytes"] * band["capacity"], arena_bytes, where)
+    partial = {band["tensor"] for band in rows["bands"] if not band["whole"]}
+    return partial if rows["fed"] else partial - {rows["input"]}
+
+
+def _check_shape(shape: list[Any], dtype: str, where: str) -> int:
+    """Bytes of a tensor."""
     if dtype not in _TYPES:
         raise _Damaged(f"{where} has no type of {', '.join(sorted(_TYPES))}")
     if not all(type(size) is int and size >= 0 for size in shape) or len(shape) == 0:
         raise _Damaged(f"{where} has no shape")
-    size_bytes = math.prod(shape) * _TYPES[dtype].carrier.itemsize
+    return math.prod(shape) * _TYPES[dtype].carrier.itemsize
+
+
+def _check_place(offset: int, size_bytes: int, arena_bytes: int, where: str) -> None:
+    """Bytes lie within the arena: the host writes and reads them there."""
     if not 0 <= offset <= offset + size_bytes <= arena_bytes:
         raise _Damaged(f"{where} lies outside the arena")

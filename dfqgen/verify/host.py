@@ -19,6 +19,7 @@ from dfqgen.fixedpoint.qtype import Array
 from dfqgen.fixedpoint.vectors import verification_inputs
 from dfqgen.verify.folder import read_manifest
 from dfqgen.verify.toolchain import compile_c
+from dfqgen.verify.trace import LayerTrace
 
 ARENA_ALIGNMENT = 16
 
@@ -87,10 +88,16 @@ class HostNetwork:
         self.inputs = [_port(entry) for entry in manifest["inputs"]]
         self.outputs = [_port(entry) for entry in manifest["outputs"]]
         self._ffi = cffi.FFI()
-        self._ffi.cdef(f"void {self.name}_invoke(void *net);")
         self.keeps_state = bool(manifest.get("states"))
         if self.keeps_state:
             self._ffi.cdef(f"void {self.name}_reset(void *net);")
+        self._rows: dict[str, Any] = manifest.get("rows") or {}
+        if not self._rows or not self._rows["fed"]:
+            self._ffi.cdef(f"void {self.name}_invoke(void *net);")
+        if self._rows:
+            self._ffi.cdef(f"void {self.name}_begin(void *net);")
+            self._ffi.cdef(f"void {self.name}_feed_rows(void *net, void *rows, int32_t count);")
+            self._ffi.cdef(f"void {self.name}_finish(void *net);")
         sources = [folder / f"{self.name}.c", folder / f"{self.name}_weights.c"]
         options = ["-std=c99", "-O2", "-shared", "-fPIC", *(["-march=native"] if native else []), *flags]
         # The library stays mapped after its file is gone.
@@ -116,17 +123,26 @@ class HostNetwork:
             arena = self._local.arena = raw[start : start + self.arena_bytes]
         return arena
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    @property
+    def ways(self) -> tuple[bool, ...]:
+        """What `run` may be told of `by_rows`."""
+        if not self._rows:
+            return (False,)
+        return (True,) if self._rows["fed"] else (False, True)
+
+    def run(self, inputs: Mapping[str, Array], *, by_rows: bool | None = None) -> dict[str, Array]:
         """Arrays [N, ...] by input tensor -> arrays [N, ...] by output tensor, one sample after the other.
 
-        Where there are states, the samples are a stream from its first step on.
+        `by_rows`: the input is fed row by row, one of `ways`; None: only where there is no other. Where there
+        are states, the samples are a stream from its first step on.
         """
+        by_rows = self.ways[0] if by_rows is None else by_rows
         arena = self._arena()
         self._reset(arena)
         count = len(inputs[self.inputs[0].tensor])
         results = {port.tensor: np.empty((count, *port.shape[1:]), port.dtype) for port in self.outputs}
         for sample in range(count):
-            self._run_sample({name: value[sample] for name, value in inputs.items()}, arena)
+            self._run_sample({name: value[sample] for name, value in inputs.items()}, arena, by_rows)
             for port in self.outputs:
                 found = arena[port.offset : port.offset + port.size_bytes].view(port.dtype)
                 results[port.tensor][sample] = found.reshape(port.shape[1:])
@@ -136,38 +152,41 @@ class HostNetwork:
         if self.keeps_state:
             getattr(self._library, f"{self.name}_reset")(self._ffi.cast("void *", arena.ctypes.data))
 
-    def _run_sample(self, inputs: Mapping[str, Array], arena: Array) -> None:
+    def _run_sample(self, inputs: Mapping[str, Array], arena: Array, by_rows: bool) -> None:
+        fed = self._rows["input"] if by_rows else None
         for port in self.inputs:
             value = np.asarray(inputs[port.tensor])
             if value.dtype != port.dtype or value.size != port.size:
                 found = f"{value.dtype}{value.shape}"
                 raise ValueError(f"input {port.tensor!r} takes {port.size} {port.dtype} values, not {found}")
-            arena[port.offset : port.offset + port.size_bytes].view(port.dtype)[:] = value.reshape(-1)
+            if port.tensor == fed:
+                rows = np.ascontiguousarray(value.reshape(port.shape[1], -1))
+            else:
+                arena[port.offset : port.offset + port.size_bytes].view(port.dtype)[:] = value.reshape(-1)
         # cffi lets other threads run meanwhile.
-        getattr(self._library, f"{self.name}_invoke")(self._ffi.cast("void *", arena.ctypes.data))
+        net = self._ffi.cast("void *", arena.ctypes.data)
+        if fed is None:
+            getattr(self._library, f"{self.name}_invoke")(net)
+            return
+        getattr(self._library, f"{self.name}_begin")(net)
+        for first in range(0, len(rows), 3):
+            some = rows[first : first + 3]
+            start = self._ffi.cast("void *", some.ctypes.data)
+            getattr(self._library, f"{self.name}_feed_rows")(net, start, len(some))
+        getattr(self._library, f"{self.name}_finish")(net)
 
     def trace(self, inputs: Mapping[str, Array]) -> list[list[Array]]:
         """The output of every layer in order, for each of N samples. Needs `probe`; one thread at a time."""
         arena = self._arena()
-        seen: list[Array] = []
+        seen = LayerTrace(self.layers, self._rows, arena)
         steps: list[list[Array]] = []
-
-        def before_layer(layer: int) -> None:
-            if layer > 0:
-                done = self.layers[layer - 1]
-                dtype = np.dtype(done.get("output_type", "int8"))
-                size = int(np.prod(done["output_shape"])) * dtype.itemsize
-                start = int(done["output_offset"])
-                values = arena[start : start + size].view(dtype)
-                seen.append(values.reshape(done["output_shape"]).copy())
-
-        callback = self._ffi.callback("void(int32_t)", before_layer)
+        callback = self._ffi.callback("void(int32_t)", seen.before_layer)
         setattr(self._library, f"{self.name}_probe", callback)
         self._reset(arena)
         for sample in range(len(inputs[self.inputs[0].tensor])):
-            self._run_sample({name: value[sample] for name, value in inputs.items()}, arena)
-            steps.append(list(seen))
-            seen.clear()
+            step = {name: value[sample] for name, value in inputs.items()}
+            self._run_sample(step, arena, self.ways[0])
+            steps.append([output.copy() for output in seen.outputs])
         setattr(self._library, f"{self.name}_probe", self._ffi.NULL)
         return steps
 
@@ -257,9 +276,9 @@ def verify_on_host(
     names: list[str] = []
     values = 0
     for name, inputs in verification_inputs(program, random):
-        found = network.run(inputs)
+        results = [network.run(inputs, by_rows=way) for way in network.ways]
         for tensor, expected in program.play(inputs).items():
-            if not np.array_equal(expected, found[tensor]):
+            if not all(np.array_equal(expected, found[tensor]) for found in results):
                 mismatch = first_mismatch(program, folder, inputs)
                 raise VerificationFailed(
                     f"the C and the integer reference differ on the {name} input: "

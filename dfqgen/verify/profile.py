@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dfqgen import resources
 from dfqgen.errors import VerificationFailed
@@ -67,8 +68,8 @@ class Profile:
 class Counts:
     """How often each address ran, and how often it jumped somewhere else than the next."""
 
-    runs: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    jumps: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    runs: Counter[int] = field(default_factory=Counter)
+    jumps: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,14 @@ def profile_firmware(
     out_dir: Path, target: Target, *, optimize: str | None = None, timeout_s: float = TIMEOUT_S
 ) -> Profile:
     """Run the self-test of `out_dir` on the emulated target and count. Errors as `run_firmware`."""
-    layers = read_manifest(out_dir)["layers"]
+    manifest = read_manifest(out_dir)
+    layers = manifest["layers"]
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as folder:
         work = Path(folder)
         elf = build_firmware(out_dir, target, work, optimize=optimize)
-        counted = count_segments(elf, target, len(layers), work, timeout_s=timeout_s)
+        counted = count_segments(
+            elf, target, len(layers), work, turns=turns_of(manifest), timeout_s=timeout_s
+        )
     rows = zip(layers, counted.instructions, counted.cycles, strict=True)
     return Profile(
         target.name,
@@ -115,13 +119,25 @@ class Counted:
 
 
 def count_segments(
-    elf: Path, target: Target, segment_count: int, work: Path, *, timeout_s: float = TIMEOUT_S
+    elf: Path,
+    target: Target,
+    segment_count: int,
+    work: Path,
+    *,
+    turns: Sequence[int] | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> Counted:
     """Run a firmware that calls dfq_probe at the start of each segment and once more at the end.
 
-    It must print the lines of runtime_c/firmware/main.c. `work` is a folder for temporary files.
+    `turns`: which segment begins at each call of one run, where they do not begin in order. The firmware must
+    print the lines of runtime_c/firmware/main.c. `work` is a folder for temporary files.
     """
-    segments, report = _count(elf, target, segment_count, work, timeout_s)
+    calls = range(segment_count) if turns is None else turns
+    by_call, report = _count(elf, target, len(calls), work, timeout_s)
+    segments = [Counts() for _ in range(segment_count)]
+    for segment, counts in zip(calls, by_call, strict=True):
+        segments[segment].runs.update(counts.runs)
+        segments[segment].jumps.update(counts.jumps)
     code = disassemble(elf, target)
     instructions: list[int] = []
     cycles: list[int | None] = []
@@ -137,6 +153,12 @@ def count_segments(
         else:
             cycles.append(round(estimate_cycles(own, counts.jumps, code, target.cycles) / report.runs))
     return Counted(tuple(instructions), tuple(cycles), report.wrong_values, report.stack_bytes)
+
+
+def turns_of(manifest: Mapping[str, Any]) -> Sequence[int] | None:
+    """`turns` of `count_segments`, where layers run row by row."""
+    rows = manifest.get("rows")
+    return None if rows is None else list(rows["turns"])
 
 
 def estimate_cycles(

@@ -1,0 +1,234 @@
+"""Whether a plan is sound, found by walking it; knows nothing of how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import Program
+from dfqgen.kernels.base import Plan, Step
+from dfqgen.kernels.rows import Segment
+from dfqgen.plan.workload import (
+    ALIGNMENT_BYTES,
+    COUNTER_BYTES,
+    ROW_COUNTERS,
+    band_offset,
+    buffers_of,
+    needs_code,
+    wanted,
+)
+
+
+def check_plan(program: Program, plan: Plan) -> None:
+    """Walk the schedule and see that no step destroys bytes that are still wanted.
+
+    Raises ProgramError, which means a bug in dfqgen.
+    """
+    root = buffers_of(program)
+    partial = partial_tensors(plan)
+    for tensor, buffer in root.items():
+        if plan.offsets[tensor] != plan.offsets[buffer]:
+            raise ProgramError(f"reshape {tensor!r} is not where {buffer!r} is")
+        if tensor not in partial:
+            _check_place(plan, tensor, plan.offsets[tensor], program.tensors[tensor].size_bytes)
+    if sorted(id(step.op) for step in plan.steps) != sorted(id(op) for op in program.ops if needs_code(op)):
+        raise ProgramError("the schedule does not run every operator once")
+
+    wanted_until: dict[str, int] = {}
+    for position, step in enumerate(plan.steps):
+        wanted_until.update((root[tensor.name], position) for tensor in step.inputs)
+    wanted_until.update((root[name], len(plan.steps)) for name in wanted(program))
+
+    present = [name for name in dict.fromkeys(root[name] for name in program.sources) if name not in partial]
+    for i, first in enumerate(present):
+        for second in present[i + 1 :]:
+            _check_apart(program, plan, "the start", first, second)
+    begin = 0
+    if plan.segment is not None:
+        begin = len(plan.segment)
+        kept = [name for name in present if wanted_until.get(name, -1) >= 0]
+        check_segment(program, plan, plan.segment, kept)
+        present = [name for name in kept if wanted_until[name] >= begin]
+        present += [step.output.name for step in plan.steps[:begin] if step.output.name not in partial]
+    for position, step in enumerate(plan.steps[begin:], begin):
+        where = f"step {position} ({step.op.name})"
+        missing = [tensor.name for tensor in step.inputs if root[tensor.name] not in present]
+        if missing:
+            raise ProgramError(f"{where} reads {missing[0]!r}, which is not there")
+        _check_place(plan, where, step.scratch_offset, step.scratch_bytes)
+        output = (plan.offsets[step.output.name], step.output.size_bytes)
+        scratch = (step.scratch_offset, step.scratch_bytes)
+        if _collide(output, scratch):
+            raise ProgramError(f"{where}: output and scratch share bytes")
+        kept = [name for name in present if wanted_until.get(name, -1) >= position]
+        for name in kept:
+            bytes_at = (plan.offsets[name], program.tensors[name].size_bytes)
+            if _collide(bytes_at, scratch):
+                raise ProgramError(f"{where}: scratch overwrites {name!r}")
+            if _collide(bytes_at, output) and not (
+                wanted_until[name] == position and _may_overwrite(step, name, root, bytes_at[0] - output[0])
+            ):
+                raise ProgramError(f"{where}: the output overwrites {name!r}")
+        present = [name for name in kept if wanted_until[name] > position]
+        present.append(root[step.output.name])
+    for port in program.outputs:
+        if root[port.tensor] not in present:
+            raise ProgramError(f"output {port.name!r} is not there at the end")
+    for state in program.states:
+        if root[state.output] in map(root.get, program.sources) or root[state.output] not in present:
+            raise ProgramError(f"the new state {state.name!r} is not there at the end, in a place of its own")
+
+
+def _may_overwrite(step: Step, name: str, root: dict[str, str], distance_bytes: int) -> bool:
+    for index, tensor in enumerate(step.inputs):
+        if root[tensor.name] == name:
+            lead = step.kernel.overlap_lead_bytes(step.op, step.inputs, step.output, index)
+            if lead is None or distance_bytes < lead:
+                return False
+    return True
+
+
+def _check_place(plan: Plan, what: str, offset: int, size_bytes: int) -> None:
+    if offset < 0 or offset % ALIGNMENT_BYTES or offset + size_bytes > plan.arena_bytes:
+        raise ProgramError(f"{what}: bytes {offset}..{offset + size_bytes} are misplaced in the arena")
+
+
+def _check_apart(program: Program, plan: Plan, where: str, first: str, second: str) -> None:
+    a = (plan.offsets[first], program.tensors[first].size_bytes)
+    b = (plan.offsets[second], program.tensors[second].size_bytes)
+    if _collide(a, b):
+        raise ProgramError(f"{where}: {first!r} and {second!r} share bytes")
+
+
+def _collide(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether two (offset, size) ranges share a byte."""
+    return a[1] > 0 and b[1] > 0 and a[0] < b[0] + b[1] and b[0] < a[0] + a[1]
+
+
+def partial_tensors(plan: Plan) -> frozenset[str]:
+    """Tensors that are never in memory as a whole."""
+    if plan.segment is None:
+        return frozenset()
+    partial = {name for name, band in plan.segment.bands.items() if not band.whole}
+    return frozenset(partial if plan.segment.fed else partial - {plan.segment.source})
+
+
+def check_segment(program: Program, plan: Plan, segment: Segment, others: Sequence[str]) -> None:
+    """Run the schedule of a segment on row numbers and addresses.
+
+    `others` are the buffers that hold data beside it, the whole source among them where it is not fed.
+    """
+    ranges = {
+        name: (band_offset(plan, segment, name), band.capacity * band.row_bytes)
+        for name, band in segment.bands.items()
+    }
+    ranges["counters"] = (plan.offsets[ROW_COUNTERS], COUNTER_BYTES * len(segment.bands))
+    for step in plan.steps[: len(segment)]:
+        ranges[f"scratch of {step.op.name}"] = (step.scratch_offset, step.scratch_bytes)
+    frame = None if segment.fed else segment.source
+    for name in others:
+        if name != frame:
+            ranges[f"all of {name}"] = (plan.offsets[name], program.tensors[name].size_bytes)
+    _check_ranges(ranges, plan.arena_bytes)
+    walk = _Walk(plan, segment, frame)
+    walk.all()
+
+
+def _check_ranges(ranges: dict[str, tuple[int, int]], arena_bytes: int) -> None:
+    found = list(ranges.items())
+    for index, (name, (offset, size)) in enumerate(found):
+        if offset < 0 or offset + size > arena_bytes:
+            raise ProgramError(f"{name}: bytes {offset}..{offset + size} are misplaced in the arena")
+        for other, at in found[index + 1 :]:
+            scratch = name.startswith("scratch") and other.startswith("scratch")
+            if not scratch and _collide((offset, size), at):
+                raise ProgramError(f"{name!r} and {other!r} share bytes while layers take turns")
+
+
+class _Walk:
+    """What the generated C does: rows first ... end - 1 of each band are there."""
+
+    def __init__(self, plan: Plan, segment: Segment, frame: str | None) -> None:
+        self.plan, self.segment, self.frame = plan, segment, frame
+        self.steps = plan.steps[: len(segment)]
+        self.first = {name: -band.above for name, band in segment.bands.items()}
+        self.end = dict.fromkeys(segment.bands, 0)
+        self.turns: list[int] = []
+        self.fed = 0
+
+    def all(self) -> None:
+        for name, band in self.segment.bands.items():
+            self._write(name, -band.above, band.above)
+        source = self.segment.bands[self.segment.source]
+        for self.fed in range(1, source.height + 1):
+            if self.end[source.tensor.name] < min(source.height, source.wanted):
+                self._append(source.tensor.name, 1)
+            while self._turn():
+                pass
+        if tuple(self.turns) != self.segment.turns:
+            raise ProgramError("layers do not take turns as the plan says")
+        for name, band in self.segment.bands.items():
+            if self.end[name] < (band.height if band.whole else min(band.wanted, band.height)):
+                raise ProgramError(f"{name}: only {self.end[name]} of {band.height} rows are made")
+
+    def _turn(self) -> bool:
+        ran = self._pad(self.segment.source)
+        for number, (step, block) in enumerate(zip(self.steps, self.segment.blocks, strict=True)):
+            name, window = step.output.name, block.window
+            band, row = self.segment.bands[name], self.end[name]
+            if row >= min(band.wanted, band.height):
+                ran = self._pad(name) or ran
+            elif all(self.end[x.name] >= window.end(row + block.rows - 1) for x in step.inputs):
+                for x in step.inputs:
+                    self._read(
+                        x.name, window.first(row), window.end(row + block.rows - 1), block.window.padding
+                    )
+                self._append(name, block.rows)
+                self.turns.append(number)
+                ran = True
+        return ran
+
+    def _pad(self, name: str) -> bool:
+        band = self.segment.bands[name]
+        if not band.height <= self.end[name] < band.wanted:
+            return False
+        self._append(name, 1)
+        self.end[name] += 1
+        return True
+
+    def _append(self, name: str, rows: int) -> None:
+        band = self.segment.bands[name]
+        if self.end[name] - self.first[name] + rows > band.capacity:
+            keep = [self.first[name]] if band.whole else self._wanted_from(name)
+            self.first[name] = min(self.end[name], *keep)
+        if self.end[name] - self.first[name] + rows > band.capacity:
+            raise ProgramError(f"{name}: no room for row {self.end[name]}")
+        self._write(name, self.end[name], rows)
+        self.end[name] = min(self.end[name] + rows, max(band.height, self.end[name]))
+
+    def _wanted_from(self, name: str) -> list[int]:
+        return [
+            block.window.first(self.end[step.output.name])
+            for step, block in zip(self.steps, self.segment.blocks, strict=True)
+            if name in step.op.inputs
+        ]
+
+    def _read(self, name: str, first: int, end: int, padding: int | None) -> None:
+        band = self.segment.bands[name]
+        if first < self.first[name] or end > self.end[name]:
+            raise ProgramError(f"{name}: rows {first} to {end - 1} are read, not all of them are there")
+        outside = first < 0 or (padding is not None and end > band.height)
+        if outside and band.padding != padding:
+            raise ProgramError(f"{name}: padding of {padding} is read, {band.padding} is there")
+
+    def _write(self, name: str, first: int, rows: int) -> None:
+        """No row of the whole source that has yet to be read may be written over."""
+        band = self.segment.bands[name]
+        if self.frame is None or rows == 0:
+            return
+        source = self.segment.bands[self.frame]
+        unread = self.plan.offsets[self.frame] + self.fed * source.row_bytes
+        end = self.plan.offsets[self.frame] + source.tensor.size_bytes
+        at = band_offset(self.plan, self.segment, name) + (first - self.first[name]) * band.row_bytes
+        if _collide((at, rows * band.row_bytes), (unread, end - unread)):
+            raise ProgramError(f"{name}: row {first} overwrites rows of {self.frame!r} that are still wanted")

@@ -1,0 +1,187 @@
+"""How far a program runs row by row: the segments worth a try, smallest arena first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dfqgen.kernels.base import Registry
+from dfqgen.kernels.rows import RowBlock, Segment
+from dfqgen.plan.kernels import SAME_SPEED, Choice, best_choice
+from dfqgen.plan.lifetimes import span_bytes
+from dfqgen.plan.rows import Piece, computed_rows, segment, with_rows
+from dfqgen.plan.schedule import peaks_by_step
+from dfqgen.plan.workload import Work, Workload, align
+from dfqgen.targets import Target
+
+OVERHEAD = 1.05
+"""What running row by row may cost in instructions, against whole layers."""
+
+BLOCKS = (1, 2)
+"""Output rows a call: some kernels make two at once."""
+
+TRIED = 4
+"""Segments that are placed, of those that promise the least."""
+
+COPIED_BYTE = 0.75
+"""Instructions to move a byte, measured on a Cortex-M4 with rows that are whole words."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Streamed:
+    """A segment, the workload with it, the choice of a kernel for each of its steps, and the least arena."""
+
+    segment: Segment
+    workload: Workload
+    chosen: tuple[Choice, ...]
+    least_bytes: int
+
+    def chosen_in(self, order: Sequence[int], whole: Sequence[Choice]) -> list[Choice]:
+        """Of all works: those of the segment, and `whole` for the rest."""
+        choices = list(whole)
+        for index, choice in zip(order, self.chosen, strict=False):
+            choices[index] = choice
+        return choices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stage:
+    block: RowBlock
+    choice: Choice
+    whole: Choice
+
+
+def streamed(
+    workload: Workload,
+    order: Sequence[int],
+    whole: Sequence[Choice],
+    target: Target,
+    registry: Registry,
+    optimize: str,
+    *,
+    fed: bool,
+    overhead: float = OVERHEAD,
+) -> list[Streamed]:
+    """Segments of the first steps of an order, those that promise the smallest arena first.
+
+    `whole` are the choices of the works, in their order, for whole layers.
+    """
+    stages = _stages(workload, order, whole, target, registry, optimize)
+    if not stages:
+        return []
+    works = [workload.works[index] for index in order]
+    source = works[0].inputs[0]
+    piece = Piece(
+        source,
+        tuple(work.output for work in works[: len(stages)]),
+        tuple(tuple(x.name for x in work.inputs) for work in works[: len(stages)]),
+        tuple(stage.block for stage in stages),
+        _kept(workload, works, len(stages)),
+    )
+    rest = peaks_by_step(workload, order)
+    promising = []
+    for count in range(1, len(stages) + 1):
+        if fed and _read_later(workload, works[count:], source.name):
+            continue
+        found = segment(piece.shorter(count), fed=fed)
+        if found is None:
+            break
+        scratch = [stage.choice.scratch_bytes for stage in stages[:count]]
+        changed = workload.with_segment(found, order, scratch)
+        if _overhead(found, stages[:count], whole) <= overhead:
+            least = max(_segment_bytes(changed, found, scratch), *rest[count:], 0)
+            choices = tuple(stage.choice for stage in stages[:count])
+            promising.append(Streamed(found, changed, choices, least))
+    return sorted(promising, key=lambda each: each.least_bytes)
+
+
+def _read_later(workload: Workload, works: Sequence[Work], buffer: str) -> bool:
+    return buffer in workload.outputs or any(buffer in work.reads for work in works)
+
+
+def _kept(workload: Workload, works: Sequence[Work], count: int) -> frozenset[str]:
+    """Tensors of the first works that later ones read, or that the program gives."""
+    later = {buffer for work in works[count:] for buffer in work.reads} | workload.outputs
+    return frozenset(work.writes for work in works[:count] if work.writes in later)
+
+
+def _stages(
+    workload: Workload,
+    order: Sequence[int],
+    whole: Sequence[Choice],
+    target: Target,
+    registry: Registry,
+    optimize: str,
+) -> list[_Stage]:
+    """The first steps that can run row by row from one program input."""
+    stages: list[_Stage] = []
+    there: set[str] = set()
+    for index in order:
+        work = workload.works[index]
+        names = {x.name for x in work.inputs}
+        if not stages:
+            if (
+                len(names) != 1
+                or not names <= set(workload.inputs) - workload.outputs
+                or work.inputs[0].shape[1:2] in ((), (1,))
+            ):
+                break
+            there = set(names)
+        stage = _stage(work, whole[index], target, registry, optimize) if names <= there else None
+        if stage is None:
+            break
+        there.add(work.output.name)
+        stages.append(stage)
+    return stages
+
+
+def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimize: str) -> _Stage | None:
+    window = work.op.row_window(work.inputs, work.output)
+    if window is None:
+        return None
+    preferred = whole.kernel if optimize == "size" else None
+    best: _Stage | None = None
+    for rows in BLOCKS:
+        if rows > work.output.shape[1]:
+            break
+        block = RowBlock(
+            work.op.of_rows(rows),
+            tuple(with_rows(x, window.rows(rows)) for x in work.inputs),
+            with_rows(work.output, rows),
+            window,
+            rows,
+        )
+        choice = best_choice(block.op, block.inputs, block.output, target, registry, optimize, preferred)
+        if choice is None:
+            continue
+        stage = _Stage(block, choice, whole)
+        if best is None or _per_row(stage) * SAME_SPEED < _per_row(best):
+            best = stage
+    return best
+
+
+def _per_row(stage: _Stage) -> float:
+    return stage.choice.instructions / stage.block.rows
+
+
+def _overhead(found: Segment, stages: Sequence[_Stage], whole: Sequence[Choice]) -> float:
+    """Instructions of the program with this segment, to those with whole layers."""
+    everything = sum(choice.instructions for choice in whole)
+    added = (found.moved_bytes + found.filled_bytes) * COPIED_BYTE
+    for stage in stages:
+        calls = computed_rows(found.bands[stage.block.output.name], stage.block) // stage.block.rows
+        added += stage.choice.instructions * calls - stage.whole.instructions
+    return 1.0 + added / everything if everything else 1.0
+
+
+def _segment_bytes(workload: Workload, found: Segment, scratch: Sequence[int]) -> int:
+    """No placement keeps less than this while a segment runs; the whole source may be overwritten."""
+    sizes = workload.sizes_bytes
+    own = [name for name in sizes if name in found.bands or name in workload.inputs or name.startswith("\0")]
+    total = sum(sizes[name] for name in own) + align(max(scratch))
+    if found.fed:
+        return total
+    source = sizes[found.source]
+    for name, lead in found.leads_bytes.items():
+        total -= sizes[name] + source - span_bytes(sizes[name], source, lead)
+    return total

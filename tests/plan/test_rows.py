@@ -1,0 +1,135 @@
+"""Layers row by row: plans keep what is needed, no more is kept than that, and the C gives the same bits."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from dfqgen.emit import emit
+from dfqgen.emit.package import write_files
+from dfqgen.errors import ProgramError
+from dfqgen.fixedpoint.program import Program
+from dfqgen.kernels.base import Plan
+from dfqgen.plan import plan_program
+from dfqgen.plan.budget import Budget
+from dfqgen.plan.check import check_plan
+from dfqgen.targets import load_target
+from dfqgen.verify.firmware import run_firmware
+from dfqgen.verify.host import verify_on_host
+from dfqgen.verify.toolchain import host_compiler
+from tests import builders
+from tests.plan.row_programs import RowMachine, image_programs, plans_by_rows
+from tests.programs import quantized
+
+TARGETS = ("host", "cortex-m0plus", "cortex-m4", "cortex-m55")
+
+
+def random_inputs(program: Program, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = {port.tensor: program.tensors[port.tensor].shape for port in program.inputs}
+    return {name: rng.integers(-128, 128, shape).astype(np.int8) for name, shape in shapes.items()}
+
+
+@settings(max_examples=40, deadline=None)
+@given(image_programs(), st.sampled_from(TARGETS), st.booleans())
+def test_layers_row_by_row_equal_whole_layers_on_any_graph(program: Program, target: str, fed: bool) -> None:
+    inputs = random_inputs(program)
+    expected = program.run(inputs)
+    for plan in plans_by_rows(program, load_target(target), fed=fed):
+        found = RowMachine(program, plan, inputs).run()
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values)
+
+
+@pytest.mark.skipif(host_compiler() is None, reason="there is no C compiler")
+@settings(max_examples=6, deadline=None)
+@given(image_programs(), st.booleans(), st.data())
+def test_c_row_by_row_equals_the_program_on_any_graph(
+    program: Program, fed: bool, data: st.DataObject
+) -> None:
+    target = load_target("cortex-m0plus")
+    plans = plans_by_rows(program, target, fed=fed)
+    assume(plans)
+    plan = data.draw(st.sampled_from(plans))
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(emit(program, plan, target), Path(folder))
+        verify_on_host(program, Path(folder), random=1)
+
+
+def chain(rng: np.random.Generator) -> Program:
+    """Enough layers for several bands, in shapes that leave halves of blocks over."""
+    layers = [
+        builders.conv(rng, 8, 3, stride=2),
+        builders.relu(),
+        builders.conv(rng, 8, 8, groups=8),
+        builders.relu(),
+        builders.conv(rng, 12, 8, 1, pad=0),
+        builders.relu(),
+        builders.conv(rng, 12, 12, groups=12, stride=2),
+        builders.conv(rng, 5, 12, 1, pad=0),
+    ]
+    return quantized(builders.chain(layers, (1, 26, 22, 3)))
+
+
+def smallest(program: Program, target: str, *, fed: bool) -> Plan:
+    return plan_program(program, load_target(target), stream="on", input_rows=fed)
+
+
+def longest(program: Program, target: str, *, fed: bool) -> Plan:
+    """All layers that can, row by row."""
+    plans = plans_by_rows(program, load_target(target), fed=fed)
+    return max(plans, key=lambda plan: 0 if plan.segment is None else len(plan.segment))
+
+
+def test_a_chain_keeps_only_the_rows_that_windows_reach() -> None:
+    program = chain(np.random.default_rng(0))
+    plan = smallest(program, "cortex-m0plus", fed=True)
+    assert plan.segment is not None
+    capacities = [band.capacity for band in plan.segment.bands.values() if not band.whole]
+    assert capacities[:4] == [3, 3, 1, 3]  # under a 3x3, a 3x3, a 1x1 and a 3x3 window
+    assert plan.arena_bytes < plan_program(program, load_target("cortex-m0plus")).arena_bytes
+
+
+@pytest.mark.parametrize("target", ["cortex-m3", "cortex-m4", "cortex-m55", "riscv32imc"])
+def test_layers_row_by_row_equal_the_program_on_the_core(target: str, tmp_path: Path) -> None:
+    machine = load_target(target)
+    emulator = machine.emulator
+    if emulator is None or not all(map(shutil.which, (emulator.command, machine.compiler.command))):
+        pytest.skip(f"{target} has no emulator here")
+    program = chain(np.random.default_rng(1))
+    for fed in (False, True):
+        plan = longest(program, target, fed=fed)
+        write_files(emit(program, plan, machine), tmp_path / str(fed))
+        assert run_firmware(tmp_path / str(fed), machine).passed
+
+
+def test_layers_are_streamed_only_where_whole_ones_do_not_fit() -> None:
+    program, target = chain(np.random.default_rng(0)), load_target("cortex-m4")
+    whole = plan_program(program, target)
+    assert whole.segment is None
+    assert plan_program(program, target, budget=Budget(None, whole.arena_bytes)).segment is None
+    tight = plan_program(program, target, budget=Budget(None, whole.arena_bytes - 1))
+    assert tight.segment is not None
+    assert tight.arena_bytes < whole.arena_bytes
+    assert plan_program(program, target, stream="off", budget=Budget(None, 16)).segment is None
+
+
+def test_a_plan_that_loses_rows_is_refused() -> None:
+    program = chain(np.random.default_rng(0))
+    plan = longest(program, "cortex-m4", fed=False)
+    assert plan.segment is not None
+    name, band = next((name, band) for name, band in plan.segment.bands.items() if band.capacity > 1)
+    bands = dict(plan.segment.bands) | {name: replace(band, capacity=band.capacity - 1)}
+    with pytest.raises(ProgramError, match="no room for row"):
+        check_plan(program, replace(plan, segment=replace(plan.segment, bands=bands)))
+    output = plan.steps[0].output.name
+    moved = dict(plan.offsets) | {output: plan.offsets[plan.steps[1].output.name]}
+    with pytest.raises(ProgramError, match="share bytes while layers take turns"):
+        check_plan(program, replace(plan, offsets=moved))
