@@ -18,6 +18,7 @@ from dfqgen.fixedpoint.program import Program, QOp
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.fixedpoint.vectors import verification_inputs
 from dfqgen.verify.folder import read_manifest
+from dfqgen.verify.host_weights import binary_weights
 from dfqgen.verify.toolchain import compile_c
 from dfqgen.verify.trace import LayerTrace
 
@@ -98,10 +99,11 @@ class HostNetwork:
             self._ffi.cdef(f"void {self.name}_begin(void *net);")
             self._ffi.cdef(f"void {self.name}_feed_rows(void *net, void *rows, int32_t count);")
             self._ffi.cdef(f"void {self.name}_finish(void *net);")
-        sources = [folder / f"{self.name}.c", folder / f"{self.name}_weights.c"]
+        sources = [folder / f"{self.name}.c"]
         options = ["-std=c99", "-O2", "-shared", "-fPIC", *(["-march=native"] if native else []), *flags]
         # The library stays mapped after its file is gone.
         with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
+            sources.append(binary_weights(folder / f"{self.name}_weights.c", Path(scratch)))
             if probe:
                 self._ffi.cdef(f"extern void (*{self.name}_probe)(int32_t layer);")
                 text = {"name": self.name, "macro": self.name.upper()}

@@ -1,0 +1,67 @@
+"""Large tables of constants for this machine: compilers take a minute for ten million numbers of text.
+
+The text of a network's weights is read here, number by number, and what it says becomes bytes that the
+assembler includes. What is checked is thus still what stands in the file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+LARGE_BYTES = 1 << 20
+"""Text that is shorter goes through the compiler, in a second."""
+
+_HEAD = re.compile(r"DFQ_ALIGNED\(\d+\) const (u?int(?:8|16|32)_t) (\w+)\[(\d+)\] = \{\n")
+
+_ASSEMBLY = """#if defined(__APPLE__)
+#define SECTION ".const"
+#define SYMBOL(name) "_" name
+#else
+#define SECTION ".section .rodata"
+#define SYMBOL(name) name
+#endif
+"""
+_INCLUDE = (
+    '__asm__(SECTION "\\n.balign 16\\n.globl " SYMBOL("{name}") "\\n" SYMBOL("{name}") ":\\n"\n'
+    '        ".incbin \\"{path}\\"\\n.text\\n");\n'
+)
+
+
+def binary_weights(source: Path, scratch: Path) -> Path:
+    """A C file that defines the tables of `source` by files of bytes, all in `scratch`.
+
+    `source` itself where it is short, or says anything but tables of integers that fit their types: that is
+    for the compiler to judge.
+    """
+    if source.stat().st_size < LARGE_BYTES:
+        return source
+    text = source.read_text(encoding="ascii")
+    parts = [_ASSEMBLY]
+    end = 0
+    for number, head in enumerate(_HEAD.finditer(text)):
+        ctype, name, count = head.groups()
+        end = text.index("\n};", head.end())
+        values = _integers(text[head.end() : end], np.dtype(ctype.removesuffix("_t")), int(count))
+        if values is None:
+            return source
+        path = scratch / f"{number}.bin"
+        path.write_bytes(values.tobytes())
+        parts.append(_INCLUDE.format(name=name, path=path))
+    if len(parts) == 1 or text.count("DFQ_ALIGNED(") != len(parts) - 1:
+        return source
+    file = scratch / "weights.c"
+    file.write_text("".join(parts), encoding="utf-8")
+    return file
+
+
+def _integers(text: str, dtype: np.dtype[np.integer], count: int) -> np.ndarray | None:
+    """`count` integers separated by commas; None where the text is anything else."""
+    if re.search(r"[^-0-9,\s]", text):
+        return None
+    values = np.array(np.fromstring(text, np.int64, sep=","))
+    limits = np.iinfo(dtype)
+    fits = values.size == count and count > 0 and values.min() >= limits.min and values.max() <= limits.max
+    return values.astype(dtype) if fits else None
