@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from cost_cases import TYPE, Case, cases, convolution
+from cost_cases_attention import attention_cases
 from cost_cases_recurrent import recurrent_cases
 from cost_cases_wide import wide_cases
 
@@ -52,6 +53,7 @@ def more_cases(*, power_of_two: bool) -> list[Case]:
         *_lanes(),
         *_wide_tables(),
         *recurrent_cases(),
+        *attention_cases(),
         *shallow,
         *(_renamed(case, f"{case.op.name}_wide", WIDE) for case in shallow),
         *_resizes(rng),

@@ -11,6 +11,7 @@ from dfqgen.graph.rewrite import Result, Row, pattern, rewrite
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.movement import Reshape, Transpose
 from dfqgen.ops.take import Take
+from dfqgen.passes.attention import groups_of_channels
 
 LARGEST_SHUFFLE = 1 << 22
 
@@ -57,4 +58,4 @@ def shuffle_to_take(row: Row, split: Reshape, transpose: Transpose, join: Reshap
 
 def recognise(graph: Graph) -> Graph:
     """The graph with all idioms of this module recognised; layouts are still the model's."""
-    return rewrite(graph, shuffle_to_take, recover_dilation)
+    return rewrite(graph, shuffle_to_take, recover_dilation, groups_of_channels)

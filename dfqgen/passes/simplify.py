@@ -9,6 +9,12 @@ import numpy as np
 
 from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.rewrite import rewrite
+from dfqgen.passes.attention import (
+    columns_as_rows,
+    scale_after_product,
+    scale_before_product,
+    scale_normalized,
+)
 from dfqgen.passes.fold_affine import (
     fold_affine_into_batch_norm,
     fold_affine_into_convolution,
@@ -27,6 +33,7 @@ def simplify(graph: Graph) -> Graph:
         graph = rewrite(graph, fuse_pad)
         graph = rewrite(graph, fold_affine_into_convolution, fold_affine_into_batch_norm)
         graph = rewrite(graph, fold_affine_into_next)
+        graph = rewrite(graph, scale_normalized, scale_after_product, scale_before_product, columns_as_rows)
         graph = common_subexpressions(graph)
         if [(node.op, node.inputs) for node in graph.nodes] == before:
             return graph

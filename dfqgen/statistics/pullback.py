@@ -17,9 +17,11 @@ from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.divide import Div
 from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Pad, Reshape, Transpose
 from dfqgen.ops.multiply import Mul
@@ -28,6 +30,7 @@ from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.prelu import PRelu
 from dfqgen.ops.resize import ResizeLinear
 from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.standardize import Standardize, as_blocks
 from dfqgen.ops.take import Take
 from dfqgen.ops.windows import Pads, pad_image, taps
 
@@ -155,6 +158,38 @@ def _softmax(op: Softmax, inputs: tuple[Array, ...], output: Array, back: Array)
 @pull.register
 def _log_softmax(op: LogSoftmax, inputs: tuple[Array, ...], output: Array, back: Array) -> tuple[Array, ...]:
     return (back - np.exp(output) * np.sum(back, axis=op.axis, keepdims=True),)
+
+
+@pull.register
+def _product(op: MatMul, inputs: tuple[Array, ...], output: Array, back: Array) -> tuple[Array, ...]:
+    a, b = inputs
+    columns = b if op.transpose_b else np.swapaxes(b, -1, -2)
+    of_b = np.matmul(np.swapaxes(a, -1, -2), back)
+    to_b = np.swapaxes(of_b, -1, -2) if op.transpose_b else of_b
+    factor = back.dtype.type(op.factor)
+    return factor * np.matmul(back, columns), factor * to_b
+
+
+@pull.register
+def _divide(op: Div, inputs: tuple[Array, ...], output: Array, back: Array) -> tuple[Array, ...]:
+    a, b = inputs
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        to_a, to_b = (np.nan_to_num(x, posinf=0.0, neginf=0.0) for x in (back / b, -back * output / b))
+    return _summed(to_a, a), _summed(to_b, b)
+
+
+@pull.register
+def _standardize(op: Standardize, inputs: tuple[Array, ...], output: Array, back: Array) -> tuple[Array, ...]:
+    x, around = inputs[0], (2, 4)
+    blocks = as_blocks(x, op.axis, op.groups)
+    if op.centered:
+        blocks = blocks - blocks.mean(axis=around, keepdims=True)
+    size = np.sqrt(np.square(blocks).mean(axis=around, keepdims=True) + op.epsilon)
+    normal, seen = blocks / size, as_blocks(back * op.gamma, op.axis, op.groups)
+    change = seen - normal * (normal * seen).mean(axis=around, keepdims=True)
+    if op.centered:
+        change -= seen.mean(axis=around, keepdims=True)
+    return ((change / size).reshape(x.shape).astype(x.dtype),)
 
 
 @pull.register

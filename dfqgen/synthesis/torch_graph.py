@@ -6,6 +6,7 @@ see them through a permuted view, which PyTorch knows as its channels-last forma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import singledispatch
 
@@ -21,9 +22,11 @@ from dfqgen.ops.affine import Affine
 from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.divide import Div
 from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Pad, Reshape, Transpose
 from dfqgen.ops.multiply import Mul
@@ -35,6 +38,7 @@ from dfqgen.ops.prelu import PRelu
 from dfqgen.ops.recurrent import GRU, LSTM, RNN
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.standardize import Standardize
 from dfqgen.ops.take import Take
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.synthesis.torch_functions import TORCH_FUNCTIONS
@@ -274,6 +278,32 @@ def torch_normalize(op: LpNormalize) -> Function:
 @torch_function.register
 def torch_log_softmax(op: LogSoftmax) -> Function:
     return lambda x: torch.log_softmax(x, op.axis)
+
+
+@torch_function.register
+def torch_matmul(op: MatMul) -> Function:
+    return lambda a, b: op.factor * torch.matmul(a, b.mT if op.transpose_b else b)
+
+
+@torch_function.register
+def torch_divide(op: Div) -> Function:
+    return lambda a, b: torch.nan_to_num(a / b)
+
+
+@torch_function.register
+def torch_standardize(op: Standardize) -> Function:
+    gamma, beta = constant(op.gamma), constant(op.beta)
+
+    def function(x: Tensor) -> Tensor:
+        shape = x.shape
+        outer, rows = math.prod(shape[1 : op.axis]), math.prod(shape[op.axis : -1])
+        blocks = x.reshape(shape[0], outer, rows, op.groups, shape[-1] // op.groups)
+        if op.centered:
+            blocks = blocks - blocks.mean(dim=(2, 4), keepdim=True)
+        variance = blocks.square().mean(dim=(2, 4), keepdim=True)
+        return torch.addcmul(beta, (blocks * torch.rsqrt(variance + op.epsilon)).reshape(shape), gamma)
+
+    return function
 
 
 @torch_function.register

@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import Program, QPort
+from dfqgen.fixedpoint.program import Program, QPort, QState
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.kernels import REGISTRY
 from dfqgen.ops import integer_operators
 from dfqgen.ops.movement import QReshape
 from dfqgen.targets import Isa
+from tests.fixedpoint.attention_edges import ATTENTION_EDGES
 from tests.fixedpoint.edges import LIMITS, OTHER_EDGES, Edge, case, extremes, with_output
 from tests.fixedpoint.recurrent_edges import RECURRENT_EDGES
 from tests.fixedpoint.wide_edges import WIDE_EDGES
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.tools import needs
 
-EDGES = [*OTHER_EDGES, *WIDE_EDGES, *RECURRENT_EDGES]
+EDGES = [*OTHER_EDGES, *WIDE_EDGES, *RECURRENT_EDGES, *ATTENTION_EDGES]
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=str)
@@ -82,9 +83,21 @@ ACCEPTED = {
     "int16": with_type(IntType.INT16, 1.0, -32768),
     "the smallest zero point": with_type(IntType.INT8, 1.0, -128),
     "the largest zero point": with_type(IntType.INT8, 1.0, 127),
+    "a state": program(
+        inputs=(),
+        tensors={"x": RESHAPE.inputs[0], "y": replace(RESHAPE.inputs[0], name="y")},
+        ops=(replace(RESHAPE.op, shape=(1, 2, 3)),),
+        states=(QState("s", "x", "y"),),  # type: ignore[type-var]
+    ),
     "as many elements as an int32 counts": with_shape(1, (1 << 31) - 1),
 }
+KEEPING = QState("s", "x", "y")
 REFUSED = {
+    "two inputs or states are one tensor": program(states=(KEEPING,)),
+    "the new state 's' is never written": program(inputs=(), states=(replace(KEEPING, output="x"),)),
+    f"the state 's' is {RESHAPE.inputs[0]}, and {RESHAPE.output} after a step": program(
+        inputs=(), states=(KEEPING,)
+    ),
     "x: activations are int8 or int16, not int4": with_type(IntType.INT4, 1.0, 0),
     "x: the zero point -129 is no int8": with_type(IntType.INT8, 1.0, -129),
     "x: the zero point 128 is no int8": with_type(IntType.INT8, 1.0, 128),

@@ -13,10 +13,12 @@ from dfqgen.ops.affine import Affine
 from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.divide import Div
 from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.functions import FUNCTIONS
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Pad, Reshape, Transpose
 from dfqgen.ops.multiply import Mul
@@ -27,6 +29,7 @@ from dfqgen.ops.prelu import PRelu
 from dfqgen.ops.recurrent import GRU, LSTM, RNN
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.standardize import Standardize
 from dfqgen.ops.take import Take
 from dfqgen.ops.windows import Pads
 from tests.builders import batch_norm, relu
@@ -81,6 +84,12 @@ EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
     (LpNormalize(1, p=1), (IMAGE,)),
     (LogSoftmax(3), (IMAGE,)),
     (Softmax(3), (IMAGE,)),
+    (MatMul(), ((1, 2, 5, 4), (1, 2, 4, 3))),
+    (MatMul(transpose_b=True, factor=0.3), ((1, 2, 5, 4), (1, 2, 3, 4))),
+    (Div(), (IMAGE, (1, 1, 1, 4))),
+    (Standardize(3, RNG.normal(size=4), RNG.normal(size=4)), (IMAGE,)),
+    (Standardize(1, np.ones(1), np.zeros(1), groups=2), (IMAGE,)),
+    (Standardize(2, RNG.normal(size=4), np.zeros(1), groups=4, centered=False, epsilon=0.1), (IMAGE,)),
     (LSTM(RNG.normal(size=(12, 4)), RNG.normal(size=(12, 3)), RNG.normal(size=12)), (SEQUENCE,)),
     (
         LSTM(

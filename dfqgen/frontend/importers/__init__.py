@@ -23,6 +23,7 @@ from dfqgen.frontend.importers import (  # noqa: F401 - they register
     functions,
     integer,
     movement,
+    norms,
     pooling,
     recurrent,
     resize,

@@ -9,13 +9,15 @@ import numpy as np
 
 from dfqgen.frontend.fold import Grid
 from dfqgen.frontend.importers.constants import affine
-from dfqgen.frontend.importers.functions import pairwise, scaled
+from dfqgen.frontend.importers.functions import of_one_rank, pairwise, scaled
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
+from dfqgen.frontend.importers.selection import broadcast_to
 from dfqgen.frontend.importers.stated import stated_weight
 from dfqgen.frontend.importers.windows import Window, read_window
 from dfqgen.graph.ir import Array
 from dfqgen.ops.add import Add
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.matmul import MatMul
 
 
 @importer("Conv", batch_first=True)
@@ -83,7 +85,9 @@ def gemm(node: OnnxNode) -> str:
 
 @importer("MatMul")
 def matmul(node: OnnxNode) -> str:
-    """x [..., K] @ constant [K, N], or constant [M, K] @ x [..., K, N]."""
+    """x [..., K] @ constant [K, N], constant [M, K] @ x [..., K, N], or x [..., M, K] @ y [..., K, N]."""
+    if not node.is_constant(0) and not node.is_constant(1):
+        return _of_activations(node)
     if node.is_constant(0):
         left = _matrix(node.weight(0))
         rank = len(node.shape(1))
@@ -104,6 +108,22 @@ def matmul(node: OnnxNode) -> str:
 def _matrix_grid(node: OnnxNode, index: int) -> Grid | None:
     grid = node.grid(index)
     return None if grid is None else replace(grid, scale=_matrix(grid.scale))
+
+
+def _of_activations(node: OnnxNode) -> str:
+    """With numpy's broadcasting of the axes in front."""
+    a, b = node.tensor(0), node.tensor(1)
+    first, second = node.shape_of(a)[node.lead :], node.shape_of(b)[node.lead :]
+    if min(len(first), len(second)) < 2:
+        raise Refused(f"multiplies {list(first)} by {list(second)}; both need two axes or more")
+    if not node.lead and max(len(first), len(second)) == 2:
+        raise FirstAxisMoved("multiplies matrices, whose rows are no batch")
+    a, b = of_one_rank(node, [a, b])
+    front = np.broadcast_shapes(node.shape_of(a)[:-2], node.shape_of(b)[:-2])
+    a, b = (broadcast_to(node, x, (*front, *node.shape_of(x)[-2:])) for x in (a, b))
+    rows, depth, columns = *node.shape_of(a)[-2:], node.shape_of(b)[-1]
+    node.check_reads(math.prod(front) * rows * depth * columns)
+    return node.emit(MatMul(), a, b)
 
 
 def _matrix(constant: Array) -> Array:

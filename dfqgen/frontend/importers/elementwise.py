@@ -8,10 +8,12 @@ import numpy as np
 
 from dfqgen.frontend.importers.constants import affine
 from dfqgen.frontend.importers.functions import lane_axis, pairwise
+from dfqgen.frontend.importers.norms import written_out
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.graph.ir import Op
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
+from dfqgen.ops.divide import Div
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.multiply import Mul
 from dfqgen.ops.norm import BatchNorm
@@ -80,18 +82,26 @@ def arithmetic(node: OnnxNode) -> str:
     kind = node.op_type
     if node.is_constant(0) or node.is_constant(1):
         return _with_constant(node, 0 if node.is_constant(0) else 1)
-    op: Op
-    if kind == "Mul":
-        op = Mul()
-    elif kind == "Div":
-        return _normalized(node)
-    else:
-        op = Add(1 if kind == "Add" else -1)
-    return pairwise(node, op, node.tensor(0), node.tensor(1))
+    if kind in ("Mul", "Div"):
+        known = _moments(node) or (_normalized(node) if kind == "Div" else None)
+        if known is not None:
+            return known
+    ops: dict[str, Op] = {"Mul": Mul(), "Div": Div(), "Add": Add(), "Sub": Add(-1)}
+    return pairwise(node, ops[kind], node.tensor(0), node.tensor(1))
 
 
-def _normalized(node: OnnxNode) -> str:
-    """x / max(|x|, epsilon) as torch.nn.functional.normalize exports it; no other quotient."""
+def _moments(node: OnnxNode) -> str | None:
+    """Layer normalization and its like, written out: a quotient, or a product with one over a root."""
+    first, second = node.proto.input
+    if node.op_type == "Div":
+        return written_out(node, first, root=second)
+    pairs = ((first, second), (second, first))
+    found = (written_out(node, x, reciprocal_root=root) for x, root in pairs)
+    return next((result for result in found if result is not None), None)
+
+
+def _normalized(node: OnnxNode) -> str | None:
+    """x / max(|x|, epsilon) as torch.nn.functional.normalize exports it; None for another quotient."""
     x, tensor = node.tensor(0), node.tensor(1)
     producers = {made.output: made for made in node.builder.nodes}
     while tensor not in node.builder.lengths and tensor in producers:
@@ -105,7 +115,7 @@ def _normalized(node: OnnxNode) -> str:
         or length.source != x
         or node.shape_of(x) != np.broadcast_shapes(node.shape(0), node.shape(1))
     ):
-        raise Refused("divides two activations, which 8 bits cannot hold")
+        return None
     return node.emit(LpNormalize(length.axis, length.p), x)
 
 

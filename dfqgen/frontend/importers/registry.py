@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,11 @@ class Builder:
     lengths: dict[str, Length] = field(default_factory=dict)
     lifted: set[str] = field(default_factory=set)
     codings: dict[str, Coding] = field(default_factory=dict)
+
+    @cached_property
+    def producers(self) -> Mapping[str, onnx.NodeProto]:
+        """The model's node that gives each of its tensors."""
+        return {name: node for node in self.model.nodes for name in node.output if name}
 
     def add_input(self, name: str, shape: Shape) -> str:
         """A tensor that comes from outside, of this shape in ONNX."""

@@ -1,6 +1,7 @@
 """Kernels in portable C99, for every target; importing this registers them."""
 
 from dfqgen.kernels.portable import (
+    attention,
     broadcast,
     conv,
     elementwise,
@@ -20,6 +21,7 @@ from dfqgen.kernels.portable import (
 )
 
 __all__ = [
+    "attention",
     "broadcast",
     "conv",
     "elementwise",
