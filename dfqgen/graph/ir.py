@@ -49,7 +49,8 @@ class Op(ABC):
     elements). `converts`: it can give any type, and `output_type` is only what suits it (a table).
     `fuses_clip`: a Clip after it becomes the bounds of its requantization.
     `folds_into_layer`: a layer in front can take it in, as weights or as bounds. `reads_scores`: where its
-    output leaves the network, its input holds scores, of which the extremes decide (a softmax). `measured`:
+    output leaves the network, its input holds scores, of which the extremes decide (a softmax).
+    `reads_finely`: small differences within its input become large ones (a normalization). `measured`:
     sums of many inputs, whose moments samples tell better than rules that take the inputs as independent.
     """
 
@@ -60,6 +61,7 @@ class Op(ABC):
     fuses_clip: ClassVar[bool] = False
     folds_into_layer: ClassVar[bool] = False
     reads_scores: ClassVar[bool] = False
+    reads_finely: ClassVar[bool] = False
     measured: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -41,6 +41,7 @@ class Standardize(Op):
     epsilon: float = 1e-5
 
     fuses_clip: ClassVar[bool] = True
+    reads_finely: ClassVar[bool] = True
     measured: ClassVar[bool] = True
 
     def infer_shape(self, *shapes: Shape) -> Shape:

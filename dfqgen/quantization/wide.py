@@ -24,11 +24,14 @@ def wide_families(
 
     A stated type of network inputs and outputs is that of their whole families. Tensors next to an operator
     without int16 kernels stay int8: the layers on the border convert, since a convolution's and a sum's
-    types are free. States are int16 whatever the options say, but those that are an input or an output too:
-    what is rounded away there at each step adds up. Raises UserError for a layer named in the options that
-    does not exist or cannot be int16, and for an input that is an output of another type.
+    types are free. Whatever the options say, int16 are, but for those that are an input or an output too,
+    states, since what is rounded away there at each step adds up, and inputs that are read finely. Raises
+    UserError for a layer named in the options that does not exist or cannot be int16, and for an input that
+    is an output of another type.
     """
-    if not options.wide and not graph.states:
+    needed = {before.tensor for before, _ in graph.kept}
+    needed.update(name for node in graph.nodes if node.op.reads_finely for name in node.inputs)
+    if not options.wide and not needed:
         return frozenset()
     usual: ActivationType = "int16" if options.activations == "int16" else "int8"
     stated = port_types(graph, family, options)
@@ -37,8 +40,8 @@ def wide_families(
     unknown = sorted(set(options.activations_map) - known)
     if unknown:
         raise UserError(f"there is no layer {', '.join(map(repr, unknown))}", "See dfqgen inspect.")
-    states = {family(before.tensor) for before, _ in graph.kept}
-    states -= {family(port.tensor) for port in (*graph.fed, *graph.given)}
+    always = {family(tensor) for tensor in needed}
+    always -= {family(port.tensor) for port in (*graph.fed, *graph.given)}
     chosen: set[str] = set()
     refused: list[str] = []
     for root in {family(tensor) for tensor in tensors}:
@@ -48,7 +51,7 @@ def wide_families(
             for name in (node.name, node.output)
             if name in options.activations_map
         }
-        default = "int16" if root in states else usual
+        default = "int16" if root in always else usual
         if "int16" not in (named or {stated.get(root, default)}):
             continue
         if root not in blocked:

@@ -38,7 +38,7 @@ from dfqgen.samples.meaning import InputMeaning
 from tests.programs import prepare_by, program_by
 
 # How many of the first inputs are activations, where it is not one.
-ACTIVATIONS = dict.fromkeys(["Add", "Sub", "Mul", "Div"], 2)
+ACTIVATIONS = dict.fromkeys(["Add", "Sub", "Mul", "Div", "MatMul"], 2)
 VARIADIC = ("Concat", "Sum", "Mean", "Max", "Min")
 # Without axes: the whole test is one sample.
 ELEMENTWISE = (

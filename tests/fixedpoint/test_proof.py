@@ -78,6 +78,7 @@ def with_shape(*shape: int) -> Program:
     return program(tensors={"x": replace(x, shape=shape), "y": y}, ops=(op,))
 
 
+KEEPING = QState("s", "x", "y")
 ACCEPTED = {
     "as it is": program(),
     "int16": with_type(IntType.INT16, 1.0, -32768),
@@ -86,12 +87,11 @@ ACCEPTED = {
     "a state": program(
         inputs=(),
         tensors={"x": RESHAPE.inputs[0], "y": replace(RESHAPE.inputs[0], name="y")},
-        ops=(replace(RESHAPE.op, shape=(1, 2, 3)),),
-        states=(QState("s", "x", "y"),),  # type: ignore[type-var]
+        ops=(QReshape("op", ("x",), "y", (1, 2, 3)),),
+        states=(KEEPING,),
     ),
     "as many elements as an int32 counts": with_shape(1, (1 << 31) - 1),
 }
-KEEPING = QState("s", "x", "y")
 REFUSED = {
     "two inputs or states are one tensor": program(states=(KEEPING,)),
     "the new state 's' is never written": program(inputs=(), states=(replace(KEEPING, output="x"),)),

@@ -10,7 +10,7 @@ import numpy as np
 from dfqgen.frontend.fold import Grid
 from dfqgen.frontend.importers.constants import affine
 from dfqgen.frontend.importers.functions import of_one_rank, pairwise, scaled
-from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
+from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.selection import broadcast_to
 from dfqgen.frontend.importers.stated import stated_weight
 from dfqgen.frontend.importers.windows import Window, read_window
