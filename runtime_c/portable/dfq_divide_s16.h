@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT-0 */
 /* Quotient of two tensors, int8 or int16 each, where one may repeat along axes.
  *
- *   a, b, out  as in dfq_broadcast_s8.h
+ * Shapes and pitches are as in dfq_broadcast_s8.h:
+ *
+ *   out [size[0]] ... [size[3]]; a and b are read each with its own pitches, 0 repeats
  *
  * |a - zero_a| * multiplier over |b - zero_b|, rounded, then shifted right, rounded; with the sign of the quotient. A
  * quotient by zero is the largest of its sign. The compiler has proved that the numerator fits 32 bits. `out` may be an
