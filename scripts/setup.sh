@@ -14,6 +14,7 @@ need g++ g++
 need make make
 need cmake cmake
 need clang clang
+need cppcheck cppcheck
 need xmllint libxml2-utils
 need arm-none-eabi-gcc gcc-arm-none-eabi
 need qemu-system-arm qemu-system-arm

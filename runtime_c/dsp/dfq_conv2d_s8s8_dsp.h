@@ -126,7 +126,7 @@ DFQ_INLINE void dfq_dsp_gather_bytes(const dfq_conv2d_s8s8_dsp_t *layer, const i
     if (layer->dilation_x == 1 && dfq_dsp_inside(layer, window)) {
         const int8_t *from = x + (window.y * layer->in_width + window.x) * layer->in_channels;
         for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
-            dfq_dsp_copy(column, from, run);
+            (void)dfq_dsp_copy(column, from, run);
             column += run;
             from += layer->dilation_y * layer->in_width * layer->in_channels;
         }
@@ -190,7 +190,7 @@ DFQ_INLINE void dfq_dsp_conv2d_with(dfq_dsp_multiply_t *multiply, const dfq_conv
             for (int32_t i = 0; i < 2; i++) {
                 dfq_dsp_gather_bytes(layer, x, windows[i], bytes + i * depth);
             }
-            dfq_dsp_widen_pair(columns, bytes, bytes + depth, depth);
+            (void)dfq_dsp_widen_pair(columns, bytes, bytes + depth, depth);
         } else if (dfq_dsp_inside(layer, windows[0]) && dfq_dsp_inside(layer, windows[1])) {
             dfq_dsp_gather_pair(layer, x, windows[0], windows[1], columns);
         } else {

@@ -254,7 +254,7 @@ DFQ_DSP_NAKED void dfq_dsp_depthwise_stride2(const dfq_word_t *columns DFQ_UNUSE
 
 DFQ_INLINE void dfq_dsp_store_saturated(int8_t *y, int32_t value, int32_t wide)
 {
-    if (wide) {
+    if (wide != 0) {
         *(dfq_half_t *)(void *)y = (dfq_half_t)dfq_clamp(value, INT16_MIN, INT16_MAX);
     } else {
         *y = (int8_t)dfq_dsp_saturate(value);
@@ -369,7 +369,7 @@ DFQ_KERNEL void dfq_depthwise3x3_s8s8_dsp(const dfq_depthwise3x3_s8s8_dsp_t *lay
         if (oy + 1 == layer->out_height) {
             args.row = 0; /* the second row goes to the same place, and the first over it */
         }
-        if (swapped) {
+        if (swapped != 0) {
             dfq_dsp_depthwise_rows_swapped(pairs, &args, y);
         } else {
             dfq_dsp_depthwise_rows(pairs, &args, y);

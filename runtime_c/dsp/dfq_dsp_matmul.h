@@ -355,7 +355,7 @@ DFQ_INLINE void dfq_dsp_mac_word(uint32_t pair, uint32_t weights, bool plain, in
 DFQ_INLINE uint32_t dfq_dsp_scale_block(const dfq_dsp_matmul_args_t *args, const int32_t *multipliers, bool plain,
                                         const int32_t *acc)
 {
-    int32_t y[4];
+    int32_t y[4] = { 0 };
     for (int32_t c = 0; c < 4; c++) {
         if (plain) {
             const int32_t shifted = acc[c] * (int32_t)((uint32_t)1 << args->last);

@@ -456,7 +456,7 @@ DFQ_INLINE void dfq_mve_pixels(const dfq_mve_linear_t *layer, const int8_t *x, i
     if (pixels > 1) {
         dfq_mve_pairs(layer, x, x_step, y, pixels >> 1);
     }
-    if (pixels & 1) {
+    if (pixels % 2 != 0) {
         dfq_mve_pixel(layer, x + (pixels - 1) * x_step, y + (pixels - 1) * layer->pitch);
     }
 }
