@@ -91,6 +91,11 @@ class Kernel(ABC, Generic[OpT]):
     function: ClassVar[str]
     header: ClassVar[str]
     isa: ClassVar[Isa] = Isa.PORTABLE
+
+    rows_at_once: ClassVar[int] = 1
+    """Output rows it computes together: what a call for a few rows should ask for. 0: it keeps something from
+    row to row, which makes such calls a waste.
+    """
     spends_flash: ClassVar[bool] = False
     """Whether its constants are several times the layer's weights, for speed. Another kernel of the same
     instruction set can do whatever it can.

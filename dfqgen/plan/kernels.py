@@ -58,32 +58,6 @@ def choose_kernels(
     return [None if choice is None else choice.kernel for choice in chosen]
 
 
-def best_choice(
-    op: QOp,
-    inputs: Sequence[QTensor],
-    output: QTensor,
-    target: Target,
-    registry: Registry,
-    optimize: str,
-    preferred: Kernel[Any] | None = None,
-) -> Choice | None:
-    """The fastest kernel for one operator by itself, or `preferred` where it can do it; None without any.
-
-    None that spends flash for speed.
-    """
-    candidates = [
-        _choice(kernel, op, inputs, output, target, optimize)
-        for kernel in registry.candidates(op, inputs, output, target.isas)
-        if not kernel.spends_flash
-    ]
-    liked = [choice for choice in candidates if choice.kernel is preferred]
-    ordered = liked or _best_first(candidates)
-    if not ordered:
-        return None
-    fastest = min(choice.instructions for choice in candidates)
-    return _selected(ordered[0], len(candidates), fastest)
-
-
 def choices(
     program: Program,
     target: Target,
@@ -111,7 +85,7 @@ def choices(
             for kernel in registry.candidates(op, inputs, output, target.isas)
         ]
         candidates = [c for c in candidates if not c.kernel.spends_flash or (spend and c.measured)]
-        able.append(_best_first(candidates))
+        able.append(best_first(candidates))
         if not candidates:
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
             problems.append(
@@ -127,7 +101,7 @@ def choices(
         _share_code(able, target)
     winners = [group[0] if group else None for group in able]
     return [
-        None if choice is None else _selected(choice, *contest)
+        None if choice is None else selected(choice, *contest)
         for choice, contest in zip(winners, contests, strict=True)
     ]
 
@@ -136,12 +110,12 @@ def _by_speed(candidates: list[Choice]) -> list[Choice]:
     return sorted(candidates, key=lambda choice: choice.instructions)
 
 
-def _selected(choice: Choice, candidates: int, fastest: float) -> Choice:
+def selected(choice: Choice, candidates: int, fastest: float) -> Choice:
     selection = Selection(candidates, choice.instructions, fastest, choice.measured)
     return replace(choice, selection=selection)
 
 
-def _best_first(candidates: list[Choice]) -> list[Choice]:
+def best_first(candidates: list[Choice]) -> list[Choice]:
     """By instructions; first that with the least scratch of those as fast as the fastest."""
     ordered = _by_speed(candidates)
     fastest = [c for c in ordered if c.instructions <= SAME_SPEED * ordered[0].instructions]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.kernels.base import Registry
 from dfqgen.kernels.rows import RowBlock, Segment
-from dfqgen.plan.kernels import SAME_SPEED, Choice, best_choice
+from dfqgen.plan.kernels import Choice, best_first, price, selected
 from dfqgen.plan.lifetimes import span_bytes
-from dfqgen.plan.rows import Piece, computed_rows, segment, with_rows
+from dfqgen.plan.rows import Piece, segment, with_rows
 from dfqgen.plan.schedule import peaks_by_step
 from dfqgen.plan.workload import Work, Workload, align
 from dfqgen.targets import Target
@@ -17,8 +18,8 @@ from dfqgen.targets import Target
 OVERHEAD = 1.05
 """What running row by row may cost in instructions, against whole layers."""
 
-BLOCKS = (1, 2)
-"""Output rows a call: some kernels make two at once."""
+TURN = 250.0
+"""Instructions of a turn beside its kernel's loops, on a Cortex-M4."""
 
 TRIED = 4
 """Segments that are placed, of those that promise the least."""
@@ -136,41 +137,46 @@ def _stages(
 
 
 def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimize: str) -> _Stage | None:
+    """The kernel that makes the rows of one operator, a few at a time; None without any.
+
+    It is chosen as for whole layers, and for size the same one where it can be. What it takes is priced as if
+    it made all rows in one call: the loops are the same.
+    """
     window = work.op.row_window(work.inputs, work.output)
     if window is None:
         return None
-    preferred = whole.kernel if optimize == "size" else None
-    best: _Stage | None = None
-    for rows in BLOCKS:
-        if rows > work.output.shape[1]:
-            break
-        block = RowBlock(
-            work.op.of_rows(rows),
-            tuple(with_rows(x, window.rows(rows)) for x in work.inputs),
-            with_rows(work.output, rows),
-            window,
-            rows,
-        )
-        choice = best_choice(block.op, block.inputs, block.output, target, registry, optimize, preferred)
-        if choice is None:
+    stages = []
+    for kernel in registry.kernels:
+        if kernel.op is not type(work.op) or kernel.isa not in target.isas or kernel.spends_flash:
             continue
-        stage = _Stage(block, choice, whole)
-        if best is None or _per_row(stage) * SAME_SPEED < _per_row(best):
-            best = stage
-    return best
+        block = _block(work, window, min(kernel.rows_at_once, work.output.shape[1]))
+        if block is not None and kernel.supports(block.op, block.inputs, block.output):
+            instructions, measured = price(kernel, work.op, work.inputs, work.output, target, optimize)
+            scratch = kernel.scratch_bytes(block.op, block.inputs, block.output)
+            choice = Choice(work.op, kernel, instructions, scratch_bytes=scratch, measured=measured)
+            stages.append(_Stage(block, choice, whole))
+    if not stages:
+        return None
+    ordered = best_first([stage.choice for stage in stages])
+    same = [choice for choice in ordered if choice.kernel is whole.kernel and optimize == "size"]
+    best = (same or ordered)[0]
+    block = next(stage.block for stage in stages if stage.choice is best)
+    fastest = min(choice.instructions for choice in ordered)
+    return _Stage(block, selected(best, len(ordered), fastest), whole)
 
 
-def _per_row(stage: _Stage) -> float:
-    return stage.choice.instructions / stage.block.rows
+def _block(work: Work, window: RowWindow, rows: int) -> RowBlock | None:
+    if rows == 0:
+        return None
+    inputs = tuple(with_rows(x, window.rows(rows)) for x in work.inputs)
+    return RowBlock(work.op.of_rows(rows), inputs, with_rows(work.output, rows), window, rows)
 
 
 def _overhead(found: Segment, stages: Sequence[_Stage], whole: Sequence[Choice]) -> float:
     """Instructions of the program with this segment, to those with whole layers."""
     everything = sum(choice.instructions for choice in whole)
-    added = (found.moved_bytes + found.filled_bytes) * COPIED_BYTE
-    for stage in stages:
-        calls = computed_rows(found.bands[stage.block.output.name], stage.block) // stage.block.rows
-        added += stage.choice.instructions * calls - stage.whole.instructions
+    added = (found.moved_bytes + found.filled_bytes) * COPIED_BYTE + len(found.turns) * TURN
+    added += sum(stage.choice.instructions - stage.whole.instructions for stage in stages)
     return 1.0 + added / everything if everything else 1.0
 
 

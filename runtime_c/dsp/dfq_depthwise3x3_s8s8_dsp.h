@@ -6,7 +6,7 @@
  *            then multiplier and bias
  *   y        [out_height][out_width][channels]
  *   scratch  stride 1: 8 * columns * channels bytes, channels rounded up to a multiple of 4;
- *            stride 2: 32 * columns bytes;   columns = (out_width - 1) * stride + 3
+ *            slices and stride 2: 32 * columns bytes;   columns = (out_width - 1) * stride + 3
  *
  * HWC rows are turned into vertical pairs: for each channel and column one word holds the pixels of rows r and
  * r + 1 as int16. With the pairs A = (r, r+1) and B = (r+2, r+3), output row r is A.(w0,w1) + B0*w2 and output row
@@ -15,6 +15,8 @@
  *
  * Stride 1: every pair is made once; as the window moves down by two rows, B becomes A, so the two change places
  * (`swapped`). Rows are read before they are written over: `y` may be `x`.
+ * Slices, stride 1: four channels at a time, and every pair is made twice: for a few rows alone, of which nothing
+ * could be kept.
  * Stride 2: only output row r, so the third row needs no partner; four channels at a time.
  * Equals QConv2D bit for bit.
  * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
@@ -373,6 +375,49 @@ DFQ_KERNEL void dfq_depthwise3x3_s8s8_dsp(const dfq_depthwise3x3_s8s8_dsp_t *lay
             dfq_dsp_depthwise_rows_swapped(pairs, &args, y);
         } else {
             dfq_dsp_depthwise_rows(pairs, &args, y);
+        }
+        dfq_dsp_clamp(&layer->bounds, y, dfq_min(2, layer->out_height - oy) * layer->out_width, layer->channels);
+        y += 2 * row;
+    }
+}
+
+/* Rows iy ... iy + 3 of channels c ... as A and B. */
+DFQ_SHARED void dfq_dsp_pair_slice(const dfq_depthwise3x3_s8s8_dsp_t *layer, const int8_t *x, int32_t iy, int32_t c,
+                                   dfq_word_t *to)
+{
+    const uint32_t padding = dfq_dsp_lanes(layer->pad_value);
+    const int32_t columns = layer->out_width + 2;
+    const int32_t count = dfq_min(layer->in_width, columns - layer->pad_left);
+    const int32_t lanes = dfq_min(4, layer->channels - c);
+    to += 2 * layer->pad_left;
+    for (int32_t i = 0; i < 2 && count > 0; i++, to++, iy += 2) {
+        const dfq_dsp_row_t above = dfq_dsp_row_from(dfq_dsp_image_row(layer, x, iy, &padding), c);
+        const dfq_dsp_row_t below = dfq_dsp_row_from(dfq_dsp_image_row(layer, x, iy + 1, &padding), c);
+        if (lanes == 4) {
+            const dfq_dsp_pair_args_t args = dfq_dsp_pair_rows_args(above, below, count, columns, 1);
+            dfq_dsp_pair_rows(to, &args);
+        } else {
+            dfq_dsp_pair_rows_partial(to, 2 * columns, above, below, count, lanes);
+        }
+    }
+}
+
+DFQ_KERNEL void dfq_depthwise3x3_slices_s8s8_dsp(const dfq_depthwise3x3_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
+                                                 int8_t *scratch)
+{
+    const int32_t columns = layer->out_width + 2;
+    const int32_t row = layer->out_width * layer->channels;
+    dfq_word_t *pairs = (dfq_word_t *)(void *)scratch;
+    dfq_dsp_pad_columns(layer, pairs, columns, 4);
+    for (int32_t oy = 0; oy < layer->out_height; oy += 2) {
+        for (int32_t c = 0; c < layer->channels; c += 4) {
+            dfq_dsp_depthwise_args_t args =
+                dfq_dsp_depthwise_args(layer, c, dfq_min(4, layer->channels - c), columns, 1);
+            if (oy + 1 == layer->out_height) {
+                args.row = 0; /* the second row goes to the same place, and the first over it */
+            }
+            dfq_dsp_pair_slice(layer, x, oy - layer->pad_top, c, pairs);
+            dfq_dsp_depthwise_rows(pairs, &args, y + c);
         }
         dfq_dsp_clamp(&layer->bounds, y, dfq_min(2, layer->out_height - oy) * layer->out_width, layer->channels);
         y += 2 * row;

@@ -31,6 +31,7 @@ class Depthwise3x3S8S8DspKernel(Kernel[QConv2D]):
     function = "dfq_depthwise3x3_s8s8_dsp"
     header = "dsp/dfq_depthwise3x3_s8s8_dsp.h"
     isa = Isa.DSP
+    rows_at_once = 0  # every pair of rows is made once, for the two blocks it is part of
     stride: ClassVar[int] = 1
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -86,10 +87,28 @@ class Depthwise3x3S8S8DspKernel(Kernel[QConv2D]):
         return overlap.block_lead_bytes(reads, blocks, channels, channels, reads_block_first=block_first)
 
 
+class Depthwise3x3SlicesS8S8DspKernel(Depthwise3x3S8S8DspKernel):
+    """3x3, stride 1: two rows of outputs, four channels at a time."""
+
+    function = "dfq_depthwise3x3_slices_s8s8_dsp"
+    rows_at_once = 2
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return 8 * self.columns(output) * 4
+
+    def overlap_blocks(self, op: QConv2D, x: QTensor, output: QTensor) -> tuple[Array, Array, bool]:
+        """Within a pair of rows, four channels are written before the next four are read."""
+        image, outputs = x.shape[1:3], output.shape[1:3]
+        pairs = np.arange(outputs[0]) // 2 * 2
+        first = np.clip(pairs - op.pads.top, 0, image[0] - 1)
+        return np.repeat(first * image[1], outputs[1]), np.repeat(pairs, outputs[1]), False
+
+
 class Depthwise3x3Stride2S8S8DspKernel(Depthwise3x3S8S8DspKernel):
     """3x3, stride 2: a row of outputs, four channels at a time."""
 
     function = "dfq_depthwise3x3_stride2_s8s8_dsp"
+    rows_at_once = 1
     stride = 2
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
@@ -109,5 +128,9 @@ def pack_depthwise3x3(rows: Rows) -> Array:
     return np.concatenate([words, tail], axis=1).reshape(-1)
 
 
-for _kernel in (Depthwise3x3S8S8DspKernel(), Depthwise3x3Stride2S8S8DspKernel()):
+for _kernel in (
+    Depthwise3x3S8S8DspKernel(),
+    Depthwise3x3SlicesS8S8DspKernel(),
+    Depthwise3x3Stride2S8S8DspKernel(),
+):
     REGISTRY.add(_kernel)

@@ -30,6 +30,7 @@ class Depthwise3x3S8SnDspKernel(Kernel[QConv2D]):
     function = "dfq_depthwise3x3_s8sn_dsp"
     header = "dsp/dfq_depthwise3x3_s8sn_dsp.h"
     isa = Isa.DSP
+    rows_at_once = 2
     inner: ClassVar[Depthwise3x3S8S8DspKernel] = Depthwise3x3S8S8DspKernel()
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -83,6 +84,7 @@ class Depthwise3x3Stride2S8SnDspKernel(Depthwise3x3S8SnDspKernel):
     """3x3, stride 2."""
 
     function = "dfq_depthwise3x3_stride2_s8sn_dsp"
+    rows_at_once = 1
     inner = Depthwise3x3Stride2S8S8DspKernel()
 
 

@@ -31,6 +31,7 @@ class Depthwise3x3S16SnDspKernel(Kernel[QConv2D]):
     function = "dfq_depthwise3x3_s16sn_dsp"
     header = "dsp/dfq_depthwise3x3_s16sn_dsp.h"
     isa = Isa.DSP
+    rows_at_once = 2
     inner: ClassVar[Depthwise3x3S8S8DspKernel] = Depthwise3x3S8S8DspKernel()
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -121,6 +122,7 @@ class Depthwise3x3Stride2S16SnDspKernel(Depthwise3x3S16SnDspKernel):
     """3x3, stride 2."""
 
     function = "dfq_depthwise3x3_stride2_s16sn_dsp"
+    rows_at_once = 1
     inner = Depthwise3x3Stride2S8S8DspKernel()
 
 

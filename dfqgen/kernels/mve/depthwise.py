@@ -130,6 +130,7 @@ class Depthwise3x3S8S8MveKernel(DepthwiseS8S8MveKernel):
 
     function = "dfq_depthwise3x3_s8s8_mve"
     unit_rows = 2
+    rows_at_once = 2
     pass_groups = 4
 
     def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
