@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import typer
-from typer.core import TyperCommand
 
+from dfqgen.cli.help import ShortHelpCommand
 from dfqgen.errors import UserError
 from dfqgen.recipe.records import SAMPLE_SOURCES
 
@@ -37,7 +37,7 @@ CONFIG = Path("dfqgen.toml")
 
 INPUTS = "dfqgen.inputs"
 RENAMED = {"inputs": "cut-inputs"}
-NOT_HERE = ("help", "version", "config", "json")
+NOT_HERE = ("help", "help-all", "version", "config", "json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Settings:
     inputs: tuple[tuple[str, Any], ...] = ()
 
 
-class ConfiguredCommand(TyperCommand):
+class ConfiguredCommand(ShortHelpCommand):
     """A command whose options have their defaults from dfqgen.toml."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 
 from dfqgen.cli import values
 from dfqgen.cli.config import CONFIG
+from dfqgen.cli.help import show_all
 from dfqgen.recipe.records import PACKAGES, Recipe
 from dfqgen.samples.presets import MEAN_AND_STD
 
@@ -28,6 +29,7 @@ def target_names(incomplete: str) -> list[str]:
     return [name for name in target_names() if name.startswith(incomplete)]
 
 
+_CODE = "The C"
 _INPUT = "The network's input"
 _QUANTIZATION = "Quantization"
 
@@ -40,11 +42,31 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every stage and how long it takes.")]
 Target = Annotated[
     str,
-    typer.Option("--target", "-t", help="Which machine; see dfqgen targets.", autocompletion=target_names),
+    typer.Option(
+        "--target",
+        "-t",
+        help="Which machine, part or board; see dfqgen targets. A build must say it.",
+        autocompletion=target_names,
+        show_default="host",
+    ),
+]
+HelpAll = Annotated[
+    bool,
+    typer.Option(
+        "--help-all",
+        is_eager=True,
+        callback=show_all,
+        help="Show this message with the options for experts.",
+    ),
 ]
 Name = Annotated[
     str | None,
-    typer.Option("--name", help="Prefix of all names in the C.", show_default="the model file's name"),
+    typer.Option(
+        "--name",
+        help="Prefix of all names in the C.",
+        rich_help_panel=_CODE,
+        show_default="the model file's name",
+    ),
 ]
 Winograd = Annotated[
     Literal["auto", "off"],
@@ -52,6 +74,7 @@ Winograd = Annotated[
         "--winograd",
         help="Winograd's algorithm for 3x3 convolutions, where faster and flash has room: the same bits, "
         "their weights 3.6 times as large.",
+        rich_help_panel=_CODE,
     ),
 ]
 Optimize = Annotated[Literal["speed", "size"], typer.Option("--optimize", help="What the C is made for.")]
@@ -428,6 +451,7 @@ class InputArguments:
     state: State = None
     fix: Fix = None
     input_shape: InputShape = None
+    help_all: HelpAll = False
     io_layout: IoLayout = DEFAULTS.input.io_layout
     input: Input = None
     config: Config = None
