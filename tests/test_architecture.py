@@ -29,6 +29,7 @@ FLOW = (
     "kernels",
     "plan",
     "emit",
+    "export",
     "verify",
     "report",
     "compile",

@@ -105,6 +105,7 @@ def build(
     data: opt.Data = None,
     per_layer: opt.PerLayer = False,
     min_sqnr: opt.MinSqnr = None,
+    qdq: Annotated[bool, typer.Option("--qdq", help="Write the program as QDQ ONNX, too.")] = False,
     verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
@@ -141,6 +142,7 @@ def build(
             data=data,
             per_layer=per_layer,
             min_sqnr=min_sqnr,
+            qdq=qdq,
             progress=progress,
         )
     finish(result.facts, as_json, show.print_build)
@@ -248,6 +250,30 @@ def profile(
         clock_hz = None if clock is None else parse_frequency(clock)
         facts = commands.profile(out_dir, target, clock_hz=clock_hz, edited=edited, progress=progress)
     finish(facts, as_json, show.print_profile)
+
+
+@app.command(cls=ConfiguredCommand)
+def export(
+    out_dir: opt.OutDir,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)
+    ],
+    verbose: opt.Verbose = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Write the program in OUT_DIR as ONNX with QuantizeLinear and DequantizeLinear.
+
+    onnxruntime runs every layer of it; how its integers differ from the C's is printed.
+
+    Examples:
+
+      dfqgen export out/model -o model.qdq.onnx
+    """
+    with job(as_json, verbose) as progress:
+        from dfqgen import commands
+
+        facts = commands.export(out_dir, output, progress=progress)
+    finish(facts, as_json, show.print_export)
 
 
 @app.command(cls=ConfiguredCommand)

@@ -99,6 +99,8 @@ def print_build(facts: Facts, console: Console) -> None:
     print_comparison(facts["comparison"], console)
     if any("sqnr_db" in layer for layer in facts["layers"]):
         print_layers(facts["layers"], console)
+    if "qdq" in facts:
+        print_qdq(facts["qdq"], console)
     console.print(Text(printable(f"\n{facts['folder']}: C, manifest.json and report.html")), soft_wrap=True)
 
 
@@ -243,6 +245,23 @@ def print_verify(facts: Facts, console: Console) -> None:
         print_comparison(facts["comparison"], console)
     if facts["layers"]:
         print_layers(facts["layers"], console)
+
+
+def print_export(facts: Facts, console: Console) -> None:
+    """The file, and how onnxruntime's integers differ from the C's."""
+    print_qdq(facts, console)
+    console.print(Text(printable(f"\n{facts['file']}: {facts['network']}")), soft_wrap=True)
+
+
+def print_qdq(facts: Facts, console: Console) -> None:
+    """Layer by layer, each on the same integers; what differs is rounding."""
+    columns = ("layer", "values", "differ", "largest step")
+    title = f"\nonnxruntime beside the C, each layer on the same {facts['samples']} inputs"
+    table = _table(*columns, right=columns[1:], title=title)
+    for layer in facts["layers"]:
+        share = f"{100 * layer['differ'] / layer['values']:.3f} %" if layer["differ"] else "none"
+        _row(table, layer["layer"], f"{layer['values']:,}", share, layer["largest_steps"])
+    console.print(table)
 
 
 def print_inspect(facts: Facts, console: Console) -> None:

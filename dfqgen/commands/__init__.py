@@ -4,6 +4,7 @@ from dfqgen.commands.build import BuildResult, build, default_output
 from dfqgen.commands.doctor import doctor
 from dfqgen.commands.evaluate import Evaluation, evaluate, evaluation_facts, load_decoder
 from dfqgen.commands.explore import explore
+from dfqgen.commands.export import export
 from dfqgen.commands.inspect import inspect
 from dfqgen.commands.profile import profile
 from dfqgen.commands.run import run
@@ -20,6 +21,7 @@ __all__ = [
     "evaluate",
     "evaluation_facts",
     "explore",
+    "export",
     "inspect",
     "load_decoder",
     "profile",

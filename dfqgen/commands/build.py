@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfqgen.commands.advice import quality_warnings, require_sqnr
+from dfqgen.commands.export import exported
 from dfqgen.compile import estimated
 from dfqgen.emit.package import MANIFEST, check_folder, write_folder
 from dfqgen.files import check_regular
@@ -48,14 +49,15 @@ def build(
     data: Path | None = None,
     per_layer: bool = False,
     min_sqnr: float | None = None,
+    qdq: bool = False,
     progress: Progress = silent,
 ) -> BuildResult:
     """Compile a model to a folder of C, check it bit for bit, compare it with the float network.
 
     Where it does not fit `budget`, weights get fewer bits unless the recipe says how many (`dfqgen.fit`).
     `data` is an .npz file to compare on (see `load_samples`), else inputs are random; `per_layer` compares
-    every layer. `min_sqnr` is the least SQNR of every output, in dB. The folder appears only when
-    everything is well; `force` replaces an earlier build. Raises
+    every layer. `min_sqnr` is the least SQNR of every output, in dB. With `qdq` the folder also gets the
+    program as ONNX. It appears only when everything is well; `force` replaces an earlier build. Raises
     UserError (a BudgetExceeded among them) and VerificationFailed.
     """
     model, folder = Path(model), Path(folder)
@@ -100,6 +102,8 @@ def build(
     }
     # Not in the manifest: what was measured may differ on another machine, what was generated may not.
     everything = {**built.files, REPORT: render_report(facts).encode("utf-8")}
+    if qdq:
+        everything[f"{program.name}.qdq.onnx"], facts["qdq"] = exported(program, progress)
     progress("moving into place")
     write_folder(everything, folder, force=force)
     return BuildResult(folder, program, built.plan, {"folder": str(folder), **facts})

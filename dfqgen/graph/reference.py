@@ -58,18 +58,7 @@ class Reference:
         kept = [value for value in model.graph.input if value.name in read]
         del model.graph.input[:]
         model.graph.input.extend(kept)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # its log would write the model's names to the terminal as they are
-        # QuantizeLinear and DequantizeLinear as ONNX defines them: fused int8 kernels saturate on processors
-        # without VNNI, which says something of the processor, not of the model.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        try:
-            # From memory: external data was read and checked already.
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise UserError(f"onnxruntime cannot load {path}: {_first_line(error)}") from None
+        self._session = session_of(model, str(path))
 
     @classmethod
     def of(cls, path: str | Path, graph: Graph) -> Reference:
@@ -110,6 +99,24 @@ class Reference:
     def _one(self, name: str, value: Array) -> Array:
         """One sample's output, [1, ...]; of a batch that the file fixes, the first."""
         return value[None] if name in self._whole else np.atleast_1d(value)[:1]
+
+
+def session_of(model: onnx.ModelProto, name: str) -> onnxruntime.InferenceSession:
+    """onnxruntime on a model in memory; QuantizeLinear and DequantizeLinear are computed as ONNX has them.
+
+    Its fused int8 kernels saturate on processors without VNNI, which says something of the processor, not of
+    the model. Raises UserError where it refuses the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its log would write the model's names to the terminal as they are
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        # From memory: external data was read and checked already.
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise UserError(f"onnxruntime cannot load {name}: {_first_line(error)}") from None
 
 
 def _feed(value: onnxruntime.NodeArg, samples: Array | None, sample: int) -> Array:

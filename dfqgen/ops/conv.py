@@ -129,7 +129,8 @@ class Conv2D(Op):
         x, y = site.inputs[0], site.output
         weight = site.weight
         assert weight is not None, "a convolution is lowered with its quantized weight"
-        accumulator_scale = weight.scale * x.qtype.scale
+        # float32, which other formats can hold: the program can be exported and read again, bit for bit.
+        accumulator_scale = weight.scale.astype(np.float32).astype(np.float64) * x.qtype.scale
         # sum w (q - zp) + b/s = sum w q + (b/s - zp sum w): the input zero point goes into the bias.
         zero_point_part = x.qtype.zero_point * weight.values.astype(np.int64).sum(axis=(1, 2, 3))
         bias = np.floor(self.bias.astype(np.float64) / accumulator_scale + 0.5) - zero_point_part

@@ -84,7 +84,7 @@ def activation_type(
         hi = lo + SMALLEST_RANGE
     if dtype is IntType.INT16:
         scale = max(hi, -lo) / dtype.maximum
-        return QType(dtype, 2.0 ** math.ceil(math.log2(scale)) if power_of_two else scale)
+        return QType(dtype, 2.0 ** math.ceil(math.log2(scale)) if power_of_two else at_least(scale))
     if power_of_two:
         if lo == 0.0:
             scale = 2.0 ** math.ceil(math.log2(hi / (dtype.maximum - dtype.minimum)))
@@ -98,7 +98,13 @@ def activation_type(
         hi / (dtype.maximum - zero_point) if dtype.maximum > zero_point else 0.0,
         lo / (dtype.minimum - zero_point) if zero_point > dtype.minimum else 0.0,
     )
-    return QType(dtype, scale, zero_point)
+    return QType(dtype, at_least(scale), zero_point)
+
+
+def at_least(scale: float) -> float:
+    """The smallest float32 that is not below: scales that other formats can hold."""
+    single = np.float32(scale)
+    return float(single if single >= scale else np.nextafter(single, np.float32(np.inf)))
 
 
 def choose_range(

@@ -31,6 +31,7 @@ from dfqgen.ops.prelu import PRelu
 from dfqgen.ops.resize import ResizeLinear
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.standardize import Standardize, as_blocks
+from dfqgen.ops.tabulated import Tabulated
 from dfqgen.ops.take import Take
 from dfqgen.ops.windows import Pads, pad_image, taps
 
@@ -110,6 +111,7 @@ def _maximum_of_window(
 
 @pull.register(Elementwise)
 @pull.register(Pointwise)
+@pull.register(Tabulated)
 @pull.register(PRelu)
 @pull.register(Affine)
 @pull.register(Rescale)

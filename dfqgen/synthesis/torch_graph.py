@@ -39,6 +39,7 @@ from dfqgen.ops.recurrent import GRU, LSTM, RNN
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.standardize import Standardize
+from dfqgen.ops.tabulated import Tabulated
 from dfqgen.ops.take import Take
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.synthesis.torch_functions import TORCH_FUNCTIONS
@@ -266,6 +267,18 @@ def torch_fake_quantize(op: FakeQuantize) -> Function:
         steps = torch.floor(x / qtype.scale + 0.5) * qtype.scale
         inside = x.clamp(lo, hi)
         return inside + (steps.clamp(lo, hi) - inside).detach()
+
+    return function
+
+
+@torch_function.register
+def torch_tabulated(op: Tabulated) -> Function:
+    """No gradient comes back through a table."""
+    values = constant(op.values)
+
+    def function(x: Tensor) -> Tensor:
+        places = torch.floor(x / op.scale + 0.5) + (op.zero_point + 128)
+        return values[places.clamp(0, 255).long()].to(x.dtype)
 
     return function
 

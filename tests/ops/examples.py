@@ -30,6 +30,7 @@ from dfqgen.ops.recurrent import GRU, LSTM, RNN
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.standardize import Standardize
+from dfqgen.ops.tabulated import Tabulated
 from dfqgen.ops.take import Take
 from dfqgen.ops.windows import Pads
 from tests.builders import batch_norm, relu
@@ -80,6 +81,7 @@ EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
     ),
     (ArgMax(3), (IMAGE,)),
     (ArgMax(2, sign=-1, last=True), (IMAGE,)),
+    (Tabulated(np.sin(np.arange(256.0) / 20), 0.03, 5), (IMAGE,)),
     (LpNormalize(3), (IMAGE,)),
     (LpNormalize(1, p=1), (IMAGE,)),
     (LogSoftmax(3), (IMAGE,)),

@@ -29,6 +29,11 @@ def dropout(node: OnnxNode) -> str:
 @importer("Cast")
 def cast(node: OnnxNode) -> str:
     """To float32, or of whole numbers to any type: of a class map, of an input of integers."""
+    coding = node.builder.codings.get(node.proto.input[0])
+    if coding is not None and node.integer("to", 1) in (1, 10, 11, 16):
+        raise Refused("takes quantized integers for reals; put a DequantizeLinear in its place")
+    if coding is not None:
+        return node.tensor()
     if node.integer("to", 1) != 1 and not _whole_numbers(node, node.tensor()):  # 1 is TensorProto.FLOAT
         raise Refused("converts an activation to another type than float32")
     return node.tensor()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
+from dfqgen.frontend.importers.stated import table_of_integers
 from dfqgen.ops.take import Take
 
 
@@ -82,6 +83,8 @@ def _slice(
 
 @importer("Gather")
 def gather(node: OnnxNode) -> str:
+    if node.is_constant(0) and node.proto.input[1] in node.builder.codings:
+        return table_of_integers(node)
     if not node.is_constant(1):
         raise Refused("takes its indices from the network's input; only constant indices are supported")
     shape = node.shape()

@@ -12,6 +12,7 @@ from dfqgen.frontend.importers.registry import Builder, OnnxNode, Refused, impor
 from dfqgen.graph.ir import Array
 from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.movement import Pad
+from dfqgen.ops.tabulated import Tabulated
 
 CODED = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
 """The integer types that activations may have."""
@@ -82,6 +83,24 @@ def _coding(node: OnnxNode, default: str) -> Coding:
     return Coding(real, int(zero_point.reshape(())), lo, hi)
 
 
+def table_of_integers(node: OnnxNode) -> str:
+    """Gather from a constant with quantized integers as places: any function of one value, as its table."""
+    before = node.builder.codings[node.proto.input[1]]
+    table = node.constant(0, "table")
+    readers = [p for p in node.builder.model.nodes if p.input and p.input[0] == node.proto.output[0]]
+    dequantizer = next((p for p in readers if p.op_type == "DequantizeLinear"), None)
+    if before.hi - before.lo != 255 or table.shape != (256,) or dequantizer is None:
+        raise Refused("reads a table with integers; one of 256 integers behind 8 bits is supported")
+    after = _coding(OnnxNode(dequantizer, node.builder), default=table.dtype.name)
+    if (table.min(), table.max()) < (after.lo, after.lo) or table.max() > after.hi:
+        raise Refused("reads a table of integers that its type cannot hold; the file is damaged")
+    values = after.decode(table[np.arange(before.lo, before.hi + 1)])
+    node.builder.codings[node.proto.output[0]] = after
+    source = before.qtype
+    result = node.emit(Tabulated(values.astype(np.float64), source.scale, source.zero_point), node.tensor(1))
+    return node.emit(FakeQuantize.of(after.qtype), result)
+
+
 def code_inputs(model: FoldedModel, builder: Builder) -> None:
     """Inputs of integers that a DequantizeLinear reads, perhaps moved before: ours are the reals."""
     codings: dict[str, Coding] = {}
@@ -111,7 +130,7 @@ def pass_on_codings(node: OnnxNode, first: int) -> None:
     builder = node.builder
     names = [name for name in node.proto.input if name in builder.tensors]
     found = [builder.codings.get(name) for name in names]
-    if not any(found) or node.op_type in ON_INTEGERS:
+    if not any(found) or node.op_type in ON_INTEGERS or node.proto.output[0] in builder.codings:
         return
     coding = found[0]
     moves = all(made.op.keeps_type and not isinstance(made.op, Pad) for made in builder.nodes[first:])

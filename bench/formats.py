@@ -1,0 +1,150 @@
+"""What quantized models in and out keep: networks that onnxruntime quantized, imported and exported again.
+
+    python bench/formats.py SHARED [--only ic01]
+
+Every network of MLPerf Tiny is quantized by onnxruntime's quantize_static on 64 samples, in each form that it
+writes, and read by dfqgen. `same` and `within a step` compare the integers of the output with onnxruntime's;
+`itself` compares onnxruntime's fused int8 kernels with its own unfused ones on the same file: how far apart
+two programs are that both are right. `largest layer` is the share of integers that differ in the layer where
+most do, each layer on the same inputs; `back` says whether exported and read again the bits are the same.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import typer
+from onnxruntime.quantization import QuantFormat, QuantType
+from onnxruntime_static import Feeds, quantized_model, run
+from subjects import SUBJECTS, Subject
+
+from dfqgen import make_recipe
+from dfqgen.compile import Compiled, compile_model
+from dfqgen.export import compare_with_onnxruntime, qdq_model
+from dfqgen.frontend import load
+from dfqgen.verify.compare import OutputComparison, compare_outputs
+
+Array = npt.NDArray[Any]
+
+CALIBRATION = 64
+MOST = 1000
+NETWORKS = ("ic01", "vww01", "kws01", "ad01")
+FORMS: Mapping[str, Mapping[str, Any]] = {
+    "QDQ, int8": {},
+    "QDQ, uint8, weights asymmetric": {
+        "activations": QuantType.QUInt8,
+        "weights": QuantType.QUInt8,
+        "per_channel": False,
+    },
+    "QOperator": {"form": QuantFormat.QOperator, "activations": QuantType.QUInt8},
+    "QDQ, int16 x int8": {"activations": QuantType.QInt16},
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """A network's samples, as the model takes them and with labels where there are some."""
+
+    feeds: Feeds
+    values: Mapping[str, Array]
+    labels: Array | None
+
+
+def samples_of(subject: Subject, shared: Path) -> Data:
+    port = load(shared / "models" / subject.file).inputs[0]
+    samples = subject.samples(shared)
+    values = subject.meaning.normalize(samples.raw[port.tensor][:MOST])
+    feeds = [{port.name: port.to_model(values[i : i + 1])} for i in range(len(values))]
+    labels = None if samples.labels is None else samples.labels[:MOST]
+    return Data(feeds, {port.tensor: values}, labels)
+
+
+def against_onnxruntime(compiled: Compiled, data: Data) -> OutputComparison:
+    (port,) = compiled.network.graph.inputs
+    (values,) = data.values.values()
+    (found,) = compare_outputs(
+        compiled.program, compiled.network.runner(), compiled.program.run, {port.tensor: values}, data.labels
+    )
+    return found
+
+
+def itself(file: Path, data: Data, step: float) -> float:
+    """The share of onnxruntime's outputs that its fused kernels give within a step of the unfused ones."""
+    (plain,), (fused,) = (run(file, data.feeds, optimize=optimize).values() for optimize in (False, True))
+    return float(np.mean(np.abs(plain - fused) < 1.5 * step))
+
+
+def comes_back(compiled: Compiled, folder: Path, data: Data) -> bool:
+    """Whether the exported model is the same program."""
+    path = folder / "again.onnx"
+    onnx.save(qdq_model(compiled.program), path)
+    again = compile_model(path).program
+    program = compiled.program
+    (values,) = data.values.values()
+    (here,), (there,) = program.inputs, again.inputs
+    integers = program.tensors[here.tensor].qtype.quantize(values[:CALIBRATION])
+    (expected,) = program.run({here.tensor: integers}).values()
+    (found,) = again.run({there.tensor: integers}).values()
+    return np.array_equal(expected, found)
+
+
+def largest_layer(compiled: Compiled, data: Data) -> str:
+    program = compiled.program
+    (values,) = data.values.values()
+    (port,) = program.inputs
+    integers = {port.tensor: program.tensors[port.tensor].qtype.quantize(values[:16])}
+    layers = compare_with_onnxruntime(program, integers)
+    worst = max(layers, key=lambda layer: layer.differ / layer.values)
+    return (
+        f"{100 * worst.differ / worst.values:.2f} % ({worst.operator}, {max(x.largest for x in layers)} step)"
+    )
+
+
+def row(name: str, form: str, shared: Path, folder: Path) -> list[str]:
+    """One line of the table."""
+    subject = SUBJECTS[name]
+    data = samples_of(subject, shared)
+    file = folder / f"{name}.onnx"
+    file.write_bytes(
+        quantized_model(shared / "models" / subject.file, data.feeds[:CALIBRATION], **FORMS[form])
+    )
+    compiled = compile_model(file, make_recipe())
+    found = against_onnxruntime(compiled, data)
+    step = compiled.program.tensors[compiled.program.outputs[0].tensor].qtype.scale
+    top1 = (
+        ""
+        if found.accuracy is None
+        else f"{100 * found.accuracy:.1f} / {100 * (found.float_accuracy or 0):.1f}"
+    )
+    cells = [name, form, str(found.samples)]
+    cells += [f"{100 * share:.1f} %" for share in (found.same_step or 0, found.within_step or 0)]
+    cells += [f"{100 * itself(file, data, step):.1f} %", f"{100 * (found.top1_agreement or 0):.1f} %", top1]
+    return [*cells, largest_layer(compiled, data), "yes" if comes_back(compiled, folder, data) else "no"]
+
+
+def main(
+    shared: Annotated[Path, typer.Argument(help="The folder with models/ and data/.")],
+    only: Annotated[list[str] | None, typer.Option(help="Networks.")] = None,
+) -> None:
+    """Print the table."""
+    head = [
+        "network", "form", "samples", "same", "within a step", "itself", "top-1 agreement",
+        "top-1, C / onnxruntime", "largest layer", "back",
+    ]  # fmt: skip
+    print("| " + " | ".join(head) + " |")
+    print("|---|---" + "|--:" * (len(head) - 2) + "|")
+    with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
+        for name in only or NETWORKS:
+            for form in FORMS:
+                print("| " + " | ".join(row(name, form, shared, Path(scratch))) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
