@@ -16,6 +16,10 @@ need cmake cmake
 need clang clang
 need cppcheck cppcheck
 need xmllint libxml2-utils
+need avr-gcc gcc-avr
+need simavr simavr
+need arduino-builder arduino-builder
+need arduino-ctags arduino-ctags
 need arm-none-eabi-gcc gcc-arm-none-eabi
 need qemu-system-arm qemu-system-arm
 need riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
@@ -43,6 +47,8 @@ int main(void) { return 0; }' --specs=picolibc.specs -c || packages+=(picolibc-r
 else
     packages+=(picolibc-riscv64-unknown-elf)
 fi
+[ -e /usr/lib/avr/include/avr/io.h ] || packages+=(avr-libc)
+[ -e /usr/share/arduino/hardware/arduino/avr ] || packages+=(arduino-core-avr)
 if ! { command -v clang >/dev/null && probe clang 'int main(void) { return 0; }' -fsanitize=address,undefined; }; then
     packages+=(SANITIZERS)
 fi

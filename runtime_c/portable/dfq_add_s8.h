@@ -16,8 +16,8 @@ typedef struct {
     int32_t elements, channels;
     int32_t multiplier_a, multiplier_b, offset, shift;
     int32_t lo, hi;
-    const int8_t *los; /* [channels], or NULL: lo for all */
-    const int8_t *his;
+    const DFQ_FLASH int8_t *los; /* [channels], or NULL: lo for all */
+    const DFQ_FLASH int8_t *his;
 } dfq_add_s8_t;
 
 DFQ_KERNEL void dfq_add_s8(const dfq_add_s8_t *layer, const int8_t *a, const int8_t *b, int8_t *out)

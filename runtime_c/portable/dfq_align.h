@@ -28,4 +28,16 @@
 #error "dfqgen: define DFQ_ALIGNED(bytes) as this compiler's way to align a variable; see dfq_align.h"
 #endif
 
+/* DFQ_FLASH, after `const` where a kernel reads constants of a network: their address space. The AVR cores with flash
+ * outside the data space (ATmega328P, ATmega2560) would copy constants to RAM, which is too small for them. __memx
+ * reads both; -DDFQ_FLASH=__flash is faster for constants in the lowest 64 KB, and -DDFQ_FLASH= leaves them in RAM.
+ */
+#if !defined(DFQ_FLASH)
+#if defined(__AVR__) && defined(__MEMX) && !defined(__STRICT_ANSI__) && !defined(__cplusplus)
+#define DFQ_FLASH __memx
+#else
+#define DFQ_FLASH
+#endif
+#endif
+
 #endif

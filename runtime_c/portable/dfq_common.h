@@ -20,7 +20,7 @@
 #define DFQ_UNUSED __attribute__((unused))
 #define DFQ_MAY_ALIAS __attribute__((may_alias))
 #define DFQ_INLINE static inline DFQ_UNUSED __attribute__((always_inline))
-#if defined(__clang__)
+#if defined(__clang__) || __GNUC__ < 8
 #define DFQ_NOINLINE static DFQ_UNUSED __attribute__((noinline))
 #else
 /* GCC 12 may turn the pointer of a loop into a number and then take the function, which stores through it, for one
@@ -60,7 +60,7 @@
 #define DFQ_UNROLL(times)
 #elif defined(__clang__)
 #define DFQ_UNROLL(times) DFQ_PRAGMA(clang loop unroll_count(times))
-#elif defined(__GNUC__)
+#elif defined(__GNUC__) && __GNUC__ >= 8
 #define DFQ_UNROLL(times) DFQ_PRAGMA(GCC unroll times)
 #else
 #define DFQ_UNROLL(times)
@@ -111,10 +111,10 @@ DFQ_INLINE int32_t dfq_max(int32_t a, int32_t b)
  * The compiler has proved that no step leaves 32 bits.
  */
 typedef struct {
-    const int32_t *multipliers;
-    const int8_t *shifts;
-    const int8_t *los;
-    const int8_t *his;
+    const DFQ_FLASH int32_t *multipliers;
+    const DFQ_FLASH int8_t *shifts;
+    const DFQ_FLASH int8_t *los;
+    const DFQ_FLASH int8_t *his;
     int32_t multiplier;
     int32_t pre_shift;
     int32_t shift;

@@ -23,9 +23,9 @@
 #endif
 
 typedef struct {
-    const int8_t *bytes; /* weights, or NULL: `packed` has them */
+    const DFQ_FLASH int8_t *bytes; /* weights, or NULL: `packed` has them */
     dfq_packed_t packed;
-    const int32_t *bias;
+    const DFQ_FLASH int32_t *bias;
     dfq_requantize_s16_t requantize;
     int32_t in_height, in_width, in_channels;
     int32_t out_height, out_width, out_channels;
@@ -114,7 +114,7 @@ typedef struct {
 } dfq_block_s16_t;
 
 DFQ_INLINE dfq_block_s16_t dfq_step_2x2_s16(dfq_block_s16_t acc, const dfq_half_t *x0, const dfq_half_t *x1,
-                                            const int8_t *w0, const int8_t *w1)
+                                            const DFQ_FLASH int8_t *w0, const DFQ_FLASH int8_t *w1)
 {
     const int32_t p0 = *x0, p1 = *x1, q0 = *w0, q1 = *w1;
     acc.a00 += p0 * q0;
@@ -125,7 +125,7 @@ DFQ_INLINE dfq_block_s16_t dfq_step_2x2_s16(dfq_block_s16_t acc, const dfq_half_
 }
 
 DFQ_PART dfq_block_s16_t dfq_dot_2x2_s16(dfq_block_s16_t acc, const dfq_half_t *x0, const dfq_half_t *x1,
-                                         const int8_t *w0, const int8_t *w1, int32_t depth)
+                                         const DFQ_FLASH int8_t *w0, const DFQ_FLASH int8_t *w1, int32_t depth)
 {
     const dfq_half_t *const end = x0 + depth;
 #if !defined(DFQ_OPTIMIZE_SIZE)
@@ -143,7 +143,8 @@ DFQ_PART dfq_block_s16_t dfq_dot_2x2_s16(dfq_block_s16_t acc, const dfq_half_t *
 }
 
 /* What fits eight registers. Not inlined, since the layer around it would take some of them. */
-DFQ_NOINLINE uint64_t dfq_dot_pair_s16(const int8_t *w, const dfq_half_t *x0, const dfq_half_t *x1, int32_t depth)
+DFQ_NOINLINE uint64_t dfq_dot_pair_s16(const DFQ_FLASH int8_t *w, const dfq_half_t *x0, const dfq_half_t *x1,
+                                       int32_t depth)
 {
     int32_t a0 = 0, a1 = 0;
     DFQ_UNROLL(8)
@@ -156,7 +157,8 @@ DFQ_NOINLINE uint64_t dfq_dot_pair_s16(const int8_t *w, const dfq_half_t *x0, co
 }
 
 /* The same of two rows of weights and one column. */
-DFQ_NOINLINE uint64_t dfq_dot_rows_s16(const dfq_half_t *x, const int8_t *w0, const int8_t *w1, int32_t depth)
+DFQ_NOINLINE uint64_t dfq_dot_rows_s16(const dfq_half_t *x, const DFQ_FLASH int8_t *w0, const DFQ_FLASH int8_t *w1,
+                                       int32_t depth)
 {
     int32_t a0 = 0, a1 = 0;
     DFQ_UNROLL(8)
@@ -173,7 +175,8 @@ typedef struct {
     int32_t a0, a1, a2, a3;
 } dfq_column_s16_t;
 
-DFQ_PART dfq_column_s16_t dfq_dot_1x4_s16(dfq_column_s16_t acc, const dfq_half_t *x, const int8_t *w, int32_t depth)
+DFQ_PART dfq_column_s16_t dfq_dot_1x4_s16(dfq_column_s16_t acc, const dfq_half_t *x, const DFQ_FLASH int8_t *w,
+                                          int32_t depth)
 {
     DFQ_UNROLL(4)
     for (const dfq_half_t *const end = x + depth; x != end; x++, w++) {
@@ -189,7 +192,7 @@ DFQ_PART dfq_column_s16_t dfq_dot_1x4_s16(dfq_column_s16_t acc, const dfq_half_t
 /* One or two columns and channels first .. first + count of the layer, whose weights start at `w`; outputs from
  * places `place` and `place` + out_channels on. */
 DFQ_PART void dfq_matmul_s16(const dfq_conv2d_s16sn_t *layer, const dfq_half_t *columns, int32_t pixels, int32_t depth,
-                             const int8_t *w, int32_t first, int32_t count, int32_t place, int8_t *out)
+                             const DFQ_FLASH int8_t *w, int32_t first, int32_t count, int32_t place, int8_t *out)
 {
     const dfq_requantize_s16_t *form = &layer->requantize;
     const dfq_half_t *x0 = columns, *x1 = pixels == 2 ? columns + depth : columns;
@@ -235,7 +238,7 @@ DFQ_PART void dfq_matmul_s16(const dfq_conv2d_s16sn_t *layer, const dfq_half_t *
 }
 
 /* Channels first .. first + count of all pixels, whose weights are at `weight`. */
-DFQ_INLINE void dfq_conv2d_channels_s16(const dfq_conv2d_s16sn_t *layer, const int8_t *weight, int32_t first,
+DFQ_INLINE void dfq_conv2d_channels_s16(const dfq_conv2d_s16sn_t *layer, const DFQ_FLASH int8_t *weight, int32_t first,
                                         int32_t count, const int8_t *x, int8_t *out, dfq_half_t *columns)
 {
     const int32_t group_in = layer->in_channels / layer->groups;
@@ -271,7 +274,7 @@ DFQ_KERNEL void dfq_conv2d_s16sn(const dfq_conv2d_s16sn_t *layer, const int8_t *
         return;
     }
     int8_t *bytes = scratch + 4 * depth;
-    const uint32_t *words = layer->packed.words;
+    const DFQ_FLASH uint32_t *words = layer->packed.words;
     for (int32_t first = 0; first < layer->out_channels; first += layer->packed.channels) {
         const int32_t count = dfq_min(layer->packed.channels, layer->out_channels - first);
         words = dfq_unpack(words, layer->packed.bits, count * depth, bytes);
@@ -280,7 +283,7 @@ DFQ_KERNEL void dfq_conv2d_s16sn(const dfq_conv2d_s16sn_t *layer, const int8_t *
 }
 
 /* One row of three taps for two pixels `step` inputs apart. */
-DFQ_INLINE dfq_pair_sums_t dfq_three_taps_s16(dfq_pair_sums_t acc, const dfq_half_t *x, const int8_t *w,
+DFQ_INLINE dfq_pair_sums_t dfq_three_taps_s16(dfq_pair_sums_t acc, const dfq_half_t *x, const DFQ_FLASH int8_t *w,
                                               int32_t channels, int32_t step)
 {
     const int32_t w0 = w[0], w1 = w[channels], w2 = w[2 * channels];
@@ -290,8 +293,8 @@ DFQ_INLINE dfq_pair_sums_t dfq_three_taps_s16(dfq_pair_sums_t acc, const dfq_hal
 }
 
 /* Pixels of one output row, from place `place` on, whose input rows are `row_pitch` inputs apart. */
-DFQ_INLINE void dfq_depthwise_row_s16(const dfq_conv2d_s16sn_t *layer, const int8_t *weight, const dfq_half_t *x,
-                                      int32_t row_pitch, int8_t *out, int32_t place)
+DFQ_INLINE void dfq_depthwise_row_s16(const dfq_conv2d_s16sn_t *layer, const DFQ_FLASH int8_t *weight,
+                                      const dfq_half_t *x, int32_t row_pitch, int8_t *out, int32_t place)
 {
     const dfq_requantize_s16_t *form = &layer->requantize;
     const int32_t channels = layer->in_channels;
@@ -302,7 +305,7 @@ DFQ_INLINE void dfq_depthwise_row_s16(const dfq_conv2d_s16sn_t *layer, const int
         for (; ox + 2 <= layer->out_width; ox += 2, x += 2 * step, place += 2 * channels) {
             for (int32_t c = 0; c < channels; c++) {
                 dfq_pair_sums_t acc = { layer->bias[c], layer->bias[c] };
-                const int8_t *w = weight + c;
+                const DFQ_FLASH int8_t *w = weight + c;
                 acc = dfq_three_taps_s16(acc, x + c, w, channels, step);
                 acc = dfq_three_taps_s16(acc, x + c + row_pitch, w + 3 * channels, channels, step);
                 acc = dfq_three_taps_s16(acc, x + c + 2 * row_pitch, w + 6 * channels, channels, step);
@@ -313,12 +316,12 @@ DFQ_INLINE void dfq_depthwise_row_s16(const dfq_conv2d_s16sn_t *layer, const int
     }
     for (; ox < layer->out_width; ox++, x += step, place += channels) {
         for (int32_t c = 0; c < channels; c++) {
-            const int8_t *w = weight + c;
+            const DFQ_FLASH int8_t *w = weight + c;
             int32_t acc = layer->bias[c];
             for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
                 const dfq_half_t *row = x + ky * row_pitch + c;
                 for (int32_t kx = 0; kx < layer->kernel_width; kx++, w += channels) {
-                    acc += row[kx * tap_pitch] * *w;
+                    acc += (int32_t)row[kx * tap_pitch] * *w;
                 }
             }
             dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc, c));
@@ -352,7 +355,7 @@ DFQ_INLINE void dfq_gather_rows_s16(const dfq_conv2d_s16sn_t *layer, const int8_
 }
 
 /* The weights as bytes, unpacked behind the rows in scratch where they have fewer bits. */
-DFQ_INLINE const int8_t *dfq_depthwise_bytes(const dfq_conv2d_s16sn_t *layer, int8_t *scratch)
+DFQ_INLINE const DFQ_FLASH int8_t *dfq_depthwise_bytes(const dfq_conv2d_s16sn_t *layer, int8_t *scratch)
 {
     const int32_t channels = layer->in_channels;
     int8_t *bytes = scratch + (2 * layer->kernel_height * dfq_depthwise_row_pixels(layer) * channels + 3) / 4 * 4;
@@ -369,7 +372,7 @@ DFQ_KERNEL void dfq_depthwise_s16sn(const dfq_conv2d_s16sn_t *layer, const int8_
     dfq_half_t *const rows = (dfq_half_t *)(void *)scratch;
     const int32_t channels = layer->in_channels;
     const int32_t pitch = dfq_depthwise_row_pixels(layer) * channels;
-    const int8_t *weight = dfq_depthwise_bytes(layer, scratch);
+    const DFQ_FLASH int8_t *weight = dfq_depthwise_bytes(layer, scratch);
     for (int32_t oy = 0; oy < layer->out_height; oy++) {
         dfq_gather_rows_s16(layer, x, oy, rows);
         dfq_depthwise_row_s16(layer, weight, rows, pitch, out, oy * layer->out_width * channels);

@@ -19,8 +19,8 @@
 #include "dfq_matmul.h"
 
 typedef struct {
-    const int8_t *weight;
-    const int32_t *bias;
+    const DFQ_FLASH int8_t *weight;
+    const DFQ_FLASH int32_t *bias;
     dfq_requantize_t requantize;
     int32_t in_height, in_width, in_channels;
     int32_t out_height, out_width, out_channels;

@@ -39,8 +39,8 @@ typedef struct {
 } dfq_conv2d_s8sn_t;
 
 /* Output channels [first, first + count) of all pixels. */
-DFQ_INLINE void dfq_conv2d_channels(const dfq_conv2d_s8s8_t *conv, const int8_t *weight, int32_t first, int32_t count,
-                                    const int8_t *x, int8_t *out, int8_t *columns)
+DFQ_INLINE void dfq_conv2d_channels(const dfq_conv2d_s8s8_t *conv, const DFQ_FLASH int8_t *weight, int32_t first,
+                                    int32_t count, const int8_t *x, int8_t *out, int8_t *columns)
 {
     const int32_t depth = conv->kernel_height * conv->kernel_width * conv->in_channels;
     const dfq_requantize_t form = dfq_requantize_from(&conv->requantize, first);
@@ -67,7 +67,7 @@ DFQ_KERNEL void dfq_conv2d_s8sn(const dfq_conv2d_s8sn_t *layer, const int8_t *x,
     const int32_t depth =
         layer->conv.kernel_height * layer->conv.kernel_width * layer->conv.in_channels / layer->conv.groups;
     int8_t *columns = scratch + dfq_chunk_bytes(packed, depth);
-    const uint32_t *words = packed->words;
+    const DFQ_FLASH uint32_t *words = packed->words;
     if (packed->channels >= layer->conv.out_channels) {
         dfq_conv2d_s8s8_t conv = layer->conv;
         dfq_unpack(words, packed->bits, conv.out_channels * depth, scratch);
@@ -92,7 +92,7 @@ DFQ_KERNEL void dfq_fully_connected_s8sn(const dfq_fully_connected_s8sn_t *layer
                                          int8_t *scratch)
 {
     const dfq_fully_connected_s8s8_t *dense = &layer->dense;
-    const uint32_t *words = layer->packed.words;
+    const DFQ_FLASH uint32_t *words = layer->packed.words;
     for (int32_t first = 0; first < dense->out_channels; first += layer->packed.channels) {
         const int32_t count = dfq_min(layer->packed.channels, dense->out_channels - first);
         const dfq_requantize_t form = dfq_requantize_from(&dense->requantize, first);

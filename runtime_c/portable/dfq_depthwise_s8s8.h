@@ -18,8 +18,8 @@
 #include "dfq_common.h"
 
 typedef struct {
-    const int8_t *weight;
-    const int32_t *bias;
+    const DFQ_FLASH int8_t *weight;
+    const DFQ_FLASH int32_t *bias;
     dfq_requantize_t requantize;
     int32_t in_height, in_width, channels;
     int32_t out_height, out_width;
@@ -50,7 +50,7 @@ DFQ_INLINE void dfq_gather_rows(const dfq_depthwise_s8s8_t *layer, const int8_t 
 
 /* Sum of one channel's window. */
 DFQ_INLINE int32_t dfq_depthwise_window(const dfq_depthwise_s8s8_t *layer, int32_t acc, const int8_t *x,
-                                        int32_t row_pitch, const int8_t *w)
+                                        int32_t row_pitch, const DFQ_FLASH int8_t *w)
 {
     const int32_t channels = layer->channels;
     const int32_t tap_pitch = layer->dilation_x * channels;
@@ -67,8 +67,8 @@ typedef struct {
     int32_t a0, a1;
 } dfq_pair_t;
 
-DFQ_INLINE dfq_pair_t dfq_depthwise_three_taps(dfq_pair_t acc, const int8_t *x, const int8_t *w, int32_t channels,
-                                               int32_t step)
+DFQ_INLINE dfq_pair_t dfq_depthwise_three_taps(dfq_pair_t acc, const int8_t *x, const DFQ_FLASH int8_t *w,
+                                               int32_t channels, int32_t step)
 {
     const int32_t w0 = w[0], w1 = w[channels], w2 = w[2 * channels];
     acc.a0 += x[0] * w0 + x[channels] * w1 + x[2 * channels] * w2;
@@ -89,7 +89,7 @@ DFQ_INLINE void dfq_depthwise_row(const dfq_depthwise_s8s8_t *layer, const int8_
         for (; ox + 2 <= layer->out_width; ox += 2, x += 2 * step, out += 2 * channels) {
             for (int32_t c = 0; c < channels; c++) {
                 dfq_pair_t acc = { layer->bias[c], layer->bias[c] };
-                const int8_t *w = layer->weight + c;
+                const DFQ_FLASH int8_t *w = layer->weight + c;
                 acc = dfq_depthwise_three_taps(acc, x + c, w, channels, step);
                 acc = dfq_depthwise_three_taps(acc, x + c + row_pitch, w + 3 * channels, channels, step);
                 acc = dfq_depthwise_three_taps(acc, x + c + 2 * row_pitch, w + 6 * channels, channels, step);

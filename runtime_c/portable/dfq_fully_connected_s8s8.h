@@ -15,8 +15,8 @@
 #include "dfq_matmul.h"
 
 typedef struct {
-    const int8_t *weight;
-    const int32_t *bias;
+    const DFQ_FLASH int8_t *weight;
+    const DFQ_FLASH int32_t *bias;
     dfq_requantize_t requantize;
     int32_t in_channels, out_channels;
 } dfq_fully_connected_s8s8_t;

@@ -54,8 +54,8 @@ DFQ_KERNEL void dfq_arg_max_s8(const dfq_arg_max_s8_t *layer, const int8_t *x, i
  * `out` may be `x` when inner is 1. */
 typedef struct {
     dfq_lanes_t lanes;
-    const int32_t *table; /* [256], falls from 2^bits */
-    const int32_t *logs;  /* [256] */
+    const DFQ_FLASH int32_t *table; /* [256], falls from 2^bits */
+    const DFQ_FLASH int32_t *logs;  /* [256] */
     int32_t bits, multiplier, log_two, shift, zero_point;
 } dfq_log_softmax_s8_t;
 

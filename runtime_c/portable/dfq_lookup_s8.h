@@ -12,13 +12,13 @@
 #include "dfq_common.h"
 
 typedef struct {
-    const int8_t *table; /* [256] */
+    const DFQ_FLASH int8_t *table; /* [256] */
     int32_t elements;
 } dfq_lookup_s8_t;
 
 DFQ_KERNEL void dfq_lookup_s8(const dfq_lookup_s8_t *layer, const int8_t *x, int8_t *out)
 {
-    const int8_t *middle = layer->table + 128;
+    const DFQ_FLASH int8_t *middle = layer->table + 128;
     for (int32_t i = 0; i < layer->elements; i++) {
         out[i] = middle[x[i]];
     }

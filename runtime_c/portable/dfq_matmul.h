@@ -20,8 +20,8 @@ typedef struct {
 } dfq_block_2x2_t;
 
 /* Four multiply-accumulates for four loads. */
-DFQ_INLINE dfq_block_2x2_t dfq_step_2x2(dfq_block_2x2_t acc, const int8_t *x0, const int8_t *x1, const int8_t *w0,
-                                        const int8_t *w1)
+DFQ_INLINE dfq_block_2x2_t dfq_step_2x2(dfq_block_2x2_t acc, const int8_t *x0, const int8_t *x1,
+                                        const DFQ_FLASH int8_t *w0, const DFQ_FLASH int8_t *w1)
 {
     const int32_t p0 = *x0, p1 = *x1, q0 = *w0, q1 = *w1;
     acc.a00 += p0 * q0;
@@ -36,7 +36,7 @@ typedef struct {
     int32_t a0, a1, a2, a3;
 } dfq_block_1x4_t;
 
-DFQ_INLINE dfq_block_1x4_t dfq_step_1x4(dfq_block_1x4_t acc, const int8_t *x, const int8_t *w, int32_t pitch)
+DFQ_INLINE dfq_block_1x4_t dfq_step_1x4(dfq_block_1x4_t acc, const int8_t *x, const DFQ_FLASH int8_t *w, int32_t pitch)
 {
     const int32_t p = *x;
     acc.a0 += p * w[0];
@@ -50,7 +50,7 @@ DFQ_INLINE dfq_block_1x4_t dfq_step_1x4(dfq_block_1x4_t acc, const int8_t *x, co
 #include "../host/dfq_avx2_matmul.h"
 #else
 
-DFQ_PART int32_t dfq_dot(int32_t acc, const int8_t *x, const int8_t *w, int32_t depth)
+DFQ_PART int32_t dfq_dot(int32_t acc, const int8_t *x, const DFQ_FLASH int8_t *w, int32_t depth)
 {
     DFQ_UNROLL(4)
     for (int32_t k = 0; k < depth; k++) {
@@ -61,8 +61,8 @@ DFQ_PART int32_t dfq_dot(int32_t acc, const int8_t *x, const int8_t *w, int32_t 
 
 #if defined(DFQ_OPTIMIZE_SIZE)
 /* Made for size, a loop that GCC -Os keeps in registers: 2.8 instructions a multiply-accumulate. */
-DFQ_SHARED dfq_block_2x2_t dfq_dot_2x2(dfq_block_2x2_t acc, const int8_t *x0, const int8_t *x1, const int8_t *w0,
-                                       const int8_t *w1, int32_t depth)
+DFQ_SHARED dfq_block_2x2_t dfq_dot_2x2(dfq_block_2x2_t acc, const int8_t *x0, const int8_t *x1,
+                                       const DFQ_FLASH int8_t *w0, const DFQ_FLASH int8_t *w1, int32_t depth)
 {
     for (const int8_t *const end = x0 + depth; x0 != end; x0++, x1++, w0++, w1++) {
         acc = dfq_step_2x2(acc, x0, x1, w0, w1);
@@ -70,7 +70,7 @@ DFQ_SHARED dfq_block_2x2_t dfq_dot_2x2(dfq_block_2x2_t acc, const int8_t *x0, co
     return acc;
 }
 
-DFQ_SHARED dfq_block_1x4_t dfq_dot_1x4(dfq_block_1x4_t acc, const int8_t *x, const int8_t *w, int32_t depth)
+DFQ_SHARED dfq_block_1x4_t dfq_dot_1x4(dfq_block_1x4_t acc, const int8_t *x, const DFQ_FLASH int8_t *w, int32_t depth)
 {
     for (const int8_t *const end = x + depth; x != end; x++, w++) {
         acc = dfq_step_1x4(acc, x, w, depth);
@@ -78,8 +78,8 @@ DFQ_SHARED dfq_block_1x4_t dfq_dot_1x4(dfq_block_1x4_t acc, const int8_t *x, con
     return acc;
 }
 #else
-DFQ_INLINE dfq_block_2x2_t dfq_dot_2x2(dfq_block_2x2_t acc, const int8_t *x0, const int8_t *x1, const int8_t *w0,
-                                       const int8_t *w1, int32_t depth)
+DFQ_INLINE dfq_block_2x2_t dfq_dot_2x2(dfq_block_2x2_t acc, const int8_t *x0, const int8_t *x1,
+                                       const DFQ_FLASH int8_t *w0, const DFQ_FLASH int8_t *w1, int32_t depth)
 {
     int32_t k = 0;
     for (; k + 4 <= depth; k += 4) {
@@ -94,7 +94,7 @@ DFQ_INLINE dfq_block_2x2_t dfq_dot_2x2(dfq_block_2x2_t acc, const int8_t *x0, co
     return acc;
 }
 
-DFQ_INLINE dfq_block_1x4_t dfq_dot_1x4(dfq_block_1x4_t acc, const int8_t *x, const int8_t *w, int32_t depth)
+DFQ_INLINE dfq_block_1x4_t dfq_dot_1x4(dfq_block_1x4_t acc, const int8_t *x, const DFQ_FLASH int8_t *w, int32_t depth)
 {
     int32_t k = 0;
     for (; k + 4 <= depth; k += 4) {
@@ -129,13 +129,13 @@ DFQ_NOINLINE uint64_t dfq_dot_pair(const int8_t *shared, const int8_t *y0, const
 #endif
 
 /* Two columns, channels first .. first + count of the layer. */
-DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const int8_t *weight, const int32_t *bias,
-                                     const dfq_requantize_t *form, int32_t first, int32_t count, int8_t *out0,
-                                     int8_t *out1)
+DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const DFQ_FLASH int8_t *weight,
+                                     const DFQ_FLASH int32_t *bias, const dfq_requantize_t *form, int32_t first,
+                                     int32_t count, int8_t *out0, int8_t *out1)
 {
     const int8_t *x0 = columns;
     const int8_t *x1 = columns + depth;
-    const int8_t *w = weight + first * depth;
+    const DFQ_FLASH int8_t *w = weight + first * depth;
     const int32_t end = first + count;
     int32_t c = first;
 #if defined(DFQ_EIGHT_REGISTERS)
@@ -160,10 +160,11 @@ DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const
 }
 
 /* One column, channels first .. first + count of the layer. */
-DFQ_PART void dfq_matmul_one_column(const int8_t *column, int32_t depth, const int8_t *weight, const int32_t *bias,
-                                    const dfq_requantize_t *form, int32_t first, int32_t count, int8_t *out)
+DFQ_PART void dfq_matmul_one_column(const int8_t *column, int32_t depth, const DFQ_FLASH int8_t *weight,
+                                    const DFQ_FLASH int32_t *bias, const dfq_requantize_t *form, int32_t first,
+                                    int32_t count, int8_t *out)
 {
-    const int8_t *w = weight + first * depth;
+    const DFQ_FLASH int8_t *w = weight + first * depth;
     const int32_t end = first + count;
     int32_t c = first;
 #if defined(DFQ_EIGHT_REGISTERS)

@@ -43,13 +43,13 @@ DFQ_INLINE dfq_taps_t dfq_real_taps(int32_t start, int32_t size, int32_t kernel,
 
 typedef struct {
     dfq_windows_t windows;
-    const int32_t *multipliers; /* [out_height][out_width], or NULL: multiplier for all */
+    const DFQ_FLASH int32_t *multipliers; /* [out_height][out_width], or NULL: multiplier for all */
     int32_t multiplier;
     int32_t pre_shift;
     int32_t in_zero_point, out_zero_point;
     int32_t lo, hi;
-    const int8_t *los; /* [channels], or NULL: lo for all */
-    const int8_t *his;
+    const DFQ_FLASH int8_t *los; /* [channels], or NULL: lo for all */
+    const DFQ_FLASH int8_t *his;
 } dfq_average_pool_s8_t;
 
 /* clamp(out_zero_point + ((sum(x - in_zero_point) << pre_shift) * multiplier + 2^31 >> 32), lo, hi) */

@@ -18,9 +18,9 @@
 
 /* Rows of weights over a column: ((bias + sum weight * column << pre_shift) * multiplier + 2^31) >> 32. */
 typedef struct {
-    const int8_t *weight;
-    const int32_t *bias;
-    const int32_t *multipliers;
+    const DFQ_FLASH int8_t *weight;
+    const DFQ_FLASH int32_t *bias;
+    const DFQ_FLASH int32_t *multipliers;
     int32_t pre_shift;
     int32_t depth;
 } dfq_gate_rows_t;
@@ -35,7 +35,7 @@ typedef struct {
     dfq_gate_rows_t of_input;
     dfq_gate_rows_t of_state;
     dfq_conversion_t end;
-    const int16_t *tanh; /* [513]: tanh of 0, 1/64 ... 8, 15 bits */
+    const DFQ_FLASH int16_t *tanh; /* [513]: tanh of 0, 1/64 ... 8, 15 bits */
     int32_t steps, units;
     int32_t in_wide, out_wide;
     int32_t reverse, last;
@@ -53,17 +53,17 @@ DFQ_INLINE int32_t dfq_round_right(int32_t value, int32_t bits)
 }
 
 /* 15 bits of tanh(x), x with 12 bits: a line between two entries of the table. */
-DFQ_PART int32_t dfq_tanh_s16(const int16_t *table, int32_t x)
+DFQ_PART int32_t dfq_tanh_s16(const DFQ_FLASH int16_t *table, int32_t x)
 {
     const int32_t magnitude = dfq_min(x < 0 ? -x : x, INT16_MAX);
     const int32_t at = magnitude >> 6;
-    const int32_t line = table[at] * 64 + (table[at + 1] - table[at]) * (magnitude & 63);
+    const int32_t line = (int32_t)table[at] * 64 + (table[at + 1] - table[at]) * (magnitude & 63);
     const int32_t value = (line + 32) >> 6;
     return x < 0 ? -value : value;
 }
 
 /* 15 bits of sigmoid(2 x): (1 + tanh(x)) / 2. */
-DFQ_INLINE int32_t dfq_sigmoid_s16(const int16_t *table, int32_t x)
+DFQ_INLINE int32_t dfq_sigmoid_s16(const DFQ_FLASH int16_t *table, int32_t x)
 {
     return (dfq_tanh_s16(table, x) + 32768) >> 1;
 }
@@ -105,16 +105,16 @@ DFQ_SHARED void dfq_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column
     }
     for (; row < end; row++, sums++) {
         int32_t acc = a->bias[row];
-        const int8_t *w = a->weight + row * a->depth;
+        const DFQ_FLASH int8_t *w = a->weight + row * a->depth;
         for (int32_t k = 0; k < a->depth; k++) {
-            acc += column[k] * w[k];
+            acc += (int32_t)column[k] * w[k];
         }
         int32_t sum = dfq_scale_sum(a, acc, row);
         if (b != NULL) {
             acc = b->bias[row];
             w = b->weight + row * b->depth;
             for (int32_t k = 0; k < b->depth; k++) {
-                acc += other[k] * w[k];
+                acc += (int32_t)other[k] * w[k];
             }
             sum += dfq_scale_sum(b, acc, row);
         }
@@ -165,8 +165,8 @@ DFQ_INLINE void dfq_start_state(const dfq_start_t *start, const int8_t *from, in
 typedef struct {
     dfq_recurrent_t layer;
     dfq_start_t first, second;
-    dfq_gate_rows_t projection; /* weight NULL: none */
-    const int16_t *peephole;    /* [3][units] of i, o, f, or NULL */
+    dfq_gate_rows_t projection;        /* weight NULL: none */
+    const DFQ_FLASH int16_t *peephole; /* [3][units] of i, o, f, or NULL */
     int32_t peephole_shift;
     int32_t cell_bits;
     int32_t gives_cell;
@@ -190,7 +190,7 @@ DFQ_INLINE int32_t dfq_cell_argument(int32_t cell, int32_t bits)
 /* The cell c, and o * tanh(c) to m, from the gates' sums. */
 DFQ_PART void dfq_lstm_cell(const dfq_lstm_s16s8_t *lstm, const dfq_half_t *sums, dfq_half_t *c, dfq_half_t *m)
 {
-    const int16_t *table = lstm->layer.tanh;
+    const DFQ_FLASH int16_t *table = lstm->layer.tanh;
     const int32_t units = lstm->layer.units;
     for (int32_t k = 0; k < units; k++) {
         const int32_t old = c[k];
@@ -253,7 +253,7 @@ typedef struct {
 DFQ_PART void dfq_gru_steps(const dfq_gru_s16s8_t *gru, const int8_t *x, int8_t *out, dfq_half_t *h)
 {
     const dfq_recurrent_t *layer = &gru->layer;
-    const int16_t *table = layer->tanh;
+    const DFQ_FLASH int16_t *table = layer->tanh;
     const int32_t units = layer->units;
     dfq_half_t *sums = h + units;
     dfq_half_t *last = sums + 2 * units;
@@ -267,7 +267,7 @@ DFQ_PART void dfq_gru_steps(const dfq_gru_s16s8_t *gru, const int8_t *x, int8_t 
             dfq_gate_sums(&layer->of_state, h, NULL, NULL, 2 * units, units, fed);
             for (int32_t k = 0; k < units; k++) {
                 const int32_t r = dfq_sigmoid_s16(table, sums[units + k]);
-                last[k] = (dfq_half_t)dfq_saturate_16(2 * last[k] + dfq_round_right(r * fed[k], 14));
+                last[k] = (dfq_half_t)dfq_saturate_16((int32_t)2 * last[k] + dfq_round_right(r * fed[k], 14));
             }
         } else {
             for (int32_t k = 0; k < units; k++) {

@@ -16,10 +16,10 @@
 #include "dfq_common.h"
 
 typedef struct {
-    const int32_t *row_offsets; /* [out_height][2] */
-    const int16_t *row_weights; /* [out_height] */
-    const int32_t *column_offsets;
-    const int16_t *column_weights;
+    const DFQ_FLASH int32_t *row_offsets; /* [out_height][2] */
+    const DFQ_FLASH int16_t *row_weights; /* [out_height] */
+    const DFQ_FLASH int32_t *column_offsets;
+    const DFQ_FLASH int16_t *column_weights;
     int32_t out_height, out_width, channels;
 } dfq_resize_linear_s8_t;
 
@@ -36,7 +36,7 @@ DFQ_KERNEL void dfq_resize_linear_s8(const dfq_resize_linear_s8_t *layer, const 
             for (int32_t c = 0; c < layer->channels; c++) {
                 const int32_t above = top[left + c] * (2048 - wx) + top[right + c] * wx;
                 const int32_t below = bottom[left + c] * (2048 - wx) + bottom[right + c] * wx;
-                const int32_t sum = above * (2048 - wy) + below * wy + (1 << 21);
+                const int32_t sum = above * (2048 - wy) + below * wy + ((int32_t)1 << 21);
                 *out++ = (int8_t)dfq_shift_right(sum, 22);
             }
         }

@@ -15,7 +15,7 @@
 #include "dfq_common.h"
 
 typedef struct {
-    const int32_t *table; /* [256] */
+    const DFQ_FLASH int32_t *table; /* [256] */
     int32_t outer, size, inner;
 } dfq_softmax_s8_t;
 

@@ -13,9 +13,9 @@
 #include "dfq_common.h"
 
 typedef struct {
-    const int32_t *first; /* [sizes[0]] */
-    const int32_t *second;
-    const int32_t *third;
+    const DFQ_FLASH int32_t *first; /* [sizes[0]] */
+    const DFQ_FLASH int32_t *second;
+    const DFQ_FLASH int32_t *third;
     int32_t sizes[3];
     int32_t run;
 } dfq_take_x8_t;

@@ -20,7 +20,7 @@
 
 /* The constants of a layer, unpacked a chunk of output channels at a time, each chunk padded to whole groups. */
 typedef struct {
-    const uint32_t *words;
+    const DFQ_FLASH uint32_t *words;
     int32_t bits;
     int32_t channels; /* of a chunk; the last one may have fewer */
 } dfq_packed_t;
@@ -39,7 +39,7 @@ DFQ_INLINE uint32_t dfq_signed_bytes(uint32_t fields, int32_t bits)
     return (fields + dfq_bytes(0x80u - (1u << (bits - 1)))) ^ dfq_bytes(0x80u);
 }
 
-DFQ_INLINE void dfq_unpack_group(const uint32_t *words, int32_t bits, dfq_word_t *to)
+DFQ_INLINE void dfq_unpack_group(const DFQ_FLASH uint32_t *words, int32_t bits, dfq_word_t *to)
 {
     if (bits == 4) {
         for (int32_t i = 0; i < 4; i++) {
@@ -66,7 +66,8 @@ DFQ_INLINE void dfq_unpack_group(const uint32_t *words, int32_t bits, dfq_word_t
 }
 
 /* `count` weights to `to`, word aligned, with room for whole groups; returns the words after them. */
-DFQ_NOINLINE const uint32_t *dfq_unpack(const uint32_t *words, int32_t bits, int32_t count, int8_t *to)
+DFQ_NOINLINE const DFQ_FLASH uint32_t *dfq_unpack(const DFQ_FLASH uint32_t *words, int32_t bits, int32_t count,
+                                                  int8_t *to)
 {
     dfq_word_t *out = (dfq_word_t *)(void *)to;
     for (int32_t i = 0; i < count; i += DFQ_GROUP) {

@@ -31,8 +31,8 @@ DFQ_INLINE void dfq_store(int8_t *out, int32_t wide, int32_t i, int32_t value)
 
 /* Bounds of an output of either type. A NULL table means one value for all channels, in the field below. */
 typedef struct {
-    const int16_t *los;
-    const int16_t *his;
+    const DFQ_FLASH int16_t *los;
+    const DFQ_FLASH int16_t *his;
     int32_t lo;
     int32_t hi;
 } dfq_wide_bounds_t;
@@ -57,10 +57,10 @@ DFQ_SHARED void dfq_wide_clamp_pixels(const dfq_wide_bounds_t *bounds, int8_t *y
 
 /* As dfq_requantize_t, with the bounds of int16. */
 typedef struct {
-    const int32_t *multipliers;
-    const int8_t *shifts;
-    const int16_t *los;
-    const int16_t *his;
+    const DFQ_FLASH int32_t *multipliers;
+    const DFQ_FLASH int8_t *shifts;
+    const DFQ_FLASH int16_t *los;
+    const DFQ_FLASH int16_t *his;
     int32_t multiplier;
     int32_t pre_shift;
     int32_t shift;
@@ -107,7 +107,7 @@ DFQ_KERNEL void dfq_add_s16(const dfq_add_s16_t *layer, const int8_t *a, const i
 
 typedef struct {
     dfq_windows_t windows;
-    const int32_t *multipliers; /* [out_height][out_width], or NULL: multiplier for all */
+    const DFQ_FLASH int32_t *multipliers; /* [out_height][out_width], or NULL: multiplier for all */
     int32_t multiplier;
     int32_t pre_shift;
     int32_t in_zero_point, out_zero_point;

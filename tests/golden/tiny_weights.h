@@ -5,27 +5,34 @@
 
 #include <stdint.h>
 
+#include "runtime_c/portable/dfq_align.h"
+
+/* Before each array of constants: whatever places it, like __attribute__((section(".external_flash"))). */
+#if !defined(TINY_CONST)
+#define TINY_CONST
+#endif
+
 /* Layer 0, layer0: 3x3 convolution, stride 2 */
-extern const int8_t tiny_layer0_weight[162];
-extern const int32_t tiny_layer0_bias[6];
-extern const int32_t tiny_layer0_multipliers[6];
+extern const DFQ_FLASH int8_t tiny_layer0_weight[162];
+extern const DFQ_FLASH int32_t tiny_layer0_bias[6];
+extern const DFQ_FLASH int32_t tiny_layer0_multipliers[6];
 
 /* Layer 1, layer2: 3x3 depthwise convolution */
-extern const int8_t tiny_layer2_weight[54];
-extern const int32_t tiny_layer2_bias[6];
-extern const int32_t tiny_layer2_multipliers[6];
+extern const DFQ_FLASH int8_t tiny_layer2_weight[54];
+extern const DFQ_FLASH int32_t tiny_layer2_bias[6];
+extern const DFQ_FLASH int32_t tiny_layer2_multipliers[6];
 
 /* Layer 2, layer4: 1x1 convolution */
-extern const int8_t tiny_layer4_weight[54];
-extern const int32_t tiny_layer4_bias[9];
-extern const int32_t tiny_layer4_multipliers[9];
+extern const DFQ_FLASH int8_t tiny_layer4_weight[54];
+extern const DFQ_FLASH int32_t tiny_layer4_bias[9];
+extern const DFQ_FLASH int32_t tiny_layer4_multipliers[9];
 
 /* Layer 5, layer8: fully connected */
-extern const int8_t tiny_layer8_weight[36];
-extern const int32_t tiny_layer8_bias[4];
-extern const int32_t tiny_layer8_multipliers[4];
+extern const DFQ_FLASH int8_t tiny_layer8_weight[36];
+extern const DFQ_FLASH int32_t tiny_layer8_bias[4];
+extern const DFQ_FLASH int32_t tiny_layer8_multipliers[4];
 
 /* Layer 6, layer9: softmax */
-extern const int32_t tiny_layer9_table[256];
+extern const DFQ_FLASH int32_t tiny_layer9_table[256];
 
 #endif
