@@ -28,7 +28,8 @@ from dfqgen.plan.estimate import LayerEstimate, estimate, seconds
 from dfqgen.progress import Progress, silent
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower
-from dfqgen.quantization.prepare import Prepared, prepare, rewrite
+from dfqgen.quantization.prepare import prepare, rewrite
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.types import assign_types
 from dfqgen.recipe.command import build_command
 from dfqgen.recipe.manifest import file_hash, recipe_to_json
@@ -124,7 +125,7 @@ def quantize_graph(
     samples = SampleRoom(graph, meanings, recipe.samples, progress)
     given = samples.for_statistics(recipe.statistics)
     progress("preparing the graph")
-    prepared = prepare(graph, meanings, recipe.passes, recipe.statistics, given)
+    prepared = prepare(graph, meanings, recipe.passes, recipe.statistics, recipe.weights, given)
     quantized = quantize_prepared(prepared, recipe, samples, progress)
     return quantized if given is None else replace(quantized, warnings=given.warnings)
 
@@ -212,7 +213,7 @@ def provenance(model: Path, recipe: Recipe) -> Provenance:
 
 def rewritten_graph(network: Network, recipe: Recipe) -> Graph:
     """The float graph whose tensors the program's are compared with: what the passes made of the model."""
-    return rewrite(network.graph, network.meanings, recipe.passes).graph
+    return rewrite(network.graph, network.meanings, recipe.passes, recipe.statistics, recipe.weights).graph
 
 
 def _only_input(model: Path, recipe: InputRecipe) -> str:

@@ -19,7 +19,8 @@ from dfqgen.ops.movement import Reshape
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.softmax import Softmax
 from dfqgen.plan import plan_program
-from dfqgen.quantization.prepare import Prepared, prepare
+from dfqgen.quantization.prepare import prepare
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.recipe import Recipe
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.samples.meaning import InputMeaning
@@ -39,7 +40,7 @@ def prepare_by(
 ) -> Prepared:
     """A float graph prepared, on these samples (as the float network sees them) where there are any."""
     given = None if samples is None else NetworkSamples(samples, "samples", real)
-    return prepare(graph, meanings, recipe.passes, recipe.statistics, given)
+    return prepare(graph, meanings, recipe.passes, recipe.statistics, recipe.weights, given)
 
 
 def program_by(prepared: Prepared, recipe: Recipe = STANDARD) -> Program:

@@ -121,6 +121,16 @@ class Op(ABC):
         """
         return None
 
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...] | None:
+        """Where factors > 0 of the inputs' channels go: labels [C] of each input's -> rows of the output's.
+
+        Channels whose labels stand in one place of the rows must have one factor, and the output's channel
+        there then has it too. The label 0 is of channels whose factor is 1. None: no factor passes.
+        """
+        (shape,) = shapes if len(shapes) == 1 else ((),)
+        passes = len(shape) > 0 and self.scaled(np.ones(shape[-1]), shape) is not None
+        return channels if passes else None
+
     def selected(self, channels: Array) -> Op:
         """op' with op'(x[..., channels]) == op(x)[..., channels], where `scaled` or `folds_into_layer`."""
         raise NotImplementedError(f"{type(self).__name__} does not work channel by channel")

@@ -48,6 +48,9 @@ class Add(SamePlace):
             mean_a + mean_b, np.sqrt(variance_a + variance_b), a.lo + b.lo, a.hi + b.hi
         )
 
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...] | None:
+        return channels if shapes[0][-1] == shapes[1][-1] else None
+
     def lower(self, site: Site) -> tuple[QOp, ...]:
         a, b = site.inputs
         y = site.output

@@ -51,6 +51,9 @@ class Concat(AlongAxis):
         mean, std, lo, hi = (np.concatenate(values) for values in zip(*rows, strict=True))
         return mixture(mean, std, lo, hi)
 
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...]:
+        return (np.concatenate(channels),) if self.axis == len(shapes[0]) - 1 else channels
+
     def lower(self, site: Site) -> tuple[QOp, ...]:
         return (QConcat(site.name, site.input_names, site.output.name, self.axis),)
 

@@ -80,3 +80,5 @@ FUNCTIONS: Mapping[str, Function] = {
 UNIT_INTERVAL = frozenset(["sigmoid"])
 SYMMETRIC_UNIT = frozenset(["tanh", "erf", "softsign", "sin", "cos"])
 """Functions whose values fill [0, 1] or [-1, 1]: their outputs have a fixed type."""
+HOMOGENEOUS = frozenset(["abs", "leaky_relu"])
+"""Functions with f(s x) = s f(x) for s > 0."""

@@ -16,7 +16,7 @@ from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.families import PerChannel, SamePlace
-from dfqgen.ops.functions import FUNCTIONS, SYMMETRIC_UNIT, UNIT_INTERVAL
+from dfqgen.ops.functions import FUNCTIONS, HOMOGENEOUS, SYMMETRIC_UNIT, UNIT_INTERVAL
 from dfqgen.ops.softmax import probability
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -220,6 +220,12 @@ class Elementwise(SamePlace):
 
     def evaluate(self, *inputs: Array) -> Array:
         return FUNCTIONS[self.function](inputs[0], self.parameter).astype(inputs[0].dtype)
+
+    def scaled(self, factor: Array, before: Shape) -> Elementwise | None:
+        return self if self.function in HOMOGENEOUS else None
+
+    def selected(self, channels: Array) -> Elementwise:
+        return self
 
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
         """Moments by quadrature over the normal; bounds are the function's extremes over the input's."""

@@ -39,6 +39,9 @@ class Maximum(SamePlace):
     def evaluate(self, *inputs: Array) -> Array:
         return np.maximum(*inputs) if self.sign > 0 else np.minimum(*inputs)
 
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...] | None:
+        return channels if shapes[0][-1] == shapes[1][-1] else None
+
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
         """Clark's moments of the maximum of two independent normals (Operations Research, 1961)."""
         a, b = (x.scale_shift(float(self.sign)) for x in inputs)

@@ -46,6 +46,10 @@ class Reshape(Op):
     def scaled(self, factor: Array, before: Shape) -> Reshape | None:
         return self if before[-1] == self.shape[-1] else None
 
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...] | None:
+        times, rest = divmod(self.shape[-1], shapes[0][-1])
+        return None if rest else (np.tile(channels[0], times),)
+
     def selected(self, channels: Array) -> Reshape:
         return Reshape((*self.shape[:-1], len(channels)))
 
@@ -112,6 +116,10 @@ class Transpose(Op):
 
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
         return move(inputs[0], shapes[0], self.evaluate)
+
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...] | None:
+        last = len(self.permutation) - 1
+        return channels if self.permutation[last] == last else None
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         return (QTranspose(site.name, site.input_names, site.output.name, self.permutation),)

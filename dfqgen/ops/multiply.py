@@ -40,6 +40,13 @@ class Mul(SamePlace):
     def evaluate(self, *inputs: Array) -> Array:
         return inputs[0] * inputs[1]
 
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...] | None:
+        """The factor of one side, where the other has none."""
+        a, b = channels
+        if a.shape != b.shape or (a.any() and b.any()):
+            return None
+        return (a,) if a.any() else (b,)
+
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
         a, b = inputs
         (mean_a, variance_a), (mean_b, variance_b) = a.moments(), b.moments()

@@ -55,6 +55,9 @@ class PRelu(PerChannel):
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
         return inputs[0].transform(self.evaluate)
 
+    def scaled(self, factor: Array, before: Shape) -> PRelu:
+        return self
+
     def lower(self, site: Site) -> tuple[QOp, ...]:
         x, y = site.inputs[0].qtype, site.output.qtype
         factor = x.scale / y.scale

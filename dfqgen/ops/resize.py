@@ -71,6 +71,9 @@ class ResizeLinear(Op):
         self.columns.check(width)
         return n, len(self.rows.low), len(self.columns.low), channels
 
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...]:
+        return channels
+
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0]
         wy = np.asarray(self.rows.fraction, x.dtype)[:, None, None]

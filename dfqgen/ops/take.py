@@ -55,6 +55,10 @@ class Take(Op):
         channels = list(last)
         return ChannelStatistics(x.mean[channels], x.std[channels], x.lo[channels], x.hi[channels])
 
+    def carried(self, shapes: tuple[Shape, ...], *channels: Array) -> tuple[Array, ...]:
+        last = self.indices[-1]
+        return channels if last is None else (channels[0][list(last)],)
+
     def lower(self, site: Site) -> tuple[QOp, ...]:
         return (QTake(site.name, site.input_names, site.output.name, self.indices),)
 

@@ -23,7 +23,7 @@ from dfqgen.plan.planner import plan_program
 from dfqgen.plan.workload import needs_code
 from dfqgen.quantization.lower import lower
 from dfqgen.quantization.predicted_noise import activation_noise, weight_noise
-from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.rounding import Independent
 from dfqgen.quantization.types import Typed, assign_types
 from dfqgen.quantization.unify import Families

@@ -28,8 +28,8 @@ def activation_noise(statistics: ChannelStatistics, reaction: Reaction, qtype: Q
     rarer values.
     """
     lo, hi = qtype.real_range
-    noise = reaction.rounding(lo, hi, qtype.dtype.maximum - qtype.dtype.minimum)
-    noise += reaction.clipping(lo, hi)
+    levels = qtype.dtype.maximum - qtype.dtype.minimum
+    noise = float((reaction.rounding(lo, hi, levels) + reaction.clipping(lo, hi)).mean())
     low, high = sigma_range(statistics, KNOWN_SIGMA)
     bounds = (-float(statistics.lo.min()), float(statistics.hi.max()))
     for limit, evidence, bound in zip((-lo, hi), (-low, high), bounds, strict=True):

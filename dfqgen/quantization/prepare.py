@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,8 +13,13 @@ from dfqgen.graph.ir import Array, Graph
 from dfqgen.graph.steps import with_states
 from dfqgen.passes.contract import Note, apply_passes
 from dfqgen.passes.data_free import data_free_passes
+from dfqgen.quantization.equalization import LEAST_GAIN_DB, equalize_by_noise
+from dfqgen.quantization.noise import predicted_noise
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.stated import fully_stated
-from dfqgen.recipe.records import PassesRecipe, StatisticsRecipe
+from dfqgen.quantization.tensor_ranges import tensor_ranges
+from dfqgen.quantization.types import fused_clips
+from dfqgen.recipe.records import ActivationsRecipe, PassesRecipe, StatisticsRecipe, WeightsRecipe
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.channel import ChannelStatistics
@@ -29,24 +34,12 @@ PROCEDURAL_STEPS = 64
 PROCEDURAL_ELEMENTS = 1 << 30
 """Of all tensors and samples together: half a minute. A segmentation network of 513x513 stays below."""
 PROBED_SAMPLES = 2
+PROBED_REAL_SAMPLES = 8
 PROBED_ELEMENTS = 1 << 26
-"""Of all tensors and samples together: what the backward pass holds at once."""
+"""Of all tensors and samples together: what the backward pass holds at once. Below the next, all samples."""
+CHEAP_ELEMENTS = 1 << 22
+SMALLEST_NOISE = 1e-30
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A float graph with the function of the model, statistics of all its tensors, and what was done.
-
-    Inner tensors of the program are compared with this graph's: equalization changed the model's own.
-    `reactions` are the outputs' to errors in each tensor; none where statistics are in closed form, or of
-    real samples.
-    """
-
-    graph: Graph
-    statistics: Mapping[str, ChannelStatistics]
-    notes: tuple[Note, ...]
-    reactions: Mapping[str, Reaction] = field(default_factory=dict)
 
 
 def prepare(
@@ -54,6 +47,7 @@ def prepare(
     meanings: Mapping[str, InputMeaning],
     passes: PassesRecipe,
     statistics: StatisticsRecipe,
+    weights: WeightsRecipe,
     given: NetworkSamples | None = None,
 ) -> Prepared:
     """Rewrite the graph (Nagel et al. 2019) and find the statistics of all its tensors; weights stay float.
@@ -62,65 +56,103 @@ def prepare(
     ones: level 2. Others replace procedural samples only: no class is certain on them, so extremes, above all
     of scores, fall short of real ones.
     """
-    rewritten = rewrite(graph, meanings, passes)
-    graph, known, notes = rewritten.graph, rewritten.known, list(rewritten.notes)
+    rewritten = rewrite(graph, meanings, passes, statistics, weights)
+    graph, known, notes = rewritten.graph, rewritten.known, rewritten.notes
     if given is not None and given.real:
-        notes.append(Note("statistics", f"measured on {given.count} {given.description}"))
         found = measure(graph, given.values)
         check_finite(graph, found)
-        return Prepared(graph, found, tuple(notes))
+        effect = f"measured on {given.count} {given.description}"
+        reactions = probe(graph, given.values, PROBED_REAL_SAMPLES)
+        return Prepared(graph, found, (*notes, Note("statistics", effect)), reactions, real=True)
     if given is None and fully_stated(graph):
-        notes.append(Note("statistics", "none needed: the model states all types"))
-        return Prepared(graph, propagate(graph, known), tuple(notes))
-    made: Mapping[str, Array] = {}
+        note = Note("statistics", "none needed: the model states all types")
+        return Prepared(graph, propagate(graph, known), (*notes, note))
     if given is not None:
-        made = given.values
-        known = with_measured_states(graph, known, made)
-        found = sampled_statistics(graph, known, made, keep_values=True)
+        known = with_measured_states(graph, known, given.values)
+        found = sampled_statistics(graph, known, given.values, keep_values=True)
+        check_finite(graph, found)
         effect = f"batch normalization's, else of {given.count} {given.description}; theirs are all extremes"
-    elif statistics.source == "analytic":
+        return Prepared(graph, found, (*notes, Note("statistics", effect)), probe(graph, given.values))
+    if statistics.source == "analytic":
         found = propagate(graph, known)
+        check_finite(graph, found)
         effect = "batch normalization's, propagated where there is none"
-    else:
-        made = procedural_inputs(graph, known)
-        found = sampled_statistics(graph, with_measured_states(graph, known, made), made)
-        count = len(next(iter(made.values())))
-        effect = f"batch normalization's, else of {count} procedural samples"
+        return Prepared(graph, found, (*notes, Note("statistics", effect)))
+    return rewritten.sampled or sampled(graph, known, procedural_inputs(graph, known), notes)
+
+
+def sampled(graph: Graph, known: Statistics, made: Mapping[str, Array], notes: tuple[Note, ...]) -> Prepared:
+    """With batch normalization's statistics, and what procedural samples show."""
+    found = sampled_statistics(graph, with_measured_states(graph, known, made), made)
     check_finite(graph, found)
+    count = len(next(iter(made.values())))
+    effect = f"batch normalization's, else of {count} procedural samples"
     return Prepared(graph, found, (*notes, Note("statistics", effect)), probe(graph, made))
 
 
-def probe(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Reaction]:
+def probe(graph: Graph, samples: Mapping[str, Array], most: int = PROBED_SAMPLES) -> dict[str, Reaction]:
     """The outputs' reaction to every tensor at some of the samples, as many as memory allows."""
-    if not samples:
-        return {}
     elements = sum(math.prod(shape) for shape in graph.shapes.values())
-    count = max(1, min(PROBED_SAMPLES, PROBED_ELEMENTS // elements))
+    count = max(1, min(most, PROBED_ELEMENTS // elements), CHEAP_ELEMENTS // elements)
     return measure_reactions(graph, {name: value[:count] for name, value in samples.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rewritten:
-    """A graph after the passes, and the statistics that they know: of inputs and of batch normalization."""
+    """A graph after the passes, and the statistics that they know: of inputs and of batch normalization.
+
+    `sampled` is the graph with procedural samples' statistics, where they were looked at.
+    """
 
     graph: Graph
     known: Mapping[str, ChannelStatistics]
     notes: tuple[Note, ...]
+    sampled: Prepared | None = None
 
 
-def rewrite(graph: Graph, meanings: Mapping[str, InputMeaning], passes: PassesRecipe) -> Rewritten:
-    """Fold, equalize and absorb, as `passes` says."""
+def rewrite(
+    graph: Graph,
+    meanings: Mapping[str, InputMeaning],
+    passes: PassesRecipe,
+    statistics: StatisticsRecipe,
+    weights: WeightsRecipe,
+) -> Rewritten:
+    """Fold, equalize and absorb, as `passes` says.
+
+    Where the predicted noise decides on equalization, it is that on procedural samples, whatever else
+    statistics are measured on: so that the model and the recipe are enough to do the same again.
+    """
     stated = {
         port.tensor: meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
         for port in graph.fed
     } | {before.tensor: unknown_state(before.shape[-1]) for before, _ in graph.kept}
     steps = data_free_passes(
         fold_dead=passes.fold_dead,
-        equalization=passes.equalize,
+        equalization=passes.equalize is True,
         relu6_replaced=passes.relu6 == "replace",
         bias_absorbed=passes.absorb_bias,
     )
-    return Rewritten(*apply_passes(steps, graph, stated))
+    graph, known, notes = apply_passes(steps, graph, stated)
+    if passes.equalize is not None or statistics.source == "analytic" or fully_stated(graph):
+        return Rewritten(graph, known, notes)
+    made = procedural_inputs(graph, known)
+    before = sampled(graph, known, made, notes)
+    found = equalize_by_noise(before, known, per_tensor=weights.per_tensor)
+    if found is None:
+        return Rewritten(graph, known, notes, before)
+    after = sampled(*found, made, notes)
+    noises = (predicted(version, per_tensor=weights.per_tensor) for version in (before, after))
+    gain_db = np.subtract(*(10.0 * np.log10(max(noise, SMALLEST_NOISE)) for noise in noises))
+    if gain_db < LEAST_GAIN_DB:
+        return Rewritten(graph, known, notes, before)
+    note = Note("equalization", f"predicted to lower the noise by {gain_db:.1f} dB")
+    return Rewritten(*found, (*notes, note), replace(after, notes=(*notes, note, *after.notes[len(notes) :])))
+
+
+def predicted(prepared: Prepared, *, per_tensor: bool) -> float:
+    """Noise-to-signal of 8 bits by default ranges."""
+    ranges = tensor_ranges(prepared, ActivationsRecipe())
+    return predicted_noise(prepared, fused_clips(prepared.graph), ranges, per_tensor=per_tensor)
 
 
 def unknown_state(channels: int) -> ChannelStatistics:

@@ -7,11 +7,11 @@ from scipy.special import ndtri
 
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.graph.ir import Graph
-from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.ranges import choose_range, extremes, sigma_range
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.statistics.channel import ChannelStatistics
-from dfqgen.statistics.reactions import Reaction
+from dfqgen.statistics.reactions import LEVELS, Reaction
 from dfqgen.statistics.saturation import heard_statistics
 
 Range = tuple[float, float]
@@ -57,8 +57,9 @@ def tensor_ranges(prepared: Prepared, recipe: ActivationsRecipe) -> dict[str, Ra
         elif stated is not None:
             ranges[tensor] = sigma_range(statistics, stated)
         elif tensor in prepared.reactions and tensor not in inputs:
-            ranges[tensor] = predicted_range(statistics, prepared.reactions[tensor])
-        elif statistics.values is not None and not prepared.reactions:
+            choose = observed_range if prepared.real else predicted_range
+            ranges[tensor] = choose(statistics, prepared.reactions[tensor])
+        elif prepared.real:
             ranges[tensor] = extremes(statistics)
         else:
             ranges[tensor] = sigma_range(statistics, usual)
@@ -84,13 +85,46 @@ def predicted_range(statistics: ChannelStatistics, reaction: Reaction) -> Range:
     return -chosen[0], chosen[1]
 
 
+def observed_range(statistics: ChannelStatistics, reaction: Reaction) -> Range:
+    """The range of least predicted noise where real samples show all that there is: within their extremes.
+
+    What clipping does is known of the few samples that reactions were measured on; of all it is taken to do
+    the same in parts of the extreme.
+    """
+    low, high = extremes(statistics)
+    ends = (max(-low, 0.0), max(high, 0.0))
+    best, least = (-ends[0], ends[1]), np.inf
+    for below in LEVELS if ends[0] > 0.0 else (1.0,):
+        for above in LEVELS if ends[1] > 0.0 else (1.0,):
+            lo, hi = -ends[0] * below, ends[1] * above
+            clipped = reaction.clipping(reaction.lo * below, reaction.hi * above)
+            noise = float((reaction.rounding(lo, hi) + clipped).mean())
+            if noise <= least:
+                best, least = (lo, hi), noise
+    return best
+
+
+def unseen_noise(statistics: ChannelStatistics, chosen: Range) -> float:
+    """Expected noise of a range on both sides where real values reach beyond what samples show."""
+    low, high = sigma_range(statistics, KNOWN_SIGMA)
+    sides = (
+        (-low, -chosen[0], -float(statistics.lo.min())),
+        (high, chosen[1], float(statistics.hi.max())),
+    )
+    return sum(
+        unseen_clipping(limit, evidence, max(bound, 1e-30))
+        for evidence, limit, bound in sides
+        if evidence > 0.0
+    )
+
+
 def _least_noise(evidence: float, bound: float, chosen: list[float], side: int, reaction: Reaction) -> float:
     candidates = np.unique(np.minimum(evidence * CANDIDATES, bound))
     noise = []
     for candidate in candidates.tolist():
         lo, hi = (-candidate, chosen[1]) if side == 0 else (-chosen[0], candidate)
         seen = reaction.rounding(lo, hi) + reaction.clipping(lo, hi)
-        noise.append(seen + unseen_clipping(candidate, evidence, bound))
+        noise.append(float(seen.mean()) + unseen_clipping(candidate, evidence, bound))
     return float(candidates[int(np.argmin(noise))])
 
 

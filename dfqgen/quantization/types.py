@@ -15,7 +15,7 @@ from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
 from dfqgen.passes.contract import Note
 from dfqgen.quantization.evidence import Evidence
-from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.stated import settle, stated_notes
 from dfqgen.quantization.tensor_ranges import tensor_ranges
 from dfqgen.quantization.unify import insert_rescales, unified_types

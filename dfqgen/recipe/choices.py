@@ -178,7 +178,7 @@ def _settled(choices: Choices) -> Recipe:
             )
         ),
         passes=PassesRecipe(
-            equalize=choices.get("equalize", granularity == "per-tensor"),
+            equalize=choices.get("equalize", usual_equalization(granularity, low_bits)),
             **_said(choices, "fold_dead", "relu6", "absorb_bias"),
         ),
         statistics=StatisticsRecipe(statistics),
@@ -202,6 +202,11 @@ def _settled(choices: Choices) -> Recipe:
             )
         ),
     )
+
+
+def usual_equalization(granularity: Granularity, low_bits: LowBitsRecipe) -> bool | None:
+    """What nobody chose: the predicted noise decides, which knows weights of 8 bits."""
+    return granularity == "per-tensor" if low_bits.mixes else None
 
 
 def _said(choices: Choices, *keys: str, **renamed: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfqgen.recipe.choices import Choices
+from dfqgen.recipe.choices import Choices, usual_equalization
 from dfqgen.recipe.effect import flag
 from dfqgen.recipe.records import (
     SAMPLE_SOURCES,
@@ -77,7 +77,7 @@ def choices_of(recipe: Recipe) -> Choices | None:
         differs("statistics", recipe.statistics.source, "auto")
     differs("calibration_data", samples.calibration, None)
     differs("fold_dead", recipe.passes.fold_dead, True)
-    differs("equalize", recipe.passes.equalize, recipe.weights.per_tensor)
+    differs("equalize", recipe.passes.equalize, usual_equalization(recipe.weights.granularity, low))
     differs("relu6", recipe.passes.relu6, default.passes.relu6)
     differs("absorb_bias", recipe.passes.absorb_bias, False)
     if rounding.bias == "none":

@@ -178,7 +178,7 @@ def _needs_randomness(recipe: Recipe) -> str | None:
 
 
 def _needs_equalization(recipe: Recipe) -> str | None:
-    return None if recipe.passes.equalize else "--equalize, which --weights per-tensor brings"
+    return None if recipe.passes.equalize else "--equalize"
 
 
 def _needs_bias_to_correct(recipe: Recipe) -> str | None:

@@ -96,12 +96,14 @@ class CodeRecipe:
 class PassesRecipe:
     """Which rewrites of the float graph are made.
 
+    `equalize` None: with the factors of least predicted noise at the outputs, where they lower it; True makes
+    the weights' ranges equal (the paper's choice).
     `relu6` "keep" holds ReLU6 as a clip per channel while equalizing, "replace" turns it into ReLU first
     (the paper's choice, changes the function).
     """
 
     fold_dead: bool = True
-    equalize: bool = False
+    equalize: bool | None = None
     relu6: Literal["keep", "replace"] = "keep"
     absorb_bias: bool = False
 

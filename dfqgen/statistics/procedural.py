@@ -19,6 +19,9 @@ from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.pink_noise import pink_noise
 from dfqgen.statistics.signals import log_spectrum, signal, waveform
 
+SHORTEST_SIGNAL = 16
+SHORTEST_VECTOR = 128
+"""Steps of the longest axis: of several that are longer than 1, and of a vector."""
 LARGEST_DRAWN = 1024
 """Pixels a side of a drawn image; the largest network of docs/accuracy.md takes 513."""
 
@@ -63,13 +66,19 @@ def is_image(shape: tuple[int, ...]) -> bool:
     return shape[3] > 1 or max(shape[1:3]) <= 2 * min(shape[1:3])
 
 
+def is_signal(axes: tuple[int, ...]) -> bool:
+    """Whether the axes of a sample are long enough for one to be time; a short vector is a state rather."""
+    longer = [size for size in axes if size > 1]
+    return max(axes) >= (SHORTEST_SIGNAL if len(longer) > 1 else SHORTEST_VECTOR)
+
+
 def procedural_samples(
     graph: Graph, statistics: Mapping[str, ChannelStatistics], count: int, seed: int = 0
 ) -> dict[str, Array]:
     """Inputs [N, ...] by tensor, float32, as the float network sees them, from the inputs' statistics.
 
-    Images are dead leaves over the input's bounds, anything else is a signal within them, of a network with
-    states one signal over all samples. Without bounds, a normal of its statistics.
+    Images are dead leaves over the input's bounds, what is long enough is a signal within them, of a network
+    with states one signal over all samples. Anything else, or what has no bounds, is noise of its statistics.
     """
     made = {}
     for i, port in enumerate(graph.fed):
@@ -83,8 +92,10 @@ def procedural_samples(
             _fill_with_images(samples, rng, found)
         elif graph.states:
             _fill_with_steps(samples, rng, found)
+        elif is_signal(axes := layout(graph, port)):
+            _fill_with_signals(samples, rng, found, axes)
         else:
-            _fill_with_signals(samples, rng, found, layout(graph, port))
+            _fill_with_noise(samples, rng, found)
         made[port.tensor] = samples
     return made
 
@@ -108,7 +119,12 @@ def _fill_with_images(samples: Array, rng: np.random.Generator, statistics: Chan
 
 
 def _fill_with_noise(samples: Array, rng: np.random.Generator, statistics: ChannelStatistics) -> None:
+    """Normals; within bounds, by turns with values from anywhere between."""
+    bounded = bool(np.all(np.isfinite(statistics.lo)) and np.all(np.isfinite(statistics.hi)))
     for i in range(len(samples)):
+        if bounded and i % 2:
+            samples[i, ...] = rng.uniform(statistics.lo, statistics.hi, samples.shape[1:])
+            continue
         noise = rng.normal(statistics.mean, np.broadcast_to(statistics.std, samples.shape[1:]))
         samples[i, ...] = np.clip(noise, statistics.lo, statistics.hi)
 

@@ -13,16 +13,16 @@ Statistics = Mapping[str, ChannelStatistics]
 def propagate(graph: Graph, known: Statistics) -> dict[str, ChannelStatistics]:
     """Statistics by tensor for all tensors of `graph`.
 
-    `known` holds at least the graph inputs; what it says of an inner tensor is taken as it is, the rest
-    follows from the operators' rules (METHODS: mean_out = sum w E[x] + b, var_out = sum w^2 Var[x] through
-    a convolution, clipped-normal moments through an activation, and so on).
+    `known` holds at least the graph inputs; what it says of an inner tensor holds within the bounds that
+    follow from the inputs', the rest follows from the operators' rules (METHODS: mean_out = sum w E[x] + b,
+    var_out = sum w^2 Var[x] through a convolution, clipped-normal moments through an activation, and so on).
     """
     statistics: dict[str, ChannelStatistics] = {port.tensor: known[port.tensor] for port in graph.inputs}
     for node in graph.nodes:
-        if node.output in known:
-            statistics[node.output] = known[node.output]
-            continue
         shapes = tuple(graph.shapes[name] for name in node.inputs)
         inputs = (statistics[name] for name in node.inputs)
-        statistics[node.output] = node.op.propagate(shapes, *inputs)
+        found = node.op.propagate(shapes, *inputs)
+        statistics[node.output] = (
+            known[node.output].clip(found.lo, found.hi) if node.output in known else found
+        )
     return statistics

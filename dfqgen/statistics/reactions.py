@@ -15,22 +15,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfqgen.graph.ir import Array, Graph, Node
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.windows import pad_image, taps
 from dfqgen.statistics.pullback import backward
 from dfqgen.statistics.saturation import heard_values
 
 PROBES = 4
-"""Random sign patterns at the outputs: the gain of a tensor with many elements is then known to 1 dB."""
+"""Random sign patterns at the outputs, of all together: a large tensor's gain is then known to 1 dB."""
+FEWEST_PROBES = 2
+"""At each output."""
 LEVELS = 2.0 ** np.arange(-1.5, 0.01, 0.125)
 """Where clipping is tried, as parts of the largest value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reaction:
-    """Reaction of the outputs to one tensor, as noise-to-signal power, mean over outputs and samples.
+    """Reaction of the outputs to one tensor, as noise-to-signal power of each [H], mean over samples.
 
-    `gain` [C] is what errors of variance 1 in all elements of a channel, independent of each other, make.
-    `above` and `below` [levels] are what clipping at `LEVELS` times `hi` and at `LEVELS` times `lo` makes;
-    lo <= 0 <= hi are the samples' extremes.
+    `gain` [H, C] is what errors of variance 1 in all elements of a channel, independent of each other, make.
+    `above` and `below` [H, levels] are what clipping at `LEVELS` times `hi` and at `LEVELS` times `lo` makes;
+    lo <= 0 <= hi are the samples' extremes. `weights` [H, Cout, Cin/groups], of a convolution's output, is
+    what errors of variance 1 in all weights between two channels make, the bias making up for their mean.
     """
 
     gain: Array
@@ -38,20 +43,21 @@ class Reaction:
     hi: float
     below: Array
     above: Array
+    weights: Array | None = None
 
-    def rounding(self, lo: float, hi: float, levels: int = 255) -> float:
-        """Noise of rounding to so many steps over a range."""
-        return float(self.gain.sum()) * ((hi - lo) / levels) ** 2 / 12.0
+    def rounding(self, lo: float, hi: float, levels: int = 255) -> Array:
+        """Noise [H] of rounding to so many steps over a range."""
+        return np.asarray(self.gain.sum(axis=1)) * ((hi - lo) / levels) ** 2 / 12.0
 
-    def clipping(self, lo: float, hi: float) -> float:
-        """Noise of clipping the samples' values to a range."""
+    def clipping(self, lo: float, hi: float) -> Array:
+        """Noise [H] of clipping the samples' values to a range."""
         return _between(self.below, -self.lo, -lo) + _between(self.above, self.hi, hi)
 
 
-def _between(noise: Array, extreme: float, bound: float) -> float:
+def _between(noise: Array, extreme: float, bound: float) -> Array:
     if extreme <= 0.0 or bound >= extreme:
-        return 0.0
-    return float(np.interp(bound / extreme, LEVELS, noise))
+        return np.zeros(len(noise))
+    return np.array([np.interp(bound / extreme, LEVELS, row) for row in noise])
 
 
 def heads(graph: Graph) -> tuple[str, ...]:
@@ -79,7 +85,7 @@ def _saturates(node: Node) -> bool:
 def measure_reactions(
     graph: Graph, samples: Mapping[str, Array], *, probes: int = PROBES, seed: int = 0
 ) -> dict[str, Reaction]:
-    """The outputs' reaction to every tensor that reaches them, at samples [N, ...] by input tensor."""
+    """Each head's reaction to every tensor that reaches it, at samples [N, ...] by input tensor."""
     values: dict[str, Array] = {port.tensor: samples[port.tensor] for port in graph.inputs}
 
     def keep(node: Node, arguments: tuple[Array, ...], output: Array) -> None:
@@ -87,35 +93,88 @@ def measure_reactions(
 
     graph.evaluate(samples, keep)
     heard = {name: heard_values(graph, name, value) for name, value in values.items()}
+    ends = tuple(dict.fromkeys(heads(graph)))
+    each = max(FEWEST_PROBES, probes // len(ends))
     generator = np.random.default_rng(seed)
-    ends = heads(graph)
-    gains: dict[str, Array] = {}
-    clipped: dict[str, tuple[Array, Array]] = {}
-    for _ in range(probes):
-        seeds = {name: _signs(generator, heard[name], len(ends)) for name in dict.fromkeys(ends)}
-        for name, reaction in backward(graph, values, seeds).items():
-            count = len(reaction) * probes
-            square = np.square(reaction, dtype=np.float64).reshape(-1, reaction.shape[-1]).sum(axis=0) / count
-            gains[name] = gains.get(name, 0.0) + square
-            sides = [_clipping(-heard[name], reaction), _clipping(heard[name], reaction)]
-            before = clipped.get(name, (0.0, 0.0))
-            clipped[name] = (before[0] + sides[0] / probes, before[1] + sides[1] / probes)
-    return {
-        name: Reaction(
-            gain,
-            min(float(heard[name].min()), 0.0),
-            max(float(heard[name].max()), 0.0),
-            *clipped[name],
+    sums: dict[str, _Sums] = {}
+    for index, head in enumerate(ends):
+        for probe in range(each):
+            reactions = backward(graph, values, {head: _signs(generator, heard[head])})
+            for name, reaction in reactions.items():
+                if name not in sums:
+                    sums[name] = _Sums(len(ends), heard[name], _layer(graph, name))
+                source = graph.producers[name].inputs[0] if name in graph.producers else name
+                sums[name].add(index, reaction, heard[name])
+                if probe == 0:
+                    sums[name].add_weights(index, reaction, values[source])
+    return {name: found.reaction(each) for name, found in sums.items()}
+
+
+def _layer(graph: Graph, tensor: str) -> Conv2D | None:
+    node = graph.producers.get(tensor)
+    return node.op if node is not None and isinstance(node.op, Conv2D) else None
+
+
+class _Sums:
+    """Over probes, of one tensor."""
+
+    def __init__(self, heads: int, heard: Array, layer: Conv2D | None) -> None:
+        self.layer = layer
+        self.lo, self.hi = min(float(heard.min()), 0.0), max(float(heard.max()), 0.0)
+        self.gain = np.zeros((heads, heard.shape[-1]))
+        self.below, self.above = np.zeros((2, heads, len(LEVELS)))
+        rows = None if layer is None else (heads, layer.out_channels, layer.weight.shape[3])
+        self.weights = None if rows is None else np.zeros(rows)
+
+    def add(self, head: int, reaction: Array, heard: Array) -> None:
+        """One probe's `reaction` of one head."""
+        square = np.square(reaction, dtype=np.float64).reshape(-1, reaction.shape[-1])
+        self.gain[head] += square.sum(axis=0) / len(reaction)
+        self.below[head] += _clipping(-heard, reaction)
+        self.above[head] += _clipping(heard, reaction)
+
+    def add_weights(self, head: int, reaction: Array, source: Array) -> None:
+        """The same for a layer's weights; one probe is enough for their many. `source` is its input."""
+        if self.layer is not None and self.weights is not None:
+            self.weights[head] = weight_reaction(self.layer, source, reaction)
+
+    def reaction(self, probes: int) -> Reaction:
+        return Reaction(
+            self.gain / probes, self.lo, self.hi, self.below / probes, self.above / probes, self.weights
         )
-        for name, gain in gains.items()
-    }
 
 
-def _signs(generator: np.random.Generator, value: Array, outputs: int) -> Array:
-    """Random signs, sized so that their reactions are noise-to-signal of one of several outputs."""
+def weight_reaction(conv: Conv2D, x: Array, back: Array) -> Array:
+    """Squared reaction [Cout, Cin/groups] to errors of the weights, summed over taps, mean over samples.
+
+    A weight's error is the same everywhere, so what it does adds up over pixels before it is squared. The
+    mean of what the layer sees is taken off: the bias makes up for that.
+    """
+    count, group_in = len(x), conv.weight.shape[3]
+    per_group = conv.out_channels // conv.groups
+    values = x.size // x.shape[-1]
+    # The mean of few values takes some of their own deviation with it.
+    centred = (x - x.mean(axis=(0, 1, 2))) * np.sqrt(values / (values - 1)) if values > 1 else x
+    centred = centred.astype(x.dtype, copy=False)
+    found = np.zeros((conv.out_channels, group_in))
+    views = taps(pad_image(centred, conv.pads, 0.0), conv.kernel, conv.stride, conv.dilation)
+    for view in (view for line in views for view in line):
+        if conv.depthwise:
+            found[:, 0] += np.square(np.einsum("nhwc,nhwc->nc", view, back), dtype=np.float64).sum(axis=0)
+            continue
+        seen = view.reshape(count, -1, conv.groups, group_in).transpose(0, 2, 3, 1)
+        pulled = back.reshape(count, -1, conv.groups, per_group).transpose(0, 2, 1, 3)
+        sums = seen @ pulled  # [N, groups, Cin/groups, Cout/groups]
+        squares = np.square(sums, dtype=np.float64).sum(axis=0)
+        found += squares.transpose(0, 2, 1).reshape(conv.out_channels, group_in)
+    return found / count
+
+
+def _signs(generator: np.random.Generator, value: Array) -> Array:
+    """Random signs, sized so that their reactions are noise-to-signal."""
     power = float(np.square(value, dtype=np.float64).sum()) / len(value)
     signs = generator.integers(0, 2, value.shape) * 2.0 - 1.0
-    return (signs / np.sqrt(max(power, 1e-30) * outputs)).astype(value.dtype)
+    return (signs / np.sqrt(max(power, 1e-30))).astype(value.dtype)
 
 
 def _clipping(value: Array, reaction: Array) -> Array:

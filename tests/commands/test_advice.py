@@ -57,7 +57,7 @@ def test_a_bad_output_is_warned_of_with_the_layer_and_what_was_seen_to_help(unev
     facts = json.loads(result.stdout)
     (told,) = facts["warnings"]
     assert "output 'y' is far from the float network's" in told
-    assert "most is lost in layer 'shrinks'" in told
+    assert "most is lost in layer 'grows'" in told
     for option in ("--equalize", "--activations int16"):
         gain = re.search(rf"{option} gives (\d+) dB instead of (-?\d+)", told)
         assert gain, told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -80,6 +80,28 @@ def test_scaled_operators_scale_each_channel(op: Op, shapes: tuple[Shape, ...]) 
 
 
 @every_operator
+@pytest.mark.parametrize("alone", [True, False])
+def test_factors_pass_to_the_channels_that_operators_say(
+    op: Op, shapes: tuple[Shape, ...], alone: bool
+) -> None:
+    ends = np.cumsum([1, *(shape[-1] for shape in shapes)])
+    labels = [np.arange(first, last) for first, last in pairwise(ends)]
+    if alone:  # the other inputs have no factors
+        labels = [labels[0], *(np.zeros_like(other) for other in labels[1:])]
+    rows = op.carried(shapes, *labels)
+    if rows is None:
+        return
+    factors = np.random.default_rng(2).uniform(0.2, 5.0, ends[-1])
+    factors[0] = 1.0
+    for row in rows[1:]:
+        factors[rows[0]] = factors[row]
+    scaled = op.scaled(factors[labels[0]], shapes[0]) if len(shapes) == 1 else None
+    values = inputs(shapes)
+    found = (scaled or op).evaluate(*(factors[label] * x for label, x in zip(labels, values, strict=True)))
+    agree(found, factors[rows[0]] * op.evaluate(*values))
+
+
+@every_operator
 def test_operators_of_selected_channels_see_only_those(op: Op, shapes: tuple[Shape, ...]) -> None:
     channels = shapes[0][-1]
     if op.scaled(np.ones(channels), shapes[0]) is None and not op.folds_into_layer:
@@ -112,7 +134,10 @@ def test_an_identity_changes_nothing(op: Op, shapes: tuple[Shape, ...]) -> None:
 @pytest.mark.parametrize(
     ("law", "operators"),
     [
-        (lambda op, shape: op.scaled(np.ones(4), shape), {"AveragePool", "Clip", "MaxPool", "Pad"}),
+        (
+            lambda op, shape: op.scaled(np.ones(4), shape),
+            {"AveragePool", "Clip", "Elementwise", "MaxPool", "PRelu", "Pad"},
+        ),
         (
             lambda op, shape: op.padded(Border((0, 1, 0, 0), (0, 0, 0, 0), 0.0), 0.0),
             {"AveragePool", "Conv2D", "MaxPool"},

@@ -16,7 +16,7 @@ from dfqgen.methods import SampleRoom
 from dfqgen.ops.conv import Conv2D
 from dfqgen.plan.activations import Search, choose_activations
 from dfqgen.plan.estimate import estimate
-from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.recipe import Recipe, make_recipe
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import load_target

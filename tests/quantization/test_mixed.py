@@ -20,7 +20,7 @@ from dfqgen.quantization.choose_bits import mapped_bits
 from dfqgen.quantization.feedback import feedback_round
 from dfqgen.quantization.knapsack import Choice, Knapsack
 from dfqgen.quantization.low_bit_layers import LowBitQuantizer, restoring
-from dfqgen.quantization.prepare import Prepared
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.sensitivity import Sensitivity
 from dfqgen.quantization.types import assign_types
 from dfqgen.quantization.weights import quantize_weight

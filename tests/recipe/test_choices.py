@@ -22,7 +22,9 @@ def test_nothing_chosen_is_the_default_recipe() -> None:
 
 
 def test_what_is_automatic_is_settled() -> None:
-    assert make_recipe(weights="per-tensor").passes.equalize
+    assert make_recipe(weights="per-tensor").passes.equalize is None
+    assert make_recipe(weights="per-tensor", bits="4").passes.equalize
+    assert make_recipe(bits="4").passes.equalize is False
     assert make_recipe(target="cortex-m0plus").weights.scales == "power-of-two"
     assert make_recipe(bits="4").rounding.method == "feedback"
     assert make_recipe(statistics="synthetic").rounding.bias == "samples"
@@ -128,7 +130,7 @@ BUSY: list[Choices] = [
     {"rounding": "adaround", "adaround_iterations": 5, "rounding_data": "noise", "samples": 3, "seed": 1},
     {"rounding": "adaround", "seed": 1, "calibration_data": DIGITS_TEST},
     {"statistics": "synthetic", "samples": 3, "seed": 4},
-    {"relu6": "replace", "weights": "per-tensor"},
+    {"relu6": "replace", "equalize": True},
     {"activations": "int16", "activations_map": {"a": "int8"}},
 ]
 
