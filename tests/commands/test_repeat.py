@@ -33,7 +33,16 @@ def test_options_without_effect_change_no_byte_and_are_each_warned_of(tmp_path: 
     "options",
     [
         ["--target", "cortex-m0plus", "--input-range", "-1,1", "--name", "wake", "--optimize", "size"],
-        ["--weights", "per-tensor", "--relu6", "replace", "--no-correct-bias", "--n-sigma", "3.3"],
+        [
+            "--equalize",
+            "--relu6",
+            "replace",
+            "--no-correct-bias",
+            "--n-sigma",
+            "3.3",
+            "--weights",
+            "per-tensor",
+        ],
         ["--flash-budget", "70.1%", "--low-ends", "--bits-map", "scores/conv=8", "--input-std", "16"],
         ["--calibration-data", "samples of mine.npz", "--ranges", "percentile", "--input-mean", "0.1"],
         ["--activations", "int16", "--io-layout", "nchw", "--statistics", "analytic"],
