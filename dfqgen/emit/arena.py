@@ -40,10 +40,19 @@ def arena_table(
     if plan.segment is not None:
         words |= {SOURCE_ROWS: f"{inputs[plan.segment.source]}_rows", ROW_COUNTERS: "row_counters"}
     alive = lifetimes(workload, order)
+    bands = {} if plan.segment is None else plan.segment.bands
+    over = {name: band.over for name, band in bands.items() if band.over is not None}
+    alive = tuple(life for life in alive if life.buffer not in over)
     found = {life.buffer for life in alive}
     names = [name for name in words if name in found]
     unique = numbered(words[name] for name in names)
     macros = {name: f"{network}_AT_{word.upper()}" for name, word in zip(names, unique, strict=True)}
+    if plan.segment is not None:
+        under = {
+            name: SOURCE_ROWS if other == plan.segment.source and not plan.segment.fed else other
+            for name, other in over.items()
+        }
+        macros |= {name: macros[other] for name, other in under.items()}
     return ArenaTable(
         lines=_lines(program, plan, alive, macros),
         buffers=macros,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.fixedpoint.rows import RowWindow
@@ -27,6 +27,8 @@ class TurnContext:
     first: str
     arguments: str
     count: int
+    after: str
+    before: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class RowsContext:
     source_height: int
     source_taken: int
     source_padded: bool
+    source_after: str
     row_size: int
     row_bytes: int
     fed: bool
@@ -74,9 +77,16 @@ def rows_context(
         row_size=source.tensor.elements // source.height,
         row_bytes=source.row_bytes,
         fed=segment.fed,
+        source_after=list(names.values())[segment.resume[0]],
         turns=tuple(
-            _turn(step, block, symbol, segment.bands[step.output.name], readers[step.output.name], names)
-            for step, block, symbol in zip(steps, segment.blocks, symbols, strict=False)
+            replace(
+                _turn(step, block, symbol, segment.bands[step.output.name], readers[step.output.name], names),
+                after=list(names.values())[segment.resume[number]],
+                before=list(names.values())[number - 1],
+            )
+            for number, (step, block, symbol) in enumerate(
+                zip(steps, segment.blocks, symbols, strict=False), 1
+            )
         ),
     )
 
@@ -114,6 +124,8 @@ def _turn(
         first=affine(window, -window.before),
         arguments=", ".join((*scratch, *inputs, "y")),
         count=block.rows,
+        after="",
+        before="",
     )
 
 

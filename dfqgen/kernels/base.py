@@ -101,6 +101,9 @@ class Kernel(ABC, Generic[OpT]):
     instruction set can do whatever it can.
     """
 
+    over_window: ClassVar[bool] = False
+    """Whether, called for a few rows, it may write them over the first rows of its window."""
+
     @abstractmethod
     def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
         """Whether the function handles this shape and these types."""

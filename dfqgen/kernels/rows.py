@@ -11,13 +11,17 @@ from dfqgen.fixedpoint.rows import RowWindow
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowBlock:
-    """What a step of the segment is called with: its operator for `rows` output rows."""
+    """What a step of the segment is called with: its operator for `rows` output rows.
+
+    `over`: they may be written over the first rows of the window.
+    """
 
     op: QOp
     inputs: tuple[QTensor, ...]
     output: QTensor
     window: RowWindow
     rows: int
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class Band:
     """The rows of a tensor that are in memory, one after the other: at most `capacity` of them.
 
     `above` rows of `padding` come before the first; `wanted` is the number of rows that anything reads, with
-    those of padding below the last. `whole`: no row is ever dropped.
+    those of padding below the last. `whole`: no row is ever dropped. `over` names the band at whose start it
+    lies: its rows are written over rows that nothing else reads, and are read before more come there.
     """
 
     tensor: QTensor
@@ -34,6 +39,7 @@ class Band:
     padding: int
     capacity: int
     whole: bool
+    over: str | None = None
 
     @property
     def height(self) -> int:
@@ -50,7 +56,8 @@ class Segment:
 
     `blocks` are the steps' in order, `bands` those of all their tensors; first comes that of `source`, the
     program input they are computed from. `fed`: its rows come from the caller and are nowhere else in memory;
-    otherwise it lies in the arena. `turns` are the steps in the order in which their blocks run.
+    otherwise it lies in the arena. `turns` are the steps in the order in which their blocks run. `resume` has
+    for the source and for each step the number, counted likewise, of the last step that reads it, or its own.
     `leads_bytes`: how far below the whole source each whole band must start to be allowed to overwrite it.
     `moved_bytes` are copied to make room in bands, `filled_bytes` are rows copied in and padding.
     """
@@ -60,6 +67,7 @@ class Segment:
     blocks: tuple[RowBlock, ...]
     bands: Mapping[str, Band]
     turns: tuple[int, ...]
+    resume: tuple[int, ...]
     leads_bytes: Mapping[str, int]
     moved_bytes: int
     filled_bytes: int

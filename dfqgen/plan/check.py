@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan, Step
-from dfqgen.kernels.rows import Segment
+from dfqgen.kernels.rows import Band, RowBlock, Segment
 from dfqgen.plan.workload import (
     ALIGNMENT_BYTES,
     COUNTER_BYTES,
@@ -121,6 +121,7 @@ def check_segment(program: Program, plan: Plan, segment: Segment, others: Sequen
     ranges = {
         name: (band_offset(plan, segment, name), band.capacity * band.row_bytes)
         for name, band in segment.bands.items()
+        if band.over is None
     }
     ranges["counters"] = (plan.offsets[ROW_COUNTERS], COUNTER_BYTES * len(segment.bands))
     for step in plan.steps[: len(segment)]:
@@ -163,30 +164,50 @@ class _Walk:
         for self.fed in range(1, source.height + 1):
             if self.end[source.tensor.name] < min(source.height, source.wanted):
                 self._append(source.tensor.name, 1)
-            while self._turn():
-                pass
+            self._flow()
         if tuple(self.turns) != self.segment.turns:
             raise ProgramError("layers do not take turns as the plan says")
         for name, band in self.segment.bands.items():
             if self.end[name] < (band.height if band.whole else min(band.wanted, band.height)):
                 raise ProgramError(f"{name}: only {self.end[name]} of {band.height} rows are made")
 
-    def _turn(self) -> bool:
-        ran = self._pad(self.segment.source)
-        for number, (step, block) in enumerate(zip(self.steps, self.segment.blocks, strict=True)):
-            name, window = step.output.name, block.window
-            band, row = self.segment.bands[name], self.end[name]
-            if row >= min(band.wanted, band.height):
-                ran = self._pad(name) or ran
-            elif all(self.end[x.name] >= window.end(row + block.rows - 1) for x in step.inputs):
-                for x in step.inputs:
-                    self._read(
-                        x.name, window.first(row), window.end(row + block.rows - 1), block.window.padding
-                    )
-                self._append(name, block.rows)
-                self.turns.append(number)
-                ran = True
-        return ran
+    def _flow(self) -> None:
+        """After each block, the last layer that reads it has a turn; where none can be, the layer before."""
+        number = self.segment.resume[0]
+        while number >= 0:
+            number = self.segment.resume[number] if self._turn(number) else number - 1
+
+    def _turn(self, number: int) -> bool:
+        if number == 0:
+            return self._pad(self.segment.source)
+        step, block = self.steps[number - 1], self.segment.blocks[number - 1]
+        name, window = step.output.name, block.window
+        band, row = self.segment.bands[name], self.end[name]
+        if row >= min(band.wanted, band.height):
+            return self._pad(name)
+        if any(self.end[x.name] < window.end(row + block.rows - 1) for x in step.inputs):
+            return False
+        for x in step.inputs:
+            self._read(x.name, window.first(row), window.end(row + block.rows - 1), window.padding)
+        if band.over is not None:
+            self._check_over(band, block)
+        self._append(name, block.rows)
+        self.turns.append(number - 1)
+        return True
+
+    def _check_over(self, band: Band, block: RowBlock) -> None:
+        """The rows it lies over are the first of this window, and no later window reaches them."""
+        name, window, row = band.tensor.name, block.window, self.end[band.tensor.name]
+        under = self.segment.bands[band.over or ""]
+        alone = [step.output.name for step in self.steps if under.tensor.name in step.op.inputs] == [name]
+        dropped = window.first(row + block.rows) - window.first(row)
+        first = self.first[under.tensor.name] == window.first(row)
+        fits = block.rows * band.row_bytes <= dropped * under.row_bytes
+        same = band_offset(self.plan, self.segment, name) == band_offset(
+            self.plan, self.segment, under.tensor.name
+        )
+        if not (block.over and alone and first and fits and same) or under.whole:
+            raise ProgramError(f"{name}: its rows lie over rows of {band.over!r} that are wanted")
 
     def _pad(self, name: str) -> bool:
         band = self.segment.bands[name]
@@ -198,6 +219,9 @@ class _Walk:
 
     def _append(self, name: str, rows: int) -> None:
         band = self.segment.bands[name]
+        for other, above in self.segment.bands.items():
+            if above.over == name and min(self._wanted_from(other)) < min(self.end[other], above.wanted):
+                raise ProgramError(f"{name}: row {self.end[name]} is written before {other!r} is read")
         if self.end[name] - self.first[name] + rows > band.capacity:
             keep = [self.first[name]] if band.whole else self._wanted_from(name)
             self.first[name] = min(self.end[name], *keep)

@@ -126,6 +126,8 @@ def placed_buffers(program: Program, plan: Plan) -> Iterator[tuple[Lifetime, int
     scratch = {scratch_name(index): step.scratch_offset for index, step in enumerate(plan.steps)}
     bands = {} if plan.segment is None else plan.segment.bands
     for life in lifetimes(workload, order):
+        if life.buffer in bands and bands[life.buffer].over is not None:
+            continue
         if life.buffer in scratch:
             yield life, scratch[life.buffer]
         else:

@@ -111,6 +111,10 @@ def place_steps(workload: Workload, chosen: Sequence[Choice], order: Sequence[in
         leads = {name: band_lead_bytes(band) for name, band in segment.bands.items()}
         offsets = {name: at + leads.get(workload.buffer_of[name], 0) for name, at in offsets.items()}
         offsets |= {name: at for name, at in placement.offsets.items() if name in (SOURCE_ROWS, ROW_COUNTERS)}
+        for name, band in segment.bands.items():
+            if band.over is not None:
+                frame = band.over == segment.source and not segment.fed
+                offsets[name] = offsets[SOURCE_ROWS if frame else band.over]
     return Plan(
         steps=_steps(workload, chosen, order, placement, offsets),
         offsets=offsets,

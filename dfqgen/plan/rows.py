@@ -1,6 +1,6 @@
 """Layers row by row: which may be, how many rows of each tensor they need, and in what order they take turns.
 
-Every layer of a segment runs as soon as the rows under its next block of output rows are there, and a row is
+Of the layers for whose next block of output rows all rows are there, the last one always runs, and a row is
 dropped when no window will reach it again: nothing is computed twice. What is kept is found by running that
 schedule, on row numbers alone.
 """
@@ -62,12 +62,14 @@ def segment(piece: Piece, *, fed: bool) -> Segment | None:
         return None
     run = _Run(piece, bands)
     run.all()
+    bands = {name: replace(band, capacity=run.most[name]) for name, band in bands.items()}
     return Segment(
         source=piece.source.name,
         fed=fed,
         blocks=piece.blocks,
-        bands={name: replace(band, capacity=run.most[name]) for name, band in bands.items()},
+        bands=bands | _laid_over(piece, bands),
         turns=tuple(run.turns),
+        resume=run.resume,
         leads_bytes={name: align(lead) for name, lead in run.leads_bytes.items()},
         moved_bytes=run.moved_bytes,
         filled_bytes=run.filled_bytes,
@@ -94,6 +96,33 @@ def _bands(piece: Piece) -> dict[str, Band] | None:
     return dict(reversed(bands.items()))
 
 
+def _laid_over(piece: Piece, bands: Mapping[str, Band]) -> dict[str, Band]:
+    """The bands that may lie over rows of what they are computed from.
+
+    The window is all that is there of those, nothing else reads them, and the next row comes when all that
+    was made of them has been read: by layers of one input that take it a row at a time, as it comes.
+    """
+    found: dict[str, Band] = {}
+    for index, (output, names, block) in enumerate(
+        zip(piece.outputs, piece.inputs, piece.blocks, strict=True)
+    ):
+        x, y, window = bands[names[0]], bands[output.name], block.window
+        alone = len(names) == 1 and piece.readers(names[0]) == [index]
+        own = not x.whole and x.capacity == window.rows(block.rows) and names[0] not in found
+        short = y.row_bytes <= window.stride * x.row_bytes and y.capacity == block.rows
+        inner = not y.whole and y.above == 0 and y.wanted <= y.height
+        at_once = all(
+            len(piece.inputs[r]) == 1
+            and piece.blocks[r].rows == 1
+            and piece.blocks[r].window.rows(1) == 1
+            and piece.blocks[r].window.stride == 1
+            for r in piece.readers(output.name)
+        )
+        if block.over and alone and own and short and inner and at_once:
+            found[output.name] = replace(y, over=names[0])
+    return found
+
+
 def computed_rows(band: Band, block: RowBlock) -> int:
     """Rows that a stage computes: whole blocks, and so perhaps a few beyond the last, which nothing reads."""
     return -(-min(band.wanted, band.height) // block.rows) * block.rows
@@ -112,12 +141,18 @@ class _Run:
     moved_bytes: int = 0
     filled_bytes: int = 0
     fed: int = 0
+    resume: tuple[int, ...] = ()
     readers: dict[str, tuple[tuple[str, RowWindow], ...]] = field(default_factory=dict)
 
     def all(self) -> None:
         """From the first row of the source to the last row of everything."""
         source = self.piece.source.name
         self.readers = self.piece.windows()
+        names = list(self.bands)
+        self.resume = tuple(
+            max([number, *(reader + 1 for reader in self.piece.readers(name))])
+            for number, name in enumerate(names)
+        )
         for name, band in self.bands.items():
             self.end[name] = 0
             self.most[name] = band.above
@@ -130,24 +165,25 @@ class _Run:
             if self.end[source] < min(band.wanted, band.height):
                 self._take(source, 1)
                 self.filled_bytes += band.row_bytes
-            while self._turn():
-                pass
+            turn = self.resume[0]
+            while turn >= 0:
+                turn = self.resume[turn] if self._turn(turn) else turn - 1
 
-    def _turn(self) -> bool:
-        """Each stage once, where it can; whether any could."""
-        ran = self._pad(self.piece.source.name)
-        for stage, block in enumerate(self.piece.blocks):
-            name = self.piece.outputs[stage].name
-            band, row = self.bands[name], self.end[name]
-            if row >= min(band.wanted, band.height):
-                ran = self._pad(name) or ran
-                continue
-            needed = block.window.end(row + block.rows - 1)
-            if all(self.end[x] >= needed for x in self.piece.inputs[stage]):
-                self._take(name, block.rows)
-                self.turns.append(stage)
-                ran = True
-        return ran
+    def _turn(self, turn: int) -> bool:
+        """The source's, which is number 0, or that of a stage; whether it could do anything."""
+        if turn == 0:
+            return self._pad(self.piece.source.name)
+        stage = turn - 1
+        block, name = self.piece.blocks[stage], self.piece.outputs[stage].name
+        band, row = self.bands[name], self.end[name]
+        if row >= min(band.wanted, band.height):
+            return self._pad(name)
+        needed = block.window.end(row + block.rows - 1)
+        if any(self.end[x] < needed for x in self.piece.inputs[stage]):
+            return False
+        self._take(name, block.rows)
+        self.turns.append(stage)
+        return True
 
     def _pad(self, name: str) -> bool:
         band = self.bands[name]

@@ -149,7 +149,8 @@ def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimi
     for kernel in registry.kernels:
         if kernel.op is not type(work.op) or kernel.isa not in target.isas or kernel.spends_flash:
             continue
-        block = _block(work, window, min(kernel.rows_at_once, work.output.shape[1]))
+        rows = min(kernel.rows_at_once, work.output.shape[1])
+        block = _block(work, window, rows, over=kernel.over_window)
         if block is not None and kernel.supports(block.op, block.inputs, block.output):
             instructions, measured = price(kernel, work.op, work.inputs, work.output, target, optimize)
             scratch = kernel.scratch_bytes(block.op, block.inputs, block.output)
@@ -165,11 +166,11 @@ def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimi
     return _Stage(block, selected(best, len(ordered), fastest), whole)
 
 
-def _block(work: Work, window: RowWindow, rows: int) -> RowBlock | None:
+def _block(work: Work, window: RowWindow, rows: int, *, over: bool) -> RowBlock | None:
     if rows == 0:
         return None
     inputs = tuple(with_rows(x, window.rows(rows)) for x in work.inputs)
-    return RowBlock(work.op.of_rows(rows), inputs, with_rows(work.output, rows), window, rows)
+    return RowBlock(work.op.of_rows(rows), inputs, with_rows(work.output, rows), window, rows, over)
 
 
 def _overhead(found: Segment, stages: Sequence[_Stage], whole: Sequence[Choice]) -> float:

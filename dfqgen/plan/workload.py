@@ -50,7 +50,9 @@ def band_lead_bytes(band: Band) -> int:
 
 
 def band_bytes(band: Band) -> int:
-    """Of a band's buffer."""
+    """Of a band's buffer; a band over another has none."""
+    if band.over is not None:
+        return 0
     if band.whole:
         return band_lead_bytes(band) + align((band.capacity - band.above) * band.row_bytes)
     return align(band.capacity * band.row_bytes)

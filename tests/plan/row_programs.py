@@ -185,35 +185,32 @@ class RowMachine:
                 if not self.segment.fed:
                     frame = self.load(self.plan.offsets[source] + row * band.row_bytes, band.row_bytes)
                 self.append(source, frame.copy(), 1)
-            while self.turn():
-                pass
+            number = self.segment.resume[0]
+            while number >= 0:
+                number = self.segment.resume[number] if self.turn(number) else number - 1
         for step in self.plan.steps[len(self.segment) :]:
             values = [self.tensor(x) for x in step.inputs]
             self.store(step.scratch_offset, np.full(step.scratch_bytes, 99, np.int8))
             self.store(step.output_offset, step.op.evaluate(*values))
         return {port.tensor: self.tensor(self.program.tensors[port.tensor]) for port in self.program.outputs}
 
-    def turn(self) -> bool:
-        ran = self.pad(self.segment.source)
-        for step, block in zip(self.plan.steps, self.segment.blocks, strict=False):
-            name, window = step.output.name, block.window
-            band, row = self.segment.bands[name], self.end[name]
-            if row >= min(band.height, band.wanted):
-                ran = self.pad(name) or ran
-                continue
-            if any(self.end[x.name] < window.end(row + block.rows - 1) for x in step.inputs):
-                continue
-            values = []
-            for x, shape in zip(step.inputs, block.inputs, strict=True):
-                at = (
-                    self.start(x.name)
-                    + (window.first(row) - self.first[x.name]) * self.segment.bands[x.name].row_bytes
-                )
-                values.append(self.load(at, shape.size_bytes).reshape(shape.shape).copy())
-            self.store(step.scratch_offset, np.full(step.scratch_bytes, 99, np.int8))
-            self.append(name, block.op.evaluate(*values), block.rows)
-            ran = True
-        return ran
+    def turn(self, number: int) -> bool:
+        if number == 0:
+            return self.pad(self.segment.source)
+        step, block = self.plan.steps[number - 1], self.segment.blocks[number - 1]
+        name, window = step.output.name, block.window
+        band, row = self.segment.bands[name], self.end[name]
+        if row >= min(band.height, band.wanted):
+            return self.pad(name)
+        if any(self.end[x.name] < window.end(row + block.rows - 1) for x in step.inputs):
+            return False
+        values = []
+        for x, shape in zip(step.inputs, block.inputs, strict=True):
+            at = self.place(x.name, window.first(row))
+            values.append(self.load(at, shape.size_bytes).reshape(shape.shape).copy())
+        self.store(step.scratch_offset, np.full(step.scratch_bytes, 99, np.int8))
+        self.append(name, block.op.evaluate(*values), block.rows)
+        return True
 
     def pad(self, name: str) -> bool:
         band = self.segment.bands[name]

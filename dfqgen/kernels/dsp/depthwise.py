@@ -92,6 +92,7 @@ class Depthwise3x3SlicesS8S8DspKernel(Depthwise3x3S8S8DspKernel):
 
     function = "dfq_depthwise3x3_slices_s8s8_dsp"
     rows_at_once = 2
+    over_window = True  # all rows of four channels are in scratch before outputs are written
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         return 8 * self.columns(output) * 4
@@ -109,6 +110,7 @@ class Depthwise3x3Stride2S8S8DspKernel(Depthwise3x3S8S8DspKernel):
 
     function = "dfq_depthwise3x3_stride2_s8s8_dsp"
     rows_at_once = 1
+    over_window = True
     stride = 2
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:

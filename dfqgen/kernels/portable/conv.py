@@ -222,6 +222,7 @@ class DepthwisePaddedS8S8Kernel(DepthwiseS8S8Kernel):
     """One filter a channel, with padding: the rows under an output row are copied to scratch."""
 
     function = "dfq_depthwise_padded_s8s8"
+    over_window = True
     padded = True
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
