@@ -20,6 +20,7 @@ from dfqgen.ops.movement import QTranspose
 from dfqgen.ops.multiply import Mul
 from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.prelu import PRelu
+from dfqgen.ops.real import REAL, QDequantize, QQuantize
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import QTake
@@ -35,6 +36,7 @@ def wide_cases(shapes: Sequence[Shape]) -> Iterator[Case]:
     """Layers over tensors of these shapes [H, W, C]."""
     rng = np.random.default_rng(4)
     yield from _moved(shapes)
+    yield from _real(shapes)
     for number, shape in enumerate(shapes):
         whole = (1, *shape)
         channels = shape[-1]
@@ -61,6 +63,21 @@ def _lowered(name: str, op: Op, shapes: Sequence[Shape], x_type: QType, y_type: 
     y = QTensor(f"{name}_y", op.infer_shape(*shapes), y_type)
     (lowered,) = op.lower(Site(name, inputs, y, UNCLIPPED))
     return Case(lowered, inputs, y)
+
+
+def _real(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """float32 inputs and outputs."""
+    sums = QType(IntType.INT32, 0.001, 0)
+    for number, shape in enumerate(shapes):
+        for qtype in (TYPE, WIDE, sums):
+            name = f"fd{number}_{qtype.dtype}"
+            x = QTensor(f"{name}_x", (1, *shape), qtype)
+            y = QTensor(f"{name}_y", x.shape, REAL)
+            yield Case(QDequantize.of(name, x, y.name), (x,), y)
+            if qtype is not sums:
+                name = f"fq{number}_{qtype.dtype}"
+                x, y = QTensor(f"{name}_x", x.shape, REAL), QTensor(f"{name}_y", x.shape, qtype)
+                yield Case(QQuantize.of(name, x.name, y), (x,), y)
 
 
 def _moved(shapes: Sequence[Shape]) -> Iterator[Case]:

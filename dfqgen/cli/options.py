@@ -405,7 +405,7 @@ TimeAllowance = Annotated[
     ),
 ]
 InputType = Annotated[
-    Literal["int8", "int16"] | None,
+    Literal["int8", "int16", "float32"] | None,
     typer.Option(
         "--input-type",
         help="Type of the network's inputs in C.",
@@ -414,10 +414,10 @@ InputType = Annotated[
     ),
 ]
 OutputType = Annotated[
-    Literal["int8", "int16"] | None,
+    Literal["int8", "int16", "float32"] | None,
     typer.Option(
         "--output-type",
-        help="Type of the network's outputs in C.",
+        help="Type of the network's outputs in C; float32: those of a last layer need no range.",
         show_default="as --activations",
         rich_help_panel="Activations",
     ),

@@ -13,7 +13,7 @@ from dfqgen.emit.names import comment_lines, comment_text, identifier, unique_id
 from dfqgen.emit.provenance import Provenance
 from dfqgen.emit.rows import RowsContext, rows_context
 from dfqgen.fixedpoint.program import Program, QPort
-from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step, input_names
 from dfqgen.targets import Isa
 from dfqgen.version import __version__
@@ -51,7 +51,7 @@ class PortContext:
 
     @property
     def ctype(self) -> str:
-        return f"{self.dtype.carrier.name}_t"
+        return "float" if self.dtype.real else f"{self.dtype.carrier.name}_t"
 
     @property
     def levels(self) -> int:
@@ -239,12 +239,16 @@ def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortCo
                 zero_point=tensor.qtype.zero_point,
                 offset=plan.offsets[port.tensor],
                 dtype=tensor.qtype.dtype,
-                reals="{:.4g} to {:.4g}".format(*tensor.qtype.real_range),
+                reals=_reals_text(tensor.qtype),
                 by_rows=port.tensor == source,
                 fed=port.tensor == source and plan.segment is not None and plan.segment.fed,
             )
         )
     return tuple(contexts)
+
+
+def _reals_text(qtype: QType) -> str:
+    return "" if qtype.dtype.real else "{:.4g} to {:.4g}".format(*qtype.real_range)
 
 
 def _state_words(program: Program) -> list[str]:
@@ -344,17 +348,23 @@ def _is_nested(value: object) -> bool:
 def _value(item: Field, symbols: dict[str, str]) -> str:
     if isinstance(item.value, str):
         return symbols[item.value]
+    if isinstance(item.value, float):
+        return float_literal(item.value)
     if isinstance(item.value, tuple):
         return "{ " + ", ".join(str(number) for number in item.value) + " }"
     return str(item.value)
 
 
 def number_table(values: Array) -> str:
-    """Integers separated by commas, in lines of one width, indented."""
+    """Numbers separated by commas, in lines of one width, indented."""
     flat = values.reshape(-1)
     if not flat.size:
         return ""
-    width = max(len(str(flat.min())), len(str(flat.max())))
+    if flat.dtype.kind == "f":
+        flat = np.array([float_literal(number) for number in flat.tolist()], "S")
+        width = flat.dtype.itemsize
+    else:
+        width = max(len(str(flat.min())), len(str(flat.max())))
     per_line = max(1, min(16, (LINE_WIDTH - 4) // (width + 2)))
     # Cells of fixed size and no text of their own between: millions of numbers in a second.
     cells = np.zeros(flat.size, [("number", f"S{width}"), ("between", "S6")])
@@ -366,7 +376,9 @@ def number_table(values: Array) -> str:
 
 
 def _texts(flat: Array) -> Array:
-    """Each integer as ASCII; of small types from a table of all there are."""
+    """Each integer as ASCII; of small types from a table of all there are. What is text stays."""
+    if flat.dtype.kind == "S":
+        return flat
     if flat.dtype.itemsize > 2:
         return np.array([str(number) for number in flat.tolist()], "S")
     limits = np.iinfo(flat.dtype)

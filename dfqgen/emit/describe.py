@@ -35,6 +35,8 @@ def layer_lines(step: Step, target: str) -> tuple[str, ...]:
 
 def tensor_text(tensor: QTensor) -> str:
     """Shape, type and the reals that integers stand for: 8x8x3 int8, 0.0157 * (q + 128)."""
+    if tensor.qtype.dtype.real:
+        return f"{shape_text(tensor.shape)} {tensor.qtype.dtype}"
     zero_point = tensor.qtype.zero_point
     q = f"(q {'-' if zero_point > 0 else '+'} {abs(zero_point)})" if zero_point else "q"
     return f"{shape_text(tensor.shape)} {tensor.qtype.dtype}, {tensor.qtype.scale:.4g} * {q}"

@@ -44,7 +44,7 @@ class QTensor:
     def verify(self) -> None:
         """Check that kernels can hold and index it. Raises ProgramError."""
         dtype = self.qtype.dtype
-        if dtype not in (IntType.INT8, IntType.INT16):
+        if dtype not in (IntType.INT8, IntType.INT16, IntType.INT32, IntType.FLOAT32):
             raise ProgramError(f"{self.name}: activations are int8 or int16, not {dtype}")
         if not dtype.minimum <= self.qtype.zero_point <= dtype.maximum:
             raise ProgramError(f"{self.name}: the zero point {self.qtype.zero_point} is no {dtype}")
@@ -68,6 +68,9 @@ class QOp(ABC):
 
     arity: ClassVar[int | None] = 1
     """How many inputs; None for any number."""
+    takes: ClassVar[tuple[IntType, ...]] = (IntType.INT8, IntType.INT16)
+    gives: ClassVar[tuple[IntType, ...]] = (IntType.INT8, IntType.INT16)
+    """Types that inputs, and outputs, may have; which of them go together `verify` says."""
 
     name: str
     inputs: tuple[str, ...]
@@ -207,6 +210,10 @@ class Program:
                 raise ProgramError(f"{op.name}: writes {op.output!r} a second time")
             known.add(op.output)
             inputs, output = self.tensors_of(op)
+            for tensors, known_types in ((inputs, op.takes), ((output,), op.gives)):
+                for tensor in tensors:
+                    if tensor.qtype.dtype not in known_types:
+                        raise ProgramError(f"{op.name}: {tensor.name!r} cannot be {tensor.qtype.dtype}")
             op.verify(inputs, output)
         for port in self.outputs:
             if port.tensor not in known:

@@ -13,8 +13,14 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+LARGEST_FLOAT = int(np.finfo(np.float32).max)
+
+
 class IntType(enum.Enum):
-    """A signed integer storage type; the value is its width in bits."""
+    """What the elements of a tensor are stored as: signed integers, the value is their width in bits.
+
+    FLOAT32 is of network inputs and outputs alone (-32, as FITS writes it).
+    """
 
     INT2 = 2
     INT3 = 3
@@ -23,26 +29,34 @@ class IntType(enum.Enum):
     INT8 = 8
     INT16 = 16
     INT32 = 32
+    FLOAT32 = -32
 
     @property
     def bits(self) -> int:
-        return self.value
+        return abs(self.value)
+
+    @property
+    def real(self) -> bool:
+        """Whether it holds no integers."""
+        return self.value < 0
 
     @property
     def minimum(self) -> int:
-        return -(1 << (self.value - 1))
+        return -LARGEST_FLOAT if self.real else -(1 << (self.value - 1))
 
     @property
     def maximum(self) -> int:
-        return (1 << (self.value - 1)) - 1
+        return LARGEST_FLOAT if self.real else (1 << (self.value - 1)) - 1
 
     @property
     def carrier(self) -> np.dtype[Any]:
         """The numpy type that holds unpacked values."""
+        if self.real:
+            return np.dtype("float32")
         return np.dtype("int8" if self.bits <= 8 else f"int{self.bits}")
 
     def __str__(self) -> str:
-        return f"int{self.value}"
+        return "float32" if self.real else f"int{self.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +69,15 @@ class QType:
 
     def quantize(self, real: Array) -> Array:
         """Nearest representable integers (ties away from minus infinity, as the C helper does)."""
+        if self.dtype.real:
+            return np.asarray(real, np.float32)
         q = np.floor(np.asarray(real, np.float64) / self.scale + 0.5) + self.zero_point
         return np.clip(q, self.dtype.minimum, self.dtype.maximum).astype(self.dtype.carrier)
 
     def dequantize(self, q: Array) -> Array:
         """Reals, float32."""
+        if self.dtype.real:
+            return q.astype(np.float32)
         return ((q.astype(np.float64) - self.zero_point) * self.scale).astype(np.float32)
 
     @property

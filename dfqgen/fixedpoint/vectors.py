@@ -22,6 +22,8 @@ STEPS = 4
 def make_input(tensor: QTensor, kind: str, seed: int = 0) -> Array:
     """One array of the tensor's shape and type; `kind` is one of KINDS. Deterministic."""
     dtype = tensor.qtype.dtype
+    if dtype.real:
+        return _reals(tensor, kind, seed)
     if kind == "random":
         # crc32, not hash(): the same on every machine and run.
         rng = np.random.default_rng([seed, zlib.crc32(tensor.name.encode("utf-8", "replace"))])
@@ -39,6 +41,24 @@ def make_input(tensor: QTensor, kind: str, seed: int = 0) -> Array:
     else:
         raise ValueError(f"no test input is called {kind!r}")
     return values.astype(dtype.carrier)
+
+
+def _reals(tensor: QTensor, kind: str, seed: int) -> Array:
+    """Numbers of all sizes; what scale they are quantized with is not known here."""
+    rng = np.random.default_rng([seed, tensor.elements])
+    sizes = np.exp2(rng.uniform(-10.0, 10.0, tensor.shape))
+    ramp = np.linspace(-4.0, 4.0, tensor.elements).reshape(tensor.shape)
+    parity = np.indices(tensor.shape).sum(axis=0) % 2
+    values = {
+        "random": rng.normal(0.0, 1.0, tensor.shape) * sizes,
+        "all-min": np.full(tensor.shape, tensor.qtype.dtype.minimum, np.float64),
+        "all-max": np.full(tensor.shape, tensor.qtype.dtype.maximum, np.float64),
+        "checkerboard": np.where(parity == 1, 1e6, -1e6),
+        "ramp": ramp,
+    }
+    if kind not in values:
+        raise ValueError(f"no test input is called {kind!r}")
+    return values[kind].astype(np.float32)
 
 
 def make_inputs(program: Program, kind: str, seed: int = 0) -> dict[str, Array]:

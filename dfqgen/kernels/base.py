@@ -48,7 +48,7 @@ class Field:
     """
 
     name: str
-    value: int | str | tuple[int, ...] | tuple[Field, ...]
+    value: int | float | str | tuple[int, ...] | tuple[Field, ...]
     comment: str = ""
 
     @property

@@ -185,6 +185,8 @@ class QConv2D(QOp):
     input zero point folded in, so that the sum runs over raw integers.
     """
 
+    gives: ClassVar[tuple[IntType, ...]] = (IntType.INT8, IntType.INT16, IntType.INT32)
+
     name: str
     inputs: tuple[str, ...]
     output: str

@@ -72,6 +72,9 @@ class Reshape(Op):
 class QReshape(QOp):
     """Another name for the same bytes; costs nothing in C."""
 
+    takes: ClassVar[tuple[IntType, ...]] = (IntType.INT8, IntType.INT16, IntType.INT32)
+    gives: ClassVar[tuple[IntType, ...]] = (IntType.INT8, IntType.INT16, IntType.INT32)
+
     name: str
     inputs: tuple[str, ...]
     output: str

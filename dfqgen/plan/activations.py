@@ -14,19 +14,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dfqgen import kernels
-from dfqgen.errors import UserError
-from dfqgen.fixedpoint.program import Program, QOp, QTensor
+from dfqgen.errors import ProgramError, UserError
+from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.graph.ir import Node
 from dfqgen.passes.contract import Note
-from dfqgen.plan.kernels import price
+from dfqgen.plan.kernels import ranked
 from dfqgen.plan.planner import plan_program
 from dfqgen.plan.workload import needs_code
-from dfqgen.quantization.lower import lower
+from dfqgen.quantization.lower import lower, site_of
 from dfqgen.quantization.predicted_noise import activation_noise, weight_noise
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.rounding import Independent
 from dfqgen.quantization.types import Typed, assign_types
 from dfqgen.quantization.unify import Families
+from dfqgen.quantization.weights import bound_biases
 from dfqgen.recipe.records import ActivationsRecipe, ActivationType, PortType, Recipe
 from dfqgen.targets import Target
 
@@ -121,22 +122,24 @@ class Search:
 
     def __init__(self, prepared: Prepared, recipe: Recipe, target: Target) -> None:
         self.prepared, self.recipe, self.target = prepared, recipe, target
-        options = recipe.activations
-        plain = replace(options, activations_map={}, input_type=None, output_type=None)
+        plain = replace(recipe.activations, activations_map={}, input_type=None)
+        if plain.output_type != "float32":
+            plain = replace(plain, output_type=None)
         self.rounder = Independent(recipe.weights, correct_bias=False)
-        self.narrow, self.programs = self._typed(replace(plain, activations="int8"))
-        rounded = self.rounder.round(self.narrow, {})
-        self.floor = weight_noise(self.narrow, rounded.weights)
-        wide, wide_programs = self._typed(replace(plain, activations="int16"))
-        self.wide = wide
-        self.steps = list(_pairs(self.programs, wide_programs))
-        self.tensors = (self.programs.tensors, wide_programs.tensors)
+        self.narrow = assign_types(prepared, replace(plain, activations="int8"))
+        self.wide = assign_types(prepared, replace(plain, activations="int16"))
+        ends = (self.narrow, self.wide)
+        self.weights = [self.rounder.round(typed, {}).weights for typed in ends]
+        self.tensors = [
+            {name: QTensor(name, typed.graph.shapes[name], qtype) for name, qtype in typed.types.items()}
+            for typed in ends
+        ]
+        self.floor = weight_noise(self.narrow, self.weights[0])
+        graph = bound_biases(self.narrow.graph, self.narrow.types, self.narrow.clips)
+        absorbed = {clip.output for clip in self.narrow.clips.values()}
+        self.nodes = [node for node in graph.nodes if node.output not in absorbed]
         self.families = families(self.narrow)
         self._prices: dict[tuple[int, tuple[bool, ...]], float] = {}
-
-    def _typed(self, options: ActivationsRecipe) -> tuple[Typed, Program]:
-        typed = assign_types(self.prepared, options)
-        return typed, lower(typed, self.rounder.round(typed, {}))
 
     def gains(self) -> dict[str, float]:
         """Predicted noise that int16 takes away, by family: each tensor that is computed rounds once."""
@@ -184,7 +187,7 @@ class Search:
         readers = self._touching()
         candidates = {root: gains[root] for root in sorted(self.free()) if gains.get(root, 0.0) > 0.0}
         everything = self.floor + sum(gains.values())
-        time = fastest = sum(self._price(index, frozenset()) for index in range(len(self.steps)))
+        time = fastest = sum(self._price(index, frozenset()) for index in range(len(self.nodes)))
         limit = fastest * (1.0 + self.recipe.activations.time_allowance / 100.0)
         wide: frozenset[str] = frozenset()
         noise, taken = everything, list[Widening]()
@@ -218,7 +221,8 @@ class Search:
         """Whether the target's RAM holds the arena: more than int8 is never chosen where that is full."""
         if self.target.ram_bytes is None:
             return True
-        program = self._typed(options)[1]
+        typed = assign_types(self.prepared, options)
+        program = lower(typed, self.rounder.round(typed, {}))
         plan = plan_program(program, self.target, optimize=self.recipe.code.optimize)
         return plan.arena_bytes <= self.target.ram_bytes
 
@@ -233,40 +237,36 @@ class Search:
         )
 
     def _touching(self) -> Mapping[str, set[int]]:
-        """The steps that read or write each family."""
+        """The nodes that read or write each family."""
         found: dict[str, set[int]] = {}
-        for index, (op, _) in enumerate(self.steps):
-            for name in (*op.inputs, op.output):
+        for index, node in enumerate(self.nodes):
+            for name in (*node.inputs, _written(node, self.narrow)):
                 found.setdefault(self.families.find(name), set()).add(index)
         return found
 
     def _price(self, index: int, wide: frozenset[str]) -> float:
-        """Instructions of a step where these families are int16."""
-        narrow_op, wide_op = self.steps[index]
-        names = (*narrow_op.inputs, narrow_op.output)
+        """Instructions of a node where these families are int16; infinite where arithmetic has no room."""
+        node = self.nodes[index]
+        names = (*node.inputs, _written(node, self.narrow))
         widths = tuple(self.families.find(name) in wide for name in names)
-        key = (index, widths)
-        if key not in self._prices:
-            types = [self.tensors[width][name] for width, name in zip(widths, names, strict=True)]
-            op = wide_op if any(widths) else narrow_op
-            self._prices[key] = self._cheapest(op, types[:-1], types[-1])
-        return self._prices[key]
+        if (index, widths) not in self._prices:
+            tensors = {name: self.tensors[width][name] for width, name in zip(widths, names, strict=True)}
+            weight = self.weights[widths[0]].get(node.output)
+            try:
+                ops = node.op.lower(site_of(node, self.narrow.clips.get(node.output), tensors, weight))
+                found = sum(self._cheapest(op, tensors) for op in ops)
+            except ProgramError:
+                found = math.inf
+            self._prices[index, widths] = found
+        return self._prices[index, widths]
 
-    def _cheapest(self, op: QOp, inputs: Sequence[QTensor], output: QTensor) -> float:
+    def _cheapest(self, op: QOp, tensors: Mapping[str, QTensor]) -> float:
         if not needs_code(op):
             return 0.0
-        able = kernels.REGISTRY.candidates(op, inputs, output, self.target.isas)
-        optimize = self.recipe.code.optimize
-        return min(
-            (price(kernel, op, inputs, output, self.target, optimize)[0] for kernel in able),
-            default=math.inf,
-        )
-
-
-def _pairs(narrow: Program, wide: Program) -> Iterator[tuple[QOp, QOp]]:
-    """The same step in both programs."""
-    for op in narrow.ops:
-        yield op, wide.producers[op.output]
+        inputs, output = [tensors[name] for name in op.inputs], tensors[op.output]
+        code, registry = self.recipe.code, kernels.REGISTRY
+        able = ranked(op, inputs, output, self.target, registry, code.optimize, spend=code.winograd == "auto")
+        return able[0].instructions if able else math.inf
 
 
 def _written(node: Node, typed: Typed) -> str:

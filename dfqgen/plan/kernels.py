@@ -80,12 +80,8 @@ def choices(
             able.append([])
             continue
         inputs, output = program.tensors_of(op)
-        candidates = [
-            _choice(kernel, op, inputs, output, target, optimize)
-            for kernel in registry.candidates(op, inputs, output, target.isas)
-        ]
-        candidates = [c for c in candidates if not c.kernel.spends_flash or (spend and c.measured)]
-        able.append(best_first(candidates))
+        candidates = ranked(op, inputs, output, target, registry, optimize, spend=spend)
+        able.append(candidates)
         if not candidates:
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
             problems.append(
@@ -104,6 +100,24 @@ def choices(
         None if choice is None else selected(choice, *contest)
         for choice, contest in zip(winners, contests, strict=True)
     ]
+
+
+def ranked(
+    op: QOp,
+    inputs: Sequence[QTensor],
+    output: QTensor,
+    target: Target,
+    registry: Registry,
+    optimize: str = "speed",
+    *,
+    spend: bool = True,
+) -> list[Choice]:
+    """The kernels of one operator, the best first; those that spend flash where they may `spend` it."""
+    candidates = [
+        _choice(kernel, op, inputs, output, target, optimize)
+        for kernel in registry.candidates(op, inputs, output, target.isas)
+    ]
+    return best_first([c for c in candidates if not c.kernel.spends_flash or (spend and c.measured)])
 
 
 def _by_speed(candidates: list[Choice]) -> list[Choice]:

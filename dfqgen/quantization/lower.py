@@ -15,6 +15,7 @@ from dfqgen.graph.rewrite import fresh_name
 from dfqgen.graph.site import QuantizedWeight, Site
 from dfqgen.ops.lookup import Clip
 from dfqgen.ops.movement import QReshape, QTranspose
+from dfqgen.quantization.real_ports import with_real_ports
 from dfqgen.quantization.rounding import Rounded
 from dfqgen.quantization.types import Typed
 from dfqgen.quantization.weights import bound_biases
@@ -41,6 +42,7 @@ def lower(typed: Typed, rounded: Rounded) -> Program:
             ops=tuple(ops),
             states=states,
         )
+        program = with_real_ports(program, inputs=typed.real_inputs, outputs=typed.real_outputs)
         program.verify()
     except ProgramError as error:
         raise UserError(
@@ -63,16 +65,21 @@ def _lowered(
     for node in graph.nodes:
         if node.output in absorbed:
             continue
-        clip = clips.get(node.output)
-        site = Site(
-            name=node.name,
-            inputs=tuple(tensors[name] for name in node.inputs),
-            output=tensors[clip.output if clip else node.output],
-            clip=_bounds(clip),
-            weight=weights.get(node.output),
-        )
-        ops.extend(node.op.lower(site))
+        ops.extend(node.op.lower(site_of(node, clips.get(node.output), tensors, weights.get(node.output))))
     return ops
+
+
+def site_of(
+    node: Node, clip: Node | None, tensors: Mapping[str, QTensor], weight: QuantizedWeight | None
+) -> Site:
+    """Where a node becomes integers: between these tensors, with the clip that it takes over."""
+    return Site(
+        name=node.name,
+        inputs=tuple(tensors[name] for name in node.inputs),
+        output=tensors[clip.output if clip else node.output],
+        clip=_bounds(clip),
+        weight=weight,
+    )
 
 
 def _states(

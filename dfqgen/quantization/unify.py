@@ -19,6 +19,7 @@ from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.movement import Pad
 from dfqgen.quantization.ranges import activation_type
+from dfqgen.quantization.real_ports import sum_types
 from dfqgen.quantization.wide import wide_families
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.statistics.channel import ChannelStatistics
@@ -116,6 +117,8 @@ def unified_types(
         types[tensor] = family.fixed.get(dtype) or activation_type(
             lo, hi, power_of_two=options.power_of_two, dtype=dtype
         )
+    if options.output_type == "float32":
+        types |= sum_types(graph, clips, types, power_of_two=options.power_of_two)
     return types
 
 

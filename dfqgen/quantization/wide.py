@@ -64,15 +64,15 @@ def wide_families(
     return frozenset(chosen)
 
 
-def port_types(graph: Graph, family: Family, options: ActivationsRecipe) -> dict[str, PortType]:
-    """The stated types of the families that hold network inputs or outputs."""
-    stated: dict[str, PortType] = {}
+def port_types(graph: Graph, family: Family, options: ActivationsRecipe) -> dict[str, ActivationType]:
+    """The stated types of the families that hold network inputs or outputs; float32 says nothing of them."""
+    stated: dict[str, ActivationType] = {}
     ports: list[tuple[Port, PortType | None]] = [
         *((port, options.input_type) for port in graph.fed),
         *((port, options.output_type) for port in graph.given),
     ]
     for port, dtype in ports:
-        if dtype is None:
+        if dtype is None or dtype == "float32":
             continue
         root = family(port.tensor)
         if stated.setdefault(root, dtype) != dtype:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT-0 */
-/* Convolutions with int16 activations: inputs and outputs int8 or int16 each, weights of 2 to 8 bits.
+/* Convolutions with int16 activations: inputs and outputs int8 or int16 each, or int32 outputs
+ * (sums for a float output); weights of 2 to 8 bits.
  *
  *   x        [in_height][in_width][in_channels], 2-byte aligned where int16
  *   weight   [out_channels][kernel_height][kernel_width][in_channels / groups], bytes, or fewer bits in chunks of
@@ -204,35 +205,35 @@ DFQ_PART void dfq_matmul_s16(const dfq_conv2d_s16sn_t *layer, const dfq_half_t *
         for (; c + 4 <= end; c += 4, w += 4 * depth) {
             dfq_column_s16_t acc = { layer->bias[c], layer->bias[c + 1], layer->bias[c + 2], layer->bias[c + 3] };
             acc = dfq_dot_1x4_s16(acc, x0, w, depth);
-            dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc.a0, c));
-            dfq_store(out, layer->out_wide, place + c + 1, dfq_requantize_s16(form, acc.a1, c + 1));
-            dfq_store(out, layer->out_wide, place + c + 2, dfq_requantize_s16(form, acc.a2, c + 2));
-            dfq_store(out, layer->out_wide, place + c + 3, dfq_requantize_s16(form, acc.a3, c + 3));
+            dfq_store_sum(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc.a0, c));
+            dfq_store_sum(out, layer->out_wide, place + c + 1, dfq_requantize_s16(form, acc.a1, c + 1));
+            dfq_store_sum(out, layer->out_wide, place + c + 2, dfq_requantize_s16(form, acc.a2, c + 2));
+            dfq_store_sum(out, layer->out_wide, place + c + 3, dfq_requantize_s16(form, acc.a3, c + 3));
         }
     }
     for (; pixels == 2 && c + 2 <= end; c += 2, w += 2 * depth) {
         dfq_block_s16_t acc = { layer->bias[c], layer->bias[c + 1], layer->bias[c], layer->bias[c + 1] };
         acc = dfq_dot_2x2_s16(acc, x0, x1, w, w + depth, depth);
-        dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc.a00, c));
-        dfq_store(out, layer->out_wide, place + c + 1, dfq_requantize_s16(form, acc.a01, c + 1));
-        dfq_store(out, layer->out_wide, other + c, dfq_requantize_s16(form, acc.a10, c));
-        dfq_store(out, layer->out_wide, other + c + 1, dfq_requantize_s16(form, acc.a11, c + 1));
+        dfq_store_sum(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc.a00, c));
+        dfq_store_sum(out, layer->out_wide, place + c + 1, dfq_requantize_s16(form, acc.a01, c + 1));
+        dfq_store_sum(out, layer->out_wide, other + c, dfq_requantize_s16(form, acc.a10, c));
+        dfq_store_sum(out, layer->out_wide, other + c + 1, dfq_requantize_s16(form, acc.a11, c + 1));
     }
 #endif
     for (; pixels == 1 && c + 2 <= end; c += 2, w += 2 * depth) {
         const uint64_t sums = dfq_dot_rows_s16(x0, w, w + depth, depth);
         const int32_t first_sum = layer->bias[c] + (int32_t)(uint32_t)sums;
         const int32_t second_sum = layer->bias[c + 1] + (int32_t)(sums >> 32);
-        dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, first_sum, c));
-        dfq_store(out, layer->out_wide, place + c + 1, dfq_requantize_s16(form, second_sum, c + 1));
+        dfq_store_sum(out, layer->out_wide, place + c, dfq_requantize_s16(form, first_sum, c));
+        dfq_store_sum(out, layer->out_wide, place + c + 1, dfq_requantize_s16(form, second_sum, c + 1));
     }
     for (; c < end; c++, w += depth) {
         const uint64_t sums = dfq_dot_pair_s16(w, x0, x1, depth);
         const int32_t sum = layer->bias[c] + (int32_t)(uint32_t)sums;
-        dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, sum, c));
+        dfq_store_sum(out, layer->out_wide, place + c, dfq_requantize_s16(form, sum, c));
         if (pixels == 2) {
             const int32_t second = layer->bias[c] + (int32_t)(sums >> 32);
-            dfq_store(out, layer->out_wide, other + c, dfq_requantize_s16(form, second, c));
+            dfq_store_sum(out, layer->out_wide, other + c, dfq_requantize_s16(form, second, c));
         }
     }
 }
@@ -309,8 +310,8 @@ DFQ_INLINE void dfq_depthwise_row_s16(const dfq_conv2d_s16sn_t *layer, const DFQ
                 acc = dfq_three_taps_s16(acc, x + c, w, channels, step);
                 acc = dfq_three_taps_s16(acc, x + c + row_pitch, w + 3 * channels, channels, step);
                 acc = dfq_three_taps_s16(acc, x + c + 2 * row_pitch, w + 6 * channels, channels, step);
-                dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc.a0, c));
-                dfq_store(out, layer->out_wide, place + channels + c, dfq_requantize_s16(form, acc.a1, c));
+                dfq_store_sum(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc.a0, c));
+                dfq_store_sum(out, layer->out_wide, place + channels + c, dfq_requantize_s16(form, acc.a1, c));
             }
         }
     }
@@ -324,7 +325,7 @@ DFQ_INLINE void dfq_depthwise_row_s16(const dfq_conv2d_s16sn_t *layer, const DFQ
                     acc += (int32_t)row[kx * tap_pitch] * *w;
                 }
             }
-            dfq_store(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc, c));
+            dfq_store_sum(out, layer->out_wide, place + c, dfq_requantize_s16(form, acc, c));
         }
     }
 }

@@ -29,6 +29,18 @@ DFQ_INLINE void dfq_store(int8_t *out, int32_t wide, int32_t i, int32_t value)
     }
 }
 
+typedef int32_t DFQ_MAY_ALIAS dfq_sum_t;
+
+/* The same where `wide` may also be 2: int32. */
+DFQ_INLINE void dfq_store_sum(int8_t *out, int32_t wide, int32_t i, int32_t value)
+{
+    if (wide == 2) {
+        ((dfq_sum_t *)(void *)out)[i] = value;
+    } else {
+        dfq_store(out, wide, i, value);
+    }
+}
+
 /* Bounds of an output of either type. A NULL table means one value for all channels, in the field below. */
 typedef struct {
     const DFQ_FLASH int16_t *los;

@@ -90,6 +90,7 @@ ACCEPTED = {
         ops=(QReshape("op", ("x",), "y", (1, 2, 3)),),
         states=(KEEPING,),
     ),
+    "int32 that is only reshaped": with_type(IntType.INT32, 1.0, 0),
     "as many elements as an int32 counts": with_shape(1, (1 << 31) - 1),
 }
 REFUSED = {
@@ -108,6 +109,13 @@ REFUSED = {
     "x: (1, 0) is no shape of one sample": with_shape(1, 0),
     "x: () is no shape of one sample": with_shape(),
     "x: (1, 2147483648) has more elements than an int32 can count": with_shape(1, 1 << 31),
+    "op: 'x' cannot be float32": with_type(IntType.FLOAT32, 1.0, 0),
+    "op: 'y' cannot be float32": program(
+        tensors={
+            "x": RESHAPE.inputs[0],
+            "y": replace(RESHAPE.output, qtype=QType(IntType.FLOAT32, 1.0, 0)),
+        }
+    ),
     f"op: {RESHAPE.inputs[0]} -> {RESHAPE.output} is not a move to (1, 7)": program(
         ops=(replace(RESHAPE.op, shape=(1, 7)),)  # type: ignore[type-var]
     ),

@@ -16,9 +16,11 @@ from dfqgen.ops.lookup import SYMMETRIC, symmetric
 from dfqgen.ops.movement import QPad
 from dfqgen.ops.multiply import QWideMul
 from dfqgen.ops.normalize import QWideLpNormalize
+from dfqgen.ops.real import REAL, QDequantize, QQuantize
 from dfqgen.ops.resize import QResizeLinear
 from dfqgen.ops.softmax import PROBABILITY, PROBABILITY_16, QWideSoftmax
 from tests.fixedpoint.edges import (
+    IMAGE,
     INT8,
     INT16,
     LOW16,
@@ -207,6 +209,33 @@ def moves() -> Iterator[Edge]:
     yield from ends("value, int16", pad, "value", -32768, 32767, "the border")
 
 
+def real_ports() -> Iterator[Edge]:
+    to = case(QQuantize("op", ("x",), "y", 2.0, 3, -128, 127), IMAGE, IMAGE, x=REAL)
+    yield from ends("zero point", to, "zero_point", -128, 127, "a zero point")
+    yield from ends("lower clamp", to, "lo", -128, -128, "a clamp")
+    yield from ends("upper clamp", to, "hi", 127, 127, "a clamp")
+    back = case(QDequantize("op", ("x",), "y", 3, 0.5), IMAGE, IMAGE, y=REAL)
+    yield from ends("zero point", back, "zero_point", -128, 127, "a zero point")
+    sums = with_op(with_input(back, qtype=QType(IntType.INT32, 1.0, 0)), zero_point=0)
+    yield from ends("zero point of sums", sums, "zero_point", 0, 0, "a zero point")
+    for base, name, what in ((to, "twice", "the factor"), (back, "scale", "the scale")):
+        small = with_op(base, **{name: float(np.float32(1e-45))})
+        largest = with_op(base, **{name: float(np.finfo(np.float32).max)})
+        for inside, value in ((small, 0.0), (small, -1.0), (largest, np.inf), (base, np.nan), (base, 0.1)):
+            message = f"{what} {value!r} is no positive float32"
+            yield Edge(f"{name} {value}", inside, with_op(base, **{name: value}), message)
+    for base, end, text in (
+        (to, INT8, "makes no integers of reals"),
+        (back, REAL, "makes no reals of integers"),
+    ):
+        others = (with_output(base, shape=(1, 1, 2, 3)), with_input(base, qtype=end))
+        wrong = with_output(base, qtype=REAL if base is to else INT8)
+        for number, outside in enumerate((*others, wrong)):
+            message = f"{outside.inputs[0]} -> {outside.output} {text}"
+            yield Edge(f"{text} {number}", base, outside, message)
+
+
 WIDE_EDGES = [
     *products(), *softmaxes(), *log_softmaxes(), *normalizations(), *resizes(), *positions(), *moves(),
+    *real_ports(),
 ]  # fmt: skip

@@ -206,6 +206,18 @@ def widened(case: Case, x: IntType, y: IntType) -> Case:
     return make_case(wide, inputs, replace(case.output, qtype=replace(TYPE, dtype=y)), rng)
 
 
+def summed(case: Case) -> Case:
+    """A convolution of int8 or int16 whose outputs are int32 sums, without a clip or with one for all."""
+    op, rng = case.op, np.random.default_rng(int(case.values[0].size))
+    assert isinstance(op, QConv2D)
+    channels, wide = op.out_channels, IntType.INT32
+    lo = 0 if rng.integers(0, 2) else wide.minimum
+    factors = np.exp2(rng.uniform(-6, -2, channels))
+    form = Requantize.from_scale(factors, 0, lo, wide.maximum)
+    output = replace(case.output, qtype=QType(wide, 1e-6, 0))
+    return make_case(replace(op, requantize=form), case.inputs, output, rng)
+
+
 WIDE_TYPES = [
     (IntType.INT16, IntType.INT16),
     (IntType.INT8, IntType.INT16),
@@ -219,6 +231,9 @@ def wide(draw: st.DrawFn) -> Case:
     case = draw(st.one_of(convolutions(), depthwise(), pointwise()))
     if draw(st.booleans()):
         case = narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
+    if draw(st.integers(0, 4)) == 0:
+        narrow = IntType.INT8
+        return summed(case if draw(st.booleans()) else widened(case, IntType.INT16, narrow))
     return widened(case, *draw(st.sampled_from(WIDE_TYPES)))
 
 

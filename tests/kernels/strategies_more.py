@@ -23,6 +23,7 @@ from dfqgen.ops.movement import QTranspose
 from dfqgen.ops.multiply import QMul, QWideMul
 from dfqgen.ops.normalize import LpNormalize, QLpNormalize, QWideLpNormalize
 from dfqgen.ops.prelu import QPRelu
+from dfqgen.ops.real import REAL, QDequantize, QQuantize
 from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import QTake
@@ -230,6 +231,27 @@ def wide_lanes(draw: st.DrawFn) -> Case:
     return make_case(op, (x,), y, rng)
 
 
+@st.composite
+def real_ports(draw: st.DrawFn) -> Case:
+    """float32 to integers and back: numbers of all sizes, ties, infinities and what is no number."""
+    rng, shape = draw(rngs), draw(shapes)
+    dtype = draw(st.sampled_from([*ANY, IntType.INT32]))
+    zero_point = 0 if dtype is IntType.INT32 else int(rng.integers(dtype.minimum, dtype.maximum + 1))
+    integers = QType(dtype, float(np.exp2(rng.uniform(-12, 4))), zero_point)
+    if dtype is IntType.INT32 or draw(st.booleans()):
+        x, y = tensor("x", shape, integers), tensor("y", shape, REAL)
+        return make_case(QDequantize.of("port", x, "y"), (x,), y, rng)
+    x, y = tensor("x", shape, REAL), tensor("y", shape, integers)
+    op = QQuantize.of("port", "x", y)
+    op.verify((x,), y)
+    steps = rng.integers(2 * dtype.minimum, 2 * dtype.maximum, shape) * draw(
+        st.sampled_from([0.5, 0.25, 0.1])
+    )
+    odd = rng.choice([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-40, 0.0], shape)
+    values = np.where(rng.random(shape) < 0.2, odd, steps * integers.scale).astype(np.float32)
+    return Case(op, (x,), y, (values,))
+
+
 FAMILIES = {
     "take": takes(),
     "transpose of many axes": wide_transposes(),
@@ -240,4 +262,5 @@ FAMILIES = {
     "lanes": lanes(),
     "int16 pairs": wide_pairs(),
     "int16 lanes": wide_lanes(),
+    "float32 ports": real_ports(),
 }

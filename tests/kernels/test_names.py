@@ -13,7 +13,7 @@ from dfqgen.kernels.base import Kernel
 from dfqgen.targets import Isa
 
 NAME = re.compile(
-    r"dfq_(?P<kernel>[a-z0-9_]+?)_(?P<types>(s8|s16|x8|x16)(s8|s4|s2|sn|s16)?)(_(?P<tile>\dx\d))?(_(?P<isa>dsp|mve))?"
+    r"dfq_(?P<kernel>[a-z0-9_]+?)_(?P<types>(s8|s16|x8|x16|f32)(s8|s4|s2|sn|s16)?)(_(?P<tile>\dx\d))?(_(?P<isa>dsp|mve))?"
 )
 KERNELS = REGISTRY.kernels
 
@@ -26,7 +26,7 @@ def test_a_kernels_function_class_and_header_have_the_same_words(kernel: Kernel[
     words = f"{match['kernel']}_{match['types']}_{match['isa'] or ''}"
     assert type(kernel).__name__.lower().endswith(words.replace("_", "") + "kernel")
     header = re.fullmatch(
-        rf"{kernel.isa.value}/dfq_[a-z0-9_]+_([sx][n0-9]+)+({_suffix(kernel)})\.h", kernel.header
+        rf"{kernel.isa.value}/dfq_[a-z0-9_]+_([sxf][n0-9]+)+({_suffix(kernel)})\.h", kernel.header
     )
     assert header, kernel.header
     assert kernel.function in (resources.runtime_dir() / kernel.header).read_text()

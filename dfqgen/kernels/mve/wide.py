@@ -13,7 +13,7 @@ from dfqgen.kernels.base import REGISTRY, ConstArray, Field, LayerCode, channel_
 from dfqgen.kernels.mve.gemm import TILE, round_up
 from dfqgen.kernels.packing import pack, padded_size
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
-from dfqgen.kernels.portable.wide import is_wide, types_title, wide_bounds
+from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title, wide_bounds
 from dfqgen.kernels.portable.wide_conv import Conv2DS16SnKernel, DepthwiseS16SnKernel
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
@@ -41,7 +41,7 @@ class Conv2DS16SnMveKernel(Conv2DS16SnKernel):
     isa: ClassVar[Isa] = Isa.MVE
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return super().supports(op, inputs, output) and op.groups == 1
+        return super().supports(op, inputs, output) and op.groups == 1 and any_wide(inputs[0], output)
 
     def gathered(self, op: QConv2D, x: QTensor) -> bool:
         """Whether windows are copied to scratch."""
@@ -135,7 +135,7 @@ class DepthwiseS16SnMveKernel(Conv2DS16SnMveKernel):
     inner: ClassVar[DepthwiseS16SnKernel] = DepthwiseS16SnKernel()
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return self.inner.supports(op, inputs, output)
+        return self.inner.supports(op, inputs, output) and any_wide(inputs[0], output)
 
     def chunk(self, op: QConv2D) -> int:
         return op.out_channels

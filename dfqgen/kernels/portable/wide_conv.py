@@ -12,6 +12,7 @@ from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, 
 from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
 from dfqgen.kernels.portable.conv import conv_title, window_fields
 from dfqgen.kernels.portable.packed import chunk_channels
+from dfqgen.kernels.portable.real import WIDTH
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title
 from dfqgen.kernels.requantize import requantize_code
 from dfqgen.ops.conv import QConv2D
@@ -25,7 +26,14 @@ class Conv2DS16SnKernel(Kernel[QConv2D]):
     header = "portable/dfq_conv2d_s16sn.h"
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return op.weight_type in (IntType.INT8, *PACKED_TYPES) and any_wide(inputs[0], output)
+        types = any_wide(inputs[0], output) or self.sums(op, output)
+        return op.weight_type in (IntType.INT8, *PACKED_TYPES) and types
+
+    def sums(self, op: QConv2D, output: QTensor) -> bool:
+        """int32 outputs; tables of their bounds there are none."""
+        form = op.requantize
+        uniform = bool(np.all(form.lo == form.lo[0]) and np.all(form.hi == form.hi[0]))
+        return output.qtype.dtype is IntType.INT32 and uniform
 
     def weight(self, op: QConv2D) -> tuple[Array, str]:
         """Weights in the order of the kernel, and that order."""
@@ -66,7 +74,7 @@ class Conv2DS16SnKernel(Kernel[QConv2D]):
                 Field("out_channels", op.out_channels),
                 Field("groups", op.groups),
                 Field("in_wide", int(is_wide(inputs[0]))),
-                Field("out_wide", int(is_wide(output))),
+                Field("out_wide", WIDTH[output.qtype.dtype]),
             ),
             arrays=(weight, channel_array("bias", requantize.bias, "int32"), *requantize.arrays),
         )
