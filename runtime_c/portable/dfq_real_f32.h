@@ -52,7 +52,8 @@ DFQ_KERNEL void dfq_dequantize_f32(const dfq_dequantize_f32_t *layer, const int8
 {
     dfq_float_t *reals = (dfq_float_t *)(void *)out;
     for (int32_t i = 0; i < layer->elements; i++) {
-        const int32_t q = layer->in_wide == 2 ? ((const dfq_sum_t *)(const void *)x)[i] : dfq_load(x, layer->in_wide, i);
+        const int32_t q =
+            layer->in_wide == 2 ? ((const dfq_sum_t *)(const void *)x)[i] : dfq_load(x, layer->in_wide, i);
         reals[i] = (float)(q - layer->zero_point) * layer->scale;
     }
 }
