@@ -119,20 +119,18 @@ def write_folder(files: Mapping[str, bytes], folder: Path, *, force: bool = Fals
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise UserError(f"cannot write to {folder.parent}: {error.strerror}") from error
+    fresh, old = staging / "new", staging / "old"
     try:
-        fresh = staging / "new"
         write_files(files, fresh)
-        if folder.exists():
-            os.replace(folder, staging / "old")
-        os.replace(fresh, folder)
-    except (OSError, KeyboardInterrupt) as error:
-        old = staging / "old"
+        check_folder(folder, force=force)  # again: another build may have been quicker
+        if force and folder.exists():
+            os.replace(folder, old)
+        os.replace(fresh, folder)  # over nothing, or an empty folder
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from error
+    finally:
         if old.exists() and not folder.exists():
             os.replace(old, folder)
-        if isinstance(error, OSError):
-            raise UserError(f"cannot write {folder}: {error.strerror}") from error
-        raise
-    finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from dfqgen.errors import ToolMissing
 from dfqgen.fixedpoint.program import Program
 from dfqgen.progress import Progress, silent
 from dfqgen.verify.host import HostNetwork, HostReport, verify_on_host
-from dfqgen.verify.toolchain import host_compiler
+from dfqgen.verify.toolchain import host_compiler, run_program
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +47,5 @@ def check_on_host(program: Program, folder: Path, progress: Progress = silent) -
 def compiler_name() -> str:
     """The host compiler and its version. Raises ToolMissing."""
     command = host_compiler()
-    result = subprocess.run(
-        [*command, "--version"], capture_output=True, text=True, errors="replace", check=False
-    )
+    result = run_program([*command, "--version"], timeout_s=60.0)
     return (result.stdout.splitlines() or [command[0]])[0].strip()

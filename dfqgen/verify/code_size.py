@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import re
 import tempfile
 from pathlib import Path
 
 from dfqgen.emit.package import MANIFEST, Files, write_files
 from dfqgen.errors import ToolMissing
 from dfqgen.targets import Target
-from dfqgen.verify.toolchain import compile_c
+from dfqgen.verify.toolchain import CompilationFailed, compile_c, run_program
 
 
 def code_bytes(files: Files, target: Target, optimize: str) -> int | None:
@@ -30,8 +30,10 @@ def code_bytes(files: Files, target: Target, optimize: str) -> int | None:
         flags = ["-std=c99", "-c", *compiler.flags_for(optimize)]
         try:
             compile_c([folder / f"{network}.c"], output, flags, (compiler.command,))
-            result = subprocess.run([size_command, str(output)], capture_output=True, text=True, check=True)
+            result = run_program([size_command, str(output)])
         except (ToolMissing, OSError):
             return None
-    text, data = result.stdout.splitlines()[1].split()[:2]
-    return int(text) + int(data)
+    numbers = re.search(r"^\s*(\d+)\s+(\d+)\s", result.stdout, re.MULTILINE)  # text, data
+    if numbers is None:
+        raise CompilationFailed(f"{size_command} cannot read what {compiler.command} made")
+    return int(numbers[1]) + int(numbers[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from dfqgen import resources
 from dfqgen.errors import ToolMissing, UserError, VerificationFailed
 from dfqgen.targets import Emulator, Isa, Target
 from dfqgen.verify.folder import read_manifest
+from dfqgen.verify.toolchain import run_program
 
 _DEBIAN_PACKAGES = {
     "cortex_m": "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
@@ -197,20 +197,11 @@ def emulate(
         *("-kernel", str(elf)),
     ]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+        done = run_program(command, timeout_s=timeout_s, merge_errors=True)
+    except VerificationFailed:
         raise VerificationFailed(
             f"the firmware did not end within {timeout_s:g} s on {emulator.machine}"
-        ) from error
+        ) from None
     lines = [line[4:] for line in done.stdout.splitlines() if line.startswith("dfq ")]
     for line in lines:
         if line.startswith("fault "):
@@ -289,7 +280,7 @@ def binutil(target: Target, tool: str) -> str:
 
 def run_tool(tool: str, arguments: Sequence[str], complaint: str) -> str:
     """Standard output of a program. Raises VerificationFailed with `complaint` and its own words."""
-    done = subprocess.run([tool, *arguments], capture_output=True, text=True, errors="replace", check=False)
+    done = run_program([tool, *arguments])
     if done.returncode != 0:
         raise VerificationFailed(f"{complaint}:\n{_head(done.stderr)}")
     return done.stdout

@@ -19,7 +19,7 @@ from dfqgen.fixedpoint.qtype import Array
 from dfqgen.fixedpoint.vectors import verification_inputs
 from dfqgen.verify.folder import read_manifest
 from dfqgen.verify.host_weights import binary_weights
-from dfqgen.verify.toolchain import compile_c
+from dfqgen.verify.toolchain import CompilationFailed, compile_c
 from dfqgen.verify.trace import LayerTrace
 
 ARENA_ALIGNMENT = 16
@@ -113,7 +113,10 @@ class HostNetwork:
                 options += ["-include", str(Path(scratch) / "probe.h")]
             library = Path(scratch) / f"{self.name}.so"
             compile_c(sources, library, options)
-            self._library: Any = self._ffi.dlopen(str(library))
+            try:
+                self._library: Any = self._ffi.dlopen(str(library))
+            except OSError as error:
+                raise CompilationFailed(f"what the C compiler made cannot be loaded: {error}") from None
         self._local = threading.local()
 
     def _arena(self) -> Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,10 @@ from pathlib import Path
 from dfqgen.errors import ToolMissing, VerificationFailed
 
 WARNINGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+
+
+TIMEOUT_S = 600.0
+"""For a compiler or any other program."""
 
 
 class CompilationFailed(VerificationFailed):
@@ -35,6 +41,36 @@ def host_compiler() -> tuple[str, ...]:
     )
 
 
+def run_program(
+    arguments: Sequence[str], *, timeout_s: float = TIMEOUT_S, merge_errors: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """A program that has no standard input and ends, with all it started, within `timeout_s`.
+
+    `merge_errors` gives its standard error with its standard output. Raises OSError where it does not start,
+    VerificationFailed where it does not end.
+    """
+    with subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if merge_errors else subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout_s)
+        except BaseException as error:  # Ctrl-C too: compilers have children of their own
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise VerificationFailed(
+                    f"{Path(arguments[0]).name} did not end within {timeout_s:g} s"
+                ) from None
+            raise
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors or "")
+
+
 def compile_c(
     sources: Sequence[Path], output: Path, flags: Sequence[str], command: Sequence[str] | None = None
 ) -> None:
@@ -42,8 +78,10 @@ def compile_c(
     compiler = tuple(command) if command is not None else host_compiler()
     arguments = [*compiler, *flags, *(str(source) for source in sources), "-o", str(output)]
     try:
-        result = subprocess.run(arguments, capture_output=True, text=True, errors="replace", check=False)
+        result = run_program(arguments)
     except OSError as error:
         raise ToolMissing(f"cannot start {compiler[0]}: {error.strerror}") from error
     if result.returncode:
         raise CompilationFailed(f"{shlex.join(arguments)} failed:\n{result.stderr[-4000:]}")
+    if not output.is_file():
+        raise CompilationFailed(f"{shlex.join(arguments)} says that all is well, and writes nothing")

@@ -156,7 +156,7 @@ def test_names_of_files_and_folders_are_no_commands(tmp_path: Path) -> None:
         place.mkdir()
         model = tiny(place / f"{name}.onnx")
         output = place / f"out{name}"
-        result = invoke("build", "-o", output, "--name", f"n{name}", "--", model)
+        result = invoke("build", "-t", "host", "-o", output, "--name", f"n{name}", "--", model)
         assert result.exit_code == 0, result.output
         assert_plain(result.output)
         again = invoke("verify", "--", output)

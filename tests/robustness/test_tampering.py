@@ -146,7 +146,7 @@ def test_a_manifest_that_is_no_json_is_refused(built: Path, content: str) -> Non
 
 def test_a_program_of_another_network_is_told_from_this_one(built: Path, tmp_path: Path) -> None:
     other = tiny(tmp_path / "tiny.onnx", shape=(1, 2, 8, 8))
-    assert invoke("build", other, "-o", tmp_path / "other").exit_code == 0
+    assert invoke("build", other, "-t", "host", "-o", tmp_path / "other").exit_code == 0
     shutil.copy(tmp_path / "other" / "program.json", built / "program.json")
     assert "program.json" in invoke("verify", built).stderr
     result = invoke("verify", built, "--edited")
