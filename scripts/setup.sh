@@ -92,6 +92,6 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     .venv/bin/python -c 'import sys
 if sys.version_info < (3, 11): sys.exit("make setup: dfqgen needs Python 3.11 or newer, not " + sys.version.split()[0] + "; set PYTHON=...")'
     .venv/bin/pip install --quiet --disable-pip-version-check "setuptools>=77" wheel
-    .venv/bin/pip install --quiet --disable-pip-version-check -e ".[dev,cluster,synthesis]"
+    .venv/bin/pip install --quiet --disable-pip-version-check -e ".[dev,cluster,synthesis,tflite]"
     echo "$wanted" > "$stamp"
 fi

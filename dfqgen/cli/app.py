@@ -153,7 +153,7 @@ def verify(
     out_dir: opt.OutDir,
     model: Annotated[
         Path | None,
-        typer.Option("--model", help="The ONNX file it was built from: compare with float again."),
+        typer.Option("--model", help="The file it was built from: compare with float again."),
     ] = None,
     data: opt.Data = None,
     per_layer: opt.PerLayer = False,

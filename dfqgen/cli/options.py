@@ -33,7 +33,7 @@ _CODE = "The C"
 _INPUT = "The network's input"
 _QUANTIZATION = "Quantization"
 
-Model = Annotated[Path, typer.Argument(help="The ONNX file.", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="The ONNX or TFLite file.", show_default=False)]
 OutDir = Annotated[Path, typer.Argument(help="A folder that dfqgen build made.", show_default=False)]
 Edited = Annotated[
     bool, typer.Option("--edited", help="Compile and run files that were changed after the build, too.")

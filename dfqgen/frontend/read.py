@@ -30,6 +30,7 @@ from dfqgen.frontend.modernize import (
     sparse_to_nodes,
     to_single_precision,
 )
+from dfqgen.frontend.tflite import is_tflite, onnx_from_tflite
 from dfqgen.graph.ir import Shape
 
 # Their attributes are graphs, which may read names from around them: these cannot be checked alone.
@@ -82,13 +83,15 @@ def _parse(path: Path) -> onnx.ModelProto:
     data = read_regular(path, kind=ModelFileError)
     if not data:
         raise ModelFileError(f"{path} is empty", _RE_EXPORT)
+    if is_tflite(data):
+        return onnx_from_tflite(data, path)
     try:
         return onnx.ModelProto.FromString(data)
     except DecodeError:
         # Every ONNX file in practice starts with field 1, the IR version.
         if data[0] == 0x08 and len(data) > 1 and data[1] < 0x40:
             raise ModelFileError(f"{path} is a truncated or damaged ONNX file", _RE_EXPORT) from None
-        raise ModelFileError(f"{path} is not an ONNX file", "dfqgen reads ONNX models (.onnx).") from None
+        raise ModelFileError(f"{path} is not an ONNX file", "dfqgen reads ONNX and TFLite models.") from None
 
 
 def _check_header(model: onnx.ModelProto, path: Path) -> None:
