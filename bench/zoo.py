@@ -184,7 +184,14 @@ class Measurement:
             return {"accepted": False, "reason": f"{type(error).__name__}: {first_line(error)}"}
         outputs = {port.name: port.to_model(found[port.name]) for port in compiled.network.graph.outputs}
         figures = score(self.network.name, self.reference, outputs, self.subject.labels)
-        return {"accepted": True, "exact": exact, "seconds": seconds, "predicted": None, **figures.as_json()}
+        predicted = min(compiled.quantized.predicted_db.values(), default=None)
+        return {
+            "accepted": True,
+            "exact": exact,
+            "seconds": seconds,
+            "predicted": predicted,
+            **figures.as_json(),
+        }
 
     def samples(self, graph: Graph) -> Samples:
         """Raw samples by tensor, in our axes."""

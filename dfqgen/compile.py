@@ -28,6 +28,7 @@ from dfqgen.plan.estimate import LayerEstimate, estimate, seconds
 from dfqgen.progress import Progress, silent
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower
+from dfqgen.quantization.predicted_noise import predicted_note, predicted_sqnr
 from dfqgen.quantization.prepare import prepare, rewrite
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.types import assign_types
@@ -46,12 +47,13 @@ from dfqgen.verify.code_size import code_bytes
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantized:
     """A program, and the float graph whose function it has; `notes` say what was done, `warnings` what is
-    odd about the samples given.
+    odd about the samples given. `predicted_db` is the SQNR of each output that the noise model expects.
     """
 
     prepared: Prepared
     program: Program
     notes: tuple[Note, ...]
+    predicted_db: Mapping[str, float]
     warnings: tuple[str, ...] = ()
 
 
@@ -145,7 +147,9 @@ def quantize_prepared(
     rounded = rounder.round(typed, allocation.bits)
     program = lower(typed, rounded)
     chosen = allocation.notes(typed.graph, program.weight_bytes)
-    return Quantized(prepared, program, (*prepared.notes, *typed.notes, *widened, *chosen, *rounded.notes))
+    expected = predicted_sqnr(prepared, typed, rounded.weights)
+    notes = (*prepared.notes, *typed.notes, *widened, *chosen, *rounded.notes, *predicted_note(expected))
+    return Quantized(prepared, program, notes, expected)
 
 
 def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Built:

@@ -92,8 +92,8 @@ def print_build(facts: Facts, console: Console) -> None:
     if facts["time"] is not None:
         _row(table, "time", time_text(facts["time"]))
     for step in facts["steps"]:
-        if step["step"] == "activations":
-            _row(table, "activations", step["effect"])
+        if step["step"] in ("activations", "predicted"):
+            _row(table, step["step"], step["effect"])
     _row(table, "C = reference", facts["verification"]["summary"])
     console.print(table)
     print_comparison(facts["comparison"], console)

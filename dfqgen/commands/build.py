@@ -91,6 +91,7 @@ def build(
         "time": report.time_facts(estimated(compiled), compiled.target),
         "verification": report.check_facts(built.check),
         "comparison": report.comparison_facts(comparison),
+        "predicted_db": {name: round(value, 2) for name, value in compiled.quantized.predicted_db.items()},
         "layers": report.layer_facts(program, built.plan, layers),
         "warnings": list(dict.fromkeys(warnings)),
         "meanings": report.meaning_facts(

@@ -11,6 +11,8 @@ from dfqgen.fixedpoint.qtype import QType
 from dfqgen.graph.ir import Array, Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
+from dfqgen.passes.contract import Note
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.ranges import sigma_range
 from dfqgen.quantization.tensor_ranges import KNOWN_SIGMA, unseen_clipping
 from dfqgen.quantization.types import Typed
@@ -63,3 +65,44 @@ def _values(graph: Graph, samples: Mapping[str, Array], tensors: tuple[str, ...]
 
     graph.evaluate(samples, watch)
     return found
+
+
+def predicted_sqnr(
+    prepared: Prepared, typed: Typed, weights: Mapping[str, QuantizedWeight]
+) -> dict[str, float]:
+    """SQNR in dB of each output by port name, to first order; nothing where reactions are not known.
+
+    Rounding and clipping of all activations in their types, and rounding of the weights, biases corrected.
+    An output behind a softmax or its like is judged before it (`heads`); what samples do not show of
+    clipping is left out.
+    """
+    ends = heads(prepared.graph)
+    total = np.zeros(len(set(ends)))
+    for tensor, qtype in typed.types.items():
+        node = typed.graph.producers.get(tensor)
+        reaction = prepared.reactions.get(tensor)
+        if reaction is None or (node is not None and node.op.keeps_type):
+            continue
+        lo, hi = qtype.real_range
+        levels = qtype.dtype.maximum - qtype.dtype.minimum
+        total = total + reaction.rounding(lo, hi, levels) + reaction.clipping(lo, hi)
+    for layer, weight in weights.items():
+        reaction = prepared.reactions.get(layer)
+        if reaction is not None and reaction.weights is not None:
+            steps = np.broadcast_to(np.asarray(weight.scale, np.float64), weight.values.shape[:1])
+            total = total + reaction.weights.sum(axis=2) @ steps**2 / 12.0
+    if not total.any():
+        return {}
+    places = {end: index for index, end in enumerate(dict.fromkeys(ends))}
+    noises = dict(
+        zip(sorted(prepared.graph.output_tensors), (total[places[end]] for end in ends), strict=True)
+    )
+    return {
+        port.name: float(-10.0 * np.log10(max(noises[port.tensor], 1e-30))) for port in prepared.graph.outputs
+    }
+
+
+def predicted_note(sqnr_db: Mapping[str, float]) -> tuple[Note, ...]:
+    """For the report and the terminal."""
+    values = ", ".join(f"{name} {value:.1f} dB" for name, value in sqnr_db.items())
+    return (Note("predicted", f"{values}, by the noise model"),) if values else ()
