@@ -38,7 +38,9 @@ RESTRAINT = 1e-3
 """Cost of factors that nothing asks for: this times their mean squared logarithm, beside the logarithm of
 the noise."""
 LARGEST_LOG = np.log(2.0**12)
-STEPS = 100
+STEPS = 50
+SMALLEST_STEP = 2e-3
+"""Of the logarithm of the noise; descent ends below."""
 ACTIVATION_STEPS = 255.0
 
 
@@ -156,7 +158,8 @@ def _least_noise(terms: Iterable[_Term], count: int) -> Array:
     start = np.zeros(count)
     if not cost(start)[0] > -np.inf:
         return start
-    result = minimize(cost, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": STEPS})
+    options = {"maxiter": STEPS, "ftol": SMALLEST_STEP}
+    result = minimize(cost, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
     return np.asarray(result.x)
 
 

@@ -26,7 +26,7 @@ from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
 from dfqgen.statistics.procedural import is_image, procedural_samples
 from dfqgen.statistics.propagate import Statistics, propagate
-from dfqgen.statistics.reactions import Reaction, measure_reactions
+from dfqgen.statistics.reactions import PROBES, Reaction, measure_reactions
 
 PROCEDURAL_SAMPLES = 8
 PROCEDURAL_STEPS = 64
@@ -38,6 +38,8 @@ PROBED_REAL_SAMPLES = 8
 PROBED_ELEMENTS = 1 << 26
 """Of all tensors and samples together: what the backward pass holds at once. Below the next, all samples."""
 CHEAP_ELEMENTS = 1 << 22
+MOST_PROBES = 16
+"""Where they are cheap, as many together; which range is best then hardly depends on their signs."""
 SMALLEST_NOISE = 1e-30
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -94,7 +96,9 @@ def probe(graph: Graph, samples: Mapping[str, Array], most: int = PROBED_SAMPLES
     """The outputs' reaction to every tensor at some of the samples, as many as memory allows."""
     elements = sum(math.prod(shape) for shape in graph.shapes.values())
     count = max(1, min(most, PROBED_ELEMENTS // elements), CHEAP_ELEMENTS // elements)
-    return measure_reactions(graph, {name: value[:count] for name, value in samples.items()})
+    probes = min(MOST_PROBES, max(PROBES, PROBED_ELEMENTS // (elements * count)))
+    chosen = {name: value[:count] for name, value in samples.items()}
+    return measure_reactions(graph, chosen, probes=probes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from dfqgen.graph.ir import Array, Graph, Node
-from dfqgen.ops.lookup import Clip
+from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.pool import MaxPool
 from dfqgen.ops.softmax import PROBABILITY, Softmax
 from dfqgen.statistics.channel import ChannelStatistics
+
+SATURATION = {"sigmoid": math.log(2.0 * 256 - 1.0), "tanh": math.atanh(1.0 - 1.0 / 256)}
+"""Where functions come within half a step of their 8-bit output's end."""
 
 
 def lost_anyway(graph: Graph, tensor: str, value: float, lo: float) -> bool:
@@ -48,8 +51,32 @@ def softmax_depth(graph: Graph, tensor: str) -> float:
     return math.log(2.0 / PROBABILITY.scale * shape[-1])
 
 
+def saturating_bounds(graph: Graph, tensor: str) -> tuple[float, float]:
+    """Between which values the readers of a tensor can tell them apart: infinite unless all of them saturate.
+
+    A sigmoid's 8-bit output has reached its last step at 6.2, a tanh's at 3.1.
+    """
+    readers = graph.consumers[tensor]
+    if not readers or tensor in graph.output_tensors:
+        return -math.inf, math.inf
+    lows, highs = zip(*(_told_apart(graph, node) for node in readers), strict=True)
+    return min(lows), max(highs)
+
+
+def _told_apart(graph: Graph, node: Node) -> tuple[float, float]:
+    if isinstance(node.op, Elementwise) and node.op.function in SATURATION:
+        reach = SATURATION[node.op.function]
+        return -reach, reach
+    if node.op.keeps_type and len(node.inputs) == 1:
+        return saturating_bounds(graph, node.output)
+    return -math.inf, math.inf
+
+
 def heard_values(graph: Graph, tensor: str, value: Array) -> Array:
-    """`value` [N, ...] of a tensor with what no softmax tells from it further up."""
+    """`value` [N, ...] of a tensor with what no softmax tells from it further up, and no sigmoid beyond."""
+    lo, hi = saturating_bounds(graph, tensor)
+    if math.isfinite(lo):
+        value = np.clip(value, lo, hi)
     depth = softmax_depth(graph, tensor)
     if math.isinf(depth):
         return value
@@ -58,11 +85,18 @@ def heard_values(graph: Graph, tensor: str, value: Array) -> Array:
 
 def heard_statistics(graph: Graph, tensor: str, statistics: ChannelStatistics) -> ChannelStatistics:
     """The same of statistics: a row's largest is at least the largest of its channels' smallest values."""
+    lo, hi = saturating_bounds(graph, tensor)
+    if math.isfinite(lo):
+        lows, highs = (np.clip(end, lo, hi) for end in (statistics.lo, statistics.hi))
+        statistics = replace(statistics, lo=lows, hi=highs)
+        if statistics.seen is not None:
+            lowest, highest = (np.clip(end, lo, hi) for end in statistics.seen)
+            statistics = replace(statistics, seen=(lowest, highest))
     depth = softmax_depth(graph, tensor)
     if math.isinf(depth) or statistics.seen is None:
         return statistics
     floor = float(statistics.seen[0].max()) - depth
-    lo, hi, lowest, highest = (
+    lows, highs, lowest, highest = (
         np.maximum(end, floor) for end in (statistics.lo, statistics.hi, *statistics.seen)
     )
-    return replace(statistics, lo=lo, hi=hi, seen=(lowest, highest))
+    return replace(statistics, lo=lows, hi=highs, seen=(lowest, highest))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dfqgen.graph.ir import Graph, Op
 from dfqgen.ops.affine import Affine
+from dfqgen.ops.lookup import Elementwise
 from dfqgen.ops.movement import Pad
 from dfqgen.ops.pool import MaxPool
 from dfqgen.ops.softmax import Softmax
@@ -59,3 +62,14 @@ def test_a_softmax_cannot_tell_what_is_raised_to_its_depth() -> None:
 def test_an_output_is_judged_before_a_softmax_but_behind_a_maximum() -> None:
     assert heads(masked()) == ("t1",)
     assert heads(chain([conv(RNG, 4, 3), MaxPool((2, 2))])) == ("t1",)
+
+
+def test_a_sigmoid_or_a_tanh_hears_nothing_beyond_its_last_step() -> None:
+    """Through moves too; another reader, or the outside, hears all."""
+    loud = replace(conv(RNG, 4, 3), bias=np.full(4, 50.0))
+    for function, reach in (("sigmoid", 6.3), ("tanh", 3.2)):
+        graph = chain([loud, MaxPool((2, 2), (2, 2)), Elementwise(function), conv(RNG, 2, 4)])
+        lo, hi = tensor_ranges(prepare_by(graph, UNITS), ActivationsRecipe())["t0"]
+        assert -reach < lo <= hi < reach
+    swish = chain([loud, Elementwise("swish", 1.0), conv(RNG, 2, 4)])
+    assert tensor_ranges(prepare_by(swish, UNITS), ActivationsRecipe())["t0"][1] > 50.0
