@@ -15,6 +15,7 @@ from dfqgen.fixedpoint.qtype import IntType, Requantize
 from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.multiply import largest_distance
 from dfqgen.ops.windows import (
     NO_PADS,
     Pads,
@@ -27,6 +28,9 @@ from dfqgen.ops.windows import (
     window_rows,
 )
 from dfqgen.statistics.channel import ChannelStatistics
+
+LARGEST_WIDE_WINDOW = (1 << 16) - 1
+"""Elements of int16 around 0 whose sum fits 32 bits: 255 x 257 of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +45,9 @@ class AveragePool(Op):
     fuses_clip: ClassVar[bool] = True
 
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
-        return (IntType.INT8, IntType.INT16)
+        """int8 alone over windows whose sum of int16 could leave 32 bits."""
+        fits = self.kernel[0] * self.kernel[1] <= LARGEST_WIDE_WINDOW
+        return (IntType.INT8, IntType.INT16) if fits else (IntType.INT8,)
 
     def transposed(self, permutation: tuple[int, ...]) -> None:
         """Height and width are axes 1 and 2."""
@@ -195,7 +201,8 @@ class QAveragePool(QOp):
         check_zero_point(self.name, self.input_zero_point, x.qtype)
         check_zero_point(self.name, self.zero_point, output.qtype)
         check_clamp(self.name, self.lo, self.hi, output)
-        worst = (self.kernel[0] * self.kernel[1] << x.qtype.dtype.bits) << self.pre_shift
+        largest = largest_distance(x.qtype, self.input_zero_point)
+        worst = self.kernel[0] * self.kernel[1] * largest << self.pre_shift
         check_reach(self.name, "the sum over the window", worst)
 
     @property

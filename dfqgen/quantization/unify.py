@@ -9,6 +9,7 @@ else reads too would lose resolution there; it is left alone when the common ran
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.movement import Pad
+from dfqgen.ops.multiply import Mul
 from dfqgen.quantization.ranges import activation_type
 from dfqgen.quantization.real_ports import sum_types
 from dfqgen.quantization.wide import wide_families
@@ -30,6 +32,8 @@ Range = tuple[float, float]
 NOTHING_STATED: Mapping[str, QType] = MappingProxyType({})
 WIDE_HEADROOM = 2.0
 """An int16 range reaches this much further than int8's: a bit of 16 is a small price for no clipping."""
+PRODUCT_ROOM = 4.0
+"""The least scale of a product of int16, of those of its operands'."""
 WIDENING = 1.25
 """A family with other readers joins a range up to this much wider than its own: a third of a bit."""
 
@@ -117,9 +121,28 @@ def unified_types(
         types[tensor] = family.fixed.get(dtype) or activation_type(
             lo, hi, power_of_two=options.power_of_two, dtype=dtype
         )
+    for node in graph.nodes:
+        if isinstance(node.op, Mul):
+            widen_product(node, clips, types, walk.sets)
     if options.output_type == "float32":
         types |= sum_types(graph, clips, types, power_of_two=options.power_of_two)
     return types
+
+
+def widen_product(node: Node, clips: Mapping[str, Node], types: dict[str, QType], families: Families) -> None:
+    """An int16 product of int16 fills 31 bits: where its factor would need a shift, the output's scale gives
+    way, and that of its family. Powers of two stay such.
+    """
+    output = clips[node.output].output if node.output in clips else node.output
+    y, operands = types[output], [types[name] for name in node.inputs]
+    if any(qtype.dtype is not IntType.INT16 for qtype in (y, *operands)):
+        return
+    least = PRODUCT_ROOM * operands[0].scale * operands[1].scale
+    if y.scale < least:
+        scale = y.scale * 2.0 ** math.ceil(math.log2(least / y.scale))
+        root = families.find(output)
+        family = [name for name in types if families.find(name) == root]
+        types |= dict.fromkeys(family, replace(y, scale=scale))
 
 
 WIDTHS = (IntType.INT8, IntType.INT16)

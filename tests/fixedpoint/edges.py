@@ -406,17 +406,22 @@ def pools() -> Iterator[Edge]:
     yield from ends("zero point", base, "zero_point", -128, 127, "a zero point")
     yield from clamps(base)
     yield Edge("pre-shift 0", base, with_op(base, pre_shift=-1), "the pre-shift lies outside [0, 30]")
-    most = with_op(base, pre_shift=22)
-    message = "the sum over the window can reach 2147483648, beyond 32 bits"
-    yield Edge("pre-shift of a sum", most, with_op(base, pre_shift=23), message)
+    most, more = (with_op(base, input_zero_point=-128, pre_shift=shift) for shift in (23, 24))
+    message = "the sum over the window can reach {}, beyond 32 bits"
+    yield Edge("pre-shift of a sum", most, more, message.format(255 << 24))
     yield Edge("largest pre-shift", most, with_op(base, pre_shift=31), "the pre-shift lies outside [0, 30]")
     table = with_op(base, multiplier=full(1, 1, 2))
     yield Edge("multipliers", base, table, "the table of multipliers has shape (1, 2), not (2, 1)")
     other = with_output(base, shape=(1, 1, 2, 3))
     yield Edge("output", base, other, "(1, 2, 1, 3) -> (1, 1, 2, 3) is not (2, 1)")
 
-    yield Edge("sum", column_pool(127, INT8, 16), column_pool(128, INT8, 16), message)
-    yield Edge("sum of int16", column_pool(127, INT16, 8), column_pool(128, INT16, 8), message)
+    inside, outside = (column_pool(height, INT8, 16) for height in (128, 129))
+    yield Edge("sum", inside, outside, message.format(255 * 129 << 16))
+    inside, outside = (column_pool(height, INT16, 8) for height in (128, 129))
+    yield Edge("sum of int16", inside, outside, message.format(65535 * 129 << 8))
+    ends_of = (with_op(column_pool(height, INT16, 0), input_zero_point=0) for height in (65535, 65536))
+    inside, outside = ends_of
+    yield Edge("longest sum of int16", inside, outside, message.format(1 << 31))
 
 
 def max_pools() -> Iterator[Edge]:

@@ -41,7 +41,8 @@ class KernelLibrary:
         self._ffi.cdef("typedef int16_t dfq_half_t; typedef uint32_t dfq_word_t;")
         seen: set[str] = set()
         for header in runtime_headers(own):
-            for struct in _STRUCT.findall(_COMMENT.sub("", (root / header).read_text())):
+            text = _COMMENT.sub("", (root / header).read_text()).replace("DFQ_FLASH ", "")
+            for struct in _STRUCT.findall(text):
                 if struct not in seen and "DFQ_" not in struct:
                     seen.add(struct)
                     self._ffi.cdef(struct)

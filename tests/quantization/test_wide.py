@@ -18,8 +18,9 @@ from dfqgen.graph.ir import Graph, Node, Op, Port, Shape
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
 from dfqgen.ops.conv import Conv2D, QConv2D
-from dfqgen.ops.lookup import LARGEST_BEND, Elementwise
+from dfqgen.ops.lookup import LARGEST_BEND, Clip, Elementwise
 from dfqgen.ops.movement import Pad, Reshape, Transpose
+from dfqgen.ops.multiply import Mul
 from dfqgen.ops.pool import AveragePool, MaxPool
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.windows import Pads
@@ -192,6 +193,36 @@ def test_large_layers_give_up_bits_of_weights_to_stay_in_32_bits() -> None:
     (scale,) = smallest_scales(layer, x)
     assert 4096 * round(1 / scale) * 2**15 + LARGEST_BIAS < 2**31
     assert smallest_scales(layer, replace(x, dtype=IntType.INT8)) == 0
+
+
+def test_a_mean_over_more_than_65535_elements_is_of_int8(tmp_path: Path) -> None:
+    for size, types in ((255, {"x", "y"}), (256, set())):
+        pool = AveragePool((size, size))
+        nodes = (Node("pool", pool, ("x",), "y"),)
+        graph = Graph("net", (Port("x", "x", (1, size, size, 1)),), (Port("y", "y", (1, 1, 1, 1)),), nodes)
+        program = program_of(graph, activations="int16")
+        assert wide(program) == types
+        write(program, tmp_path / str(size))
+        verify_on_host(program, tmp_path / str(size))
+
+
+@pytest.mark.parametrize("scales", ["multiplier", "power-of-two"])
+def test_the_scale_of_a_product_that_is_nearly_nothing_gives_way(tmp_path: Path, scales: str) -> None:
+    rng = np.random.default_rng(0)
+    ops: list[tuple[str, Op, tuple[str, ...], str]] = [
+        ("first", conv(rng, 4, 3, spread=1.0), ("x",), "a"),
+        ("second", conv(rng, 4, 3, spread=1.0), ("x",), "b"),
+        ("product", Mul(), ("a", "b"), "c"),
+        ("product/clip", Clip.of(0.0, 1e-9), ("c",), "d"),
+        ("last", conv(rng, 4, 4), ("d",), "y"),
+    ]
+    nodes = tuple(Node(name, op, inputs, output) for name, op, inputs, output in ops)
+    graph = Graph("net", (Port("x", "x", (1, 8, 8, 3)),), (Port("y", "y", (1, 8, 8, 4)),), nodes)
+    program = program_of(graph, activations="int16", scales=scales)
+    a, b, d = (program.tensors[name].qtype.scale for name in "abd")
+    assert 4 * a * b <= d < 16 * a * b
+    write(program, tmp_path / "out")
+    verify_on_host(program, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
