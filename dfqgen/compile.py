@@ -160,7 +160,15 @@ def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> 
     _check_budget(compiled, plan, None, budget)
     progress("writing C")
     origin = provenance(compiled.network.model, compiled.recipe)
-    files = emit(program, plan, target, optimize=code.optimize, provenance=origin, packages=code.packages)
+    files = emit(
+        program,
+        plan,
+        target,
+        optimize=code.optimize,
+        provenance=origin,
+        packages=code.packages,
+        meanings=compiled.network.meanings,
+    )
     progress(f"measuring code size for {target.name}")
     size_bytes = code_bytes(files, target, code.optimize)
     _check_budget(compiled, plan, size_bytes, budget)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dfqgen import resources
+from dfqgen.emit.api import api_files
 from dfqgen.emit.context import NetworkContext, layer_symbols, network_context, number_table
 from dfqgen.emit.packages import package_files
 from dfqgen.emit.provenance import Provenance
@@ -24,6 +25,7 @@ from dfqgen.fixedpoint.vectors import GoldenVector, golden_vectors
 from dfqgen.kernels.base import Plan
 from dfqgen.kernels.rows import Segment
 from dfqgen.plan.workload import ROW_COUNTERS, band_offset
+from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 
 Files = dict[str, bytes]
@@ -46,11 +48,13 @@ def emit(
     golden: Sequence[GoldenVector] | None = None,
     provenance: Provenance | None = None,
     packages: Sequence[str] = (),
+    meanings: Mapping[str, InputMeaning] | None = None,
 ) -> Files:
     """Every file of the generated folder, by relative path. The same arguments give the same bytes.
 
     `golden` defaults to two random vectors; `packages`, which need some, get their own folders. `provenance`
-    goes into the header and the manifest. Add a report with `with_files`.
+    goes into the header and the manifest; `meanings` of the inputs by name tell which take pixels.
+    Add a report with `with_files`.
     """
     net = network_context(program, plan, target=target.name, optimize=optimize, provenance=provenance)
     vectors = golden_vectors(program) if golden is None else golden
@@ -70,6 +74,7 @@ def emit(
         files[f"{net.name}_selftest.c"] = render("selftest.c.j2", net=net)
     for header in runtime_headers(net.headers):
         files[f"runtime_c/{header}"] = (resources.runtime_dir() / header).read_bytes()
+    files |= api_files(net, program, meanings or {})
     files |= package_files(packages, net, files)
     manifest = _manifest(program, plan, target, net, optimize, provenance)
     return with_files({**files, MANIFEST: _json(manifest)}, {})
