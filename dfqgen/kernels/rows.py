@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ class Band:
 
     @property
     def row_bytes(self) -> int:
-        return self.tensor.size_bytes // self.height
+        return math.prod(self.tensor.shape[2:]) * self.tensor.qtype.dtype.bits // 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)

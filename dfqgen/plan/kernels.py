@@ -66,8 +66,10 @@ def choices(
     *,
     winograd: bool = True,
     flash_bytes: int | None = None,
+    slowdown: float = SAME_SPEED,
 ) -> list[Choice | None]:
-    """As `choose_kernels`, with the numbers that decided.
+    """As `choose_kernels`, with the numbers that decided. Of the kernels that take up to `slowdown` times the
+    instructions of the fastest, that with the least scratch is taken.
 
     Kernels that spend flash for speed, Winograd's, are taken while flash has room, which is `flash_bytes` or
     the target's, and where they were measured; none without `winograd`, and none for size.
@@ -81,7 +83,7 @@ def choices(
             continue
         inputs, output = program.tensors_of(op)
         candidates = ranked(op, inputs, output, target, registry, optimize, spend=spend)
-        able.append(candidates)
+        able.append(best_first(candidates, slowdown))
         if not candidates:
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
             problems.append(
@@ -129,10 +131,10 @@ def selected(choice: Choice, candidates: int, fastest: float) -> Choice:
     return replace(choice, selection=selection)
 
 
-def best_first(candidates: list[Choice]) -> list[Choice]:
-    """By instructions; first that with the least scratch of those as fast as the fastest."""
+def best_first(candidates: list[Choice], slowdown: float = SAME_SPEED) -> list[Choice]:
+    """By instructions; first that with the least scratch of those nearly as fast as the fastest."""
     ordered = _by_speed(candidates)
-    fastest = [c for c in ordered if c.instructions <= SAME_SPEED * ordered[0].instructions]
+    fastest = [c for c in ordered if c.instructions <= slowdown * ordered[0].instructions]
     best = min(fastest, key=lambda choice: choice.scratch_bytes, default=None)
     return [] if best is None else [best, *(choice for choice in ordered if choice is not best)]
 

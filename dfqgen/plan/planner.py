@@ -14,7 +14,7 @@ from dfqgen.plan.check import check_plan
 from dfqgen.plan.kernels import Choice, choices
 from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_name
 from dfqgen.plan.schedule import best_order, peak_bytes
-from dfqgen.plan.streaming import TRIED, streamed
+from dfqgen.plan.streaming import SPARING, TRIED, Streamed, streamed
 from dfqgen.plan.workload import ROW_COUNTERS, SOURCE_ROWS, Workload, band_lead_bytes
 from dfqgen.recipe.records import Stream
 from dfqgen.targets import Target
@@ -83,22 +83,30 @@ def _plan_by_rows(
 ) -> Plan:
     """The smallest plan whose first layers run row by row, or `whole` where that is as small.
 
-    None is the input's rows come one by one: then there must be one.
+    Where `whole` is None the input's rows come one by one, so there must be one. The other layers may get
+    kernels with less scratch.
     """
-    workload, own = _workload(program, chosen)
-    plans = [] if whole is None else [whole]
-    for order in dict.fromkeys((tuple(range(len(own))), best_order(workload))):
-        found = streamed(workload, order, own, target, registry, optimize, fed=whole is None)
-        plans += [
-            place_steps(each.workload, each.chosen_in(order, own), order, each.least_bytes)
-            for each in found[:TRIED]
-        ]
-    if not plans:
+    best = whole
+    fastest = sum(choice.instructions for choice in chosen if choice is not None)
+    sparing = choices(program, target, registry, optimize, winograd=False, slowdown=SPARING)
+    found: list[tuple[Streamed, tuple[int, ...], list[Choice]]] = []
+    for kernels_of in (chosen, sparing):
+        workload, own = _workload(program, kernels_of)
+        for order in dict.fromkeys((tuple(range(len(own))), best_order(workload))):
+            segments = streamed(
+                workload, order, own, target, registry, optimize, fed=whole is None, fastest=fastest
+            )
+            found += [(each, order, own) for each in segments]
+    for each, order, own in sorted(found, key=lambda entry: entry[0].least_bytes)[:TRIED]:
+        if best is None or each.least_bytes < best.arena_bytes:
+            plan = place_steps(each.workload, each.chosen_in(order, own), order, each.least_bytes)
+            best = plan if best is None or plan.arena_bytes < best.arena_bytes else best
+    if best is None:
         raise UserError(
             f"the input of {program.name} cannot come in rows: its first layers need all of it",
             "Leave out --input-rows.",
         )
-    return min(plans, key=lambda plan: plan.arena_bytes)
+    return best
 
 
 def place_steps(workload: Workload, chosen: Sequence[Choice], order: Sequence[int], least_bytes: int) -> Plan:

@@ -29,10 +29,15 @@ class Piece:
     outputs: tuple[QTensor, ...]
     inputs: tuple[tuple[str, ...], ...]
     blocks: tuple[RowBlock, ...]
+    scratch_bytes: tuple[int, ...]
     kept: frozenset[str]
 
     def readers(self, tensor: str) -> list[int]:
         return [index for index, names in enumerate(self.inputs) if tensor in names]
+
+    def has_bands(self) -> bool:
+        """Whether the padding around each tensor is of one value."""
+        return _bands(self) is not None
 
     def windows(self) -> dict[str, tuple[tuple[str, RowWindow], ...]]:
         """By tensor, what it is read for: the outputs, and the windows they are made through."""
@@ -51,6 +56,7 @@ class Piece:
             self.outputs[:count],
             self.inputs[:count],
             self.blocks[:count],
+            self.scratch_bytes[:count],
             frozenset((self.kept | later) & names),
         )
 
@@ -63,6 +69,8 @@ def segment(piece: Piece, *, fed: bool) -> Segment | None:
     run = _Run(piece, bands)
     run.all()
     bands = {name: replace(band, capacity=run.most[name]) for name, band in bands.items()}
+    run = _Run(piece, bands)  # once more: how much is moved depends on the room there is
+    run.all()
     return Segment(
         source=piece.source.name,
         fed=fed,
@@ -134,6 +142,7 @@ class _Run:
 
     piece: Piece
     bands: Mapping[str, Band]
+    first: dict[str, int] = field(default_factory=dict)
     end: dict[str, int] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
     turns: list[int] = field(default_factory=list)
@@ -154,7 +163,7 @@ class _Run:
             for number, name in enumerate(names)
         )
         for name, band in self.bands.items():
-            self.end[name] = 0
+            self.first[name], self.end[name] = -band.above, 0
             self.most[name] = band.above
             self.filled_bytes += band.above * band.row_bytes
             if band.whole:
@@ -197,10 +206,10 @@ class _Run:
         """Append rows to a band, and drop those that nobody reads any more."""
         band, end = self.bands[name], self.end[name]
         keep = -band.above if band.whole else self.first_wanted(name)
-        held = end - keep + rows
-        if not band.whole and end > -band.above:
-            self.moved_bytes += max(0, end - keep) * band.row_bytes
-        self.most[name] = max(self.most[name], held)
+        self.most[name] = max(self.most[name], end - keep + rows)
+        if end - self.first[name] + rows > band.capacity:
+            self.moved_bytes += (end - keep) * band.row_bytes
+            self.first[name] = keep
         limit = band.height if end < band.height else band.wanted
         self.end[name] = min(end + rows, limit)
         if band.whole:

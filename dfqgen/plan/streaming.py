@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.kernels.base import Registry
@@ -12,7 +12,7 @@ from dfqgen.plan.kernels import Choice, best_first, price, selected
 from dfqgen.plan.lifetimes import span_bytes
 from dfqgen.plan.rows import Piece, segment, with_rows
 from dfqgen.plan.schedule import peaks_by_step
-from dfqgen.plan.workload import Work, Workload, align
+from dfqgen.plan.workload import Work, Workload, align, band_bytes
 from dfqgen.targets import Target
 
 OVERHEAD = 1.05
@@ -21,7 +21,13 @@ OVERHEAD = 1.05
 TURN = 250.0
 """Instructions of a turn beside its kernel's loops, on a Cortex-M4."""
 
-TRIED = 4
+SPARING = 1.25
+"""What a kernel with less scratch may take, against the fastest, in a program that runs row by row."""
+
+SIMULATED = 16
+"""Lengths of a segment whose schedule is run, of those that promise the least."""
+
+TRIED = 6
 """Segments that are placed, of those that promise the least."""
 
 COPIED_BYTE = 0.75
@@ -61,39 +67,69 @@ def streamed(
     optimize: str,
     *,
     fed: bool,
+    fastest: float,
     overhead: float = OVERHEAD,
+    tried: int = SIMULATED,
 ) -> list[Streamed]:
     """Segments of the first steps of an order, those that promise the smallest arena first.
 
-    `whole` are the choices of the works, in their order, for whole layers.
+    `whole` are the choices of the works, in their order, for whole layers; `overhead` is to `fastest`, what
+    the program takes at least. The schedule is run for `tried` lengths at most.
     """
     stages = _stages(workload, order, whole, target, registry, optimize)
-    if not stages:
-        return []
     works = [workload.works[index] for index in order]
-    source = works[0].inputs[0]
-    piece = Piece(
-        source,
-        tuple(work.output for work in works[: len(stages)]),
-        tuple(tuple(x.name for x in work.inputs) for work in works[: len(stages)]),
-        tuple(stage.block for stage in stages),
-        _kept(workload, works, len(stages)),
-    )
+    piece = _piece(workload, works, stages) if stages else None
+    if piece is None:
+        return []
+    lengths = range(1, len(piece.blocks) + 1)
+    if fed:
+        source = piece.source.name
+        lengths = [n for n in lengths if not _read_later(workload, works[n:], source)]  # type: ignore[assignment]
     rest = peaks_by_step(workload, order)
-    promising = []
-    for count in range(1, len(stages) + 1):
-        if fed and _read_later(workload, works[count:], source.name):
+    promise = _promises(workload, piece, rest, fed=fed)
+    taken = sum(choice.instructions for choice in whole)
+    results = []
+    for length in sorted(lengths, key=lambda length: promise[length])[:tried]:
+        found = segment(piece.shorter(length), fed=fed)
+        if found is None or taken + _added(found, stages[:length]) > overhead * fastest:
             continue
-        found = segment(piece.shorter(count), fed=fed)
-        if found is None:
-            break
-        scratch = [stage.choice.scratch_bytes for stage in stages[:count]]
+        choices = tuple(stage.choice for stage in stages[:length])
+        scratch = [choice.scratch_bytes for choice in choices]
         changed = workload.with_segment(found, order, scratch)
-        if _overhead(found, stages[:count], whole) <= overhead:
-            least = max(_segment_bytes(changed, found, scratch), *rest[count:], 0)
-            choices = tuple(stage.choice for stage in stages[:count])
-            promising.append(Streamed(found, changed, choices, least))
-    return sorted(promising, key=lambda each: each.least_bytes)
+        least = max(_segment_bytes(changed, found, scratch), *rest[length:], 0)
+        results.append(Streamed(found, changed, choices, least))
+    return sorted(results, key=lambda each: each.least_bytes)
+
+
+def _piece(workload: Workload, works: Sequence[Work], stages: Sequence[_Stage]) -> Piece | None:
+    """The longest that has bands."""
+    for count in range(len(stages), 0, -1):
+        piece = Piece(
+            works[0].inputs[0],
+            tuple(work.output for work in works[:count]),
+            tuple(tuple(x.name for x in work.inputs) for work in works[:count]),
+            tuple(stage.block for stage in stages[:count]),
+            tuple(stage.choice.scratch_bytes for stage in stages[:count]),
+            _kept(workload, works, count),
+        )
+        if piece.has_bands():
+            return piece
+    return None
+
+
+def _promises(workload: Workload, piece: Piece, rest: Sequence[int], *, fed: bool) -> dict[int, int]:
+    """About how large the arena gets, by the length of the segment: from the bands of the longest."""
+    longest = segment(piece, fed=fed)
+    assert longest is not None, "the piece has bands"
+    promises = {}
+    for length in range(1, len(piece.blocks) + 1):
+        part = piece.shorter(length)
+        whole = sum(workload.sizes_bytes[name] for name in part.kept)
+        partial = [tensor.name for tensor in part.outputs if tensor.name not in part.kept]
+        frame = 0 if fed else workload.sizes_bytes[piece.source.name]
+        bands = sum(band_bytes(replace(longest.bands[name], whole=False)) for name in partial)
+        promises[length] = max(bands + max(frame, whole) + max(part.scratch_bytes), *rest[length:], 0)
+    return promises
 
 
 def _read_later(workload: Workload, works: Sequence[Work], buffer: str) -> bool:
@@ -173,12 +209,11 @@ def _block(work: Work, window: RowWindow, rows: int, *, over: bool) -> RowBlock 
     return RowBlock(work.op.of_rows(rows), inputs, with_rows(work.output, rows), window, rows, over)
 
 
-def _overhead(found: Segment, stages: Sequence[_Stage], whole: Sequence[Choice]) -> float:
-    """Instructions of the program with this segment, to those with whole layers."""
-    everything = sum(choice.instructions for choice in whole)
-    added = (found.moved_bytes + found.filled_bytes) * COPIED_BYTE + len(found.turns) * TURN
-    added += sum(stage.choice.instructions - stage.whole.instructions for stage in stages)
-    return 1.0 + added / everything if everything else 1.0
+def _added(found: Segment, stages: Sequence[_Stage]) -> float:
+    """Instructions more than with whole layers."""
+    copies = (found.moved_bytes + found.filled_bytes) * COPIED_BYTE
+    kernels = sum(stage.choice.instructions - stage.whole.instructions for stage in stages)
+    return copies + len(found.turns) * TURN + kernels
 
 
 def _segment_bytes(workload: Workload, found: Segment, scratch: Sequence[int]) -> int:

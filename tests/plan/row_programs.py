@@ -149,7 +149,18 @@ def plans_by_rows(program: Program, target: Target, *, fed: bool) -> list[Plan]:
     given = {choice.op.output: choice.kernel for choice in chosen}
     workload = Workload.of(program, [given.get(op.output) for op in program.ops])
     order = tuple(range(len(workload.works)))
-    found = streamed(workload, order, chosen, target, kernels.REGISTRY, "speed", fed=fed, overhead=np.inf)
+    found = streamed(
+        workload,
+        order,
+        chosen,
+        target,
+        kernels.REGISTRY,
+        "speed",
+        fed=fed,
+        fastest=1.0,
+        overhead=np.inf,
+        tried=99,
+    )
     plans = [
         place_steps(each.workload, each.chosen_in(order, chosen), order, each.least_bytes) for each in found
     ]
