@@ -15,6 +15,9 @@ need make make
 need cmake cmake
 need clang clang
 need cppcheck cppcheck
+need s390x-linux-gnu-gcc gcc-s390x-linux-gnu
+need qemu-s390x qemu-user
+[ -e /usr/s390x-linux-gnu/include/stdio.h ] || packages+=(libc6-dev-s390x-cross)
 need xmllint libxml2-utils
 need avr-gcc gcc-avr
 need simavr simavr

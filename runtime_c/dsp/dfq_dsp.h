@@ -12,6 +12,10 @@
 
 #include "../portable/dfq_common.h"
 
+#if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "dfqgen: kernels of the DSP extension are for little-endian cores; build with --target cortex-m0plus or host"
+#endif
+
 #if defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__thumb__)
 #define DFQ_DSP_ASM 1
 /* A function written wholly in assembly, called by the AAPCS. Without noipa GCC takes its parameters for unused. */

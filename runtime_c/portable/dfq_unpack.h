@@ -11,7 +11,8 @@
  *   6      the same for the upper four bits, then two of 2-bit fields for the lower two
  *
  * So whole words of weights come out by shifts and masks, and no bit is wasted but the padding of the last group.
- * For Helium the same with vectors of 16 bytes for words, hence groups of 128 weights. Little endian only.
+ * For Helium the same with vectors of 16 bytes for words, hence groups of 128 weights. The bytes come out in the same
+ * order on a core with the most significant byte first.
  */
 #ifndef DFQ_UNPACK_H
 #define DFQ_UNPACK_H
@@ -39,28 +40,38 @@ DFQ_INLINE uint32_t dfq_signed_bytes(uint32_t fields, int32_t bits)
     return (fields + dfq_bytes(0x80u - (1u << (bits - 1)))) ^ dfq_bytes(0x80u);
 }
 
+/* A word whose least significant byte shall come first in memory. */
+DFQ_INLINE uint32_t dfq_little_endian(uint32_t word)
+{
+#if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return word >> 24 | (word >> 8 & 0xff00u) | (word << 8 & 0xff0000u) | word << 24;
+#else
+    return word;
+#endif
+}
+
 DFQ_INLINE void dfq_unpack_group(const DFQ_FLASH uint32_t *words, int32_t bits, dfq_word_t *to)
 {
     if (bits == 4) {
         for (int32_t i = 0; i < 4; i++) {
-            to[2 * i] = dfq_signed_bytes(words[i] & dfq_bytes(15), 4);
-            to[2 * i + 1] = dfq_signed_bytes(words[i] >> 4 & dfq_bytes(15), 4);
+            to[2 * i] = dfq_little_endian(dfq_signed_bytes(words[i] & dfq_bytes(15), 4));
+            to[2 * i + 1] = dfq_little_endian(dfq_signed_bytes(words[i] >> 4 & dfq_bytes(15), 4));
         }
     } else if (bits == 2) {
         for (int32_t i = 0; i < 8; i++) {
-            to[i] = dfq_signed_bytes(words[i / 4] >> (2 * (i % 4)) & dfq_bytes(3), 2);
+            to[i] = dfq_little_endian(dfq_signed_bytes(words[i / 4] >> (2 * (i % 4)) & dfq_bytes(3), 2));
         }
     } else if (bits == 6) {
         for (int32_t i = 0; i < 8; i++) {
             const uint32_t upper = words[i / 2] >> (4 * (i % 2)) & dfq_bytes(15);
             const uint32_t lower = words[4 + i / 4] >> (2 * (i % 4)) & dfq_bytes(3);
-            to[i] = dfq_signed_bytes(upper << 2 | lower, 6);
+            to[i] = dfq_little_endian(dfq_signed_bytes(upper << 2 | lower, 6));
         }
     } else {
         for (int32_t i = 0; i < 8; i++) {
             const uint32_t upper = words[i / 4] >> (2 * (i % 4)) & dfq_bytes(3);
             const uint32_t lower = words[2] >> i & dfq_bytes(1);
-            to[i] = dfq_signed_bytes(upper << 1 | lower, 3);
+            to[i] = dfq_little_endian(dfq_signed_bytes(upper << 1 | lower, 3));
         }
     }
 }

@@ -1,0 +1,1 @@
+"""The generated C under many compilers, flags and processors: the same bits."""
