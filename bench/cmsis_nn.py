@@ -25,6 +25,7 @@ from dfqgen.fixedpoint.vectors import golden_vectors
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.movement import QReshape
+from dfqgen.ops.multiply import QMul
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.ops.softmax import QSoftmax
 from dfqgen.ops.windows import NO_PADS
@@ -214,6 +215,8 @@ def _write_layer(layer: _Layer, op: QOp, inputs: Sequence[QTensor], output: QTen
         _fully_connected(layer, op, x, output) if whole else _convolution(layer, op, x, output)
     elif isinstance(op, QAdd):
         _add(layer, op, inputs, output)
+    elif isinstance(op, QMul):
+        _product(layer, op, inputs, output)
     elif isinstance(op, QAveragePool | QMaxPool):
         _pool(layer, op, inputs[0], output)
     elif isinstance(op, QSoftmax):
@@ -257,26 +260,28 @@ def _plain_bias(op: QConv2D, x: QTensor) -> Array:
 def _convolution(layer: _Layer, op: QConv2D, x: QTensor, output: QTensor) -> None:
     factors = _factors(op.requantize)
     name = layer.prefix
-    weight = np.ascontiguousarray(op.weight.transpose(3, 1, 2, 0)) if op.depthwise else op.weight
+    multiplier = op.out_channels // op.groups
+    depthwise = op.groups > 1 and op.weight.shape[3] == 1  # several filters a channel are that, too
+    weight = np.ascontiguousarray(op.weight.transpose(3, 1, 2, 0)) if depthwise else op.weight
     weights = layer.array("int8_t", "weight", weight.reshape(-1))
     wide = _suffix(x) == "s16"
-    bias = layer.array("int64_t" if wide and op.depthwise else "int32_t", "bias", _plain_bias(op, x))
+    bias = layer.array("int64_t" if wide and depthwise else "int32_t", "bias", _plain_bias(op, x))
     multipliers = layer.array("int32_t", "multipliers", np.array([m for m, _ in factors]))
     shifts = layer.array("int32_t", "shifts", np.array([s for _, s in factors]))
-    kind, multiplier = ("dw_conv", "1, ") if op.depthwise else ("conv", "")
+    kind, filters = ("dw_conv", f"{multiplier}, ") if depthwise else ("conv", "")
     layer.tables.append(
         f"static const cmsis_nn_{kind}_params {name}_params = {{{-x.qtype.zero_point}, "
-        f"{op.requantize.zero_point}, {multiplier}{{{op.stride[1]}, {op.stride[0]}}}, "
+        f"{op.requantize.zero_point}, {filters}{{{op.stride[1]}, {op.stride[0]}}}, "
         f"{{{op.pads.left}, {op.pads.top}}}, {{{op.dilation[1]}, {op.dilation[0]}}}, "
         f"{_activation(op.requantize)}}};"
     )
     layer.tables.append(f"static cmsis_nn_context {name}_context;")
-    wrapper = "arm_depthwise_conv_wrapper" if op.depthwise else "arm_convolve_wrapper"
+    wrapper = "arm_depthwise_conv_wrapper" if depthwise else "arm_convolve_wrapper"
     wrapper = f"{wrapper}_{_suffix(x)}"
-    if wide and not op.depthwise:
+    if wide and not depthwise:
         bias = f"&(const cmsis_nn_bias_data){{{bias}, true}}"
     height, width = op.kernel
-    first, last = (1, op.out_channels) if op.depthwise else (op.out_channels, x.shape[3] // op.groups)
+    first, last = (1, op.out_channels) if depthwise else (op.out_channels, x.shape[3] // op.groups)
     kernel, size = _dims(first, height, width, last), _dims_of(output)
     layer.setup += [
         f"{name}_context.size = {wrapper}_get_buffer_size(&{name}_params, {_dims_of(x)}, {kernel}, {size});",
@@ -340,6 +345,16 @@ def _add(layer: _Layer, op: QAdd, inputs: Sequence[QTensor], output: QTensor) ->
     layer.call = (
         f"arm_elementwise_add_s8({name}_in0, {name}_in1, {', '.join(map(str, arguments))}, {name}_out, "
         f"{', '.join(map(str, tail))}, {output.elements});"
+    )
+
+
+def _product(layer: _Layer, op: QMul, inputs: Sequence[QTensor], output: QTensor) -> None:
+    multiplier, shift = _quantized(op.multiplier / 2.0**op.shift)
+    zero_points = ", ".join(str(-tensor.qtype.zero_point) for tensor in inputs)
+    name = layer.prefix
+    layer.call = (
+        f"arm_elementwise_mul_s8({name}_in0, {name}_in1, {zero_points}, {name}_out, "
+        f"{output.qtype.zero_point}, {multiplier}, {shift}, {op.lo}, {op.hi}, {output.elements});"
     )
 
 

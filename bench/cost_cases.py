@@ -130,14 +130,16 @@ def convolution(
     image: Pair,
     channels: Pair,
     kernel: Pair,
-    stride: int,
+    stride: int | Pair,
     pads: Pads,
     *,
     groups: int = 1,
+    dilation: Pair = (1, 1),
     narrow: bool = False,
     power_of_two: bool = False,
 ) -> Case:
     """A convolution with random weights; `narrow` has a clip of its own for every channel."""
+    steps = (stride, stride) if isinstance(stride, int) else stride
     group_in, out_channels = channels[0] // groups, channels[1]
     depth = kernel[0] * kernel[1] * group_in
     factors = 0.5 / np.sqrt(depth) / 60 * np.exp2(rng.uniform(-1, 1, out_channels))
@@ -150,8 +152,8 @@ def convolution(
         weight=rng.integers(-127, 128, (out_channels, *kernel, group_in)).astype(np.int8),
         weight_type=IntType.INT8,
         bias=rng.integers(-2000, 2000, out_channels).astype(np.int32),
-        stride=(stride, stride),
-        dilation=(1, 1),
+        stride=steps,
+        dilation=dilation,
         pads=pads,
         pad_value=-3,
         groups=groups,
@@ -159,7 +161,7 @@ def convolution(
             factors, -128, -128, rng.integers(60, 127, out_channels) if narrow else 127
         ),
     )
-    size = window_output(image, kernel, (stride, stride), (1, 1), pads)
+    size = window_output(image, kernel, steps, dilation, pads)
     x = QTensor(f"{name}_x", (1, *image, channels[0]), TYPE)
     return Case(op, (x,), QTensor(f"{name}_y", (1, *size, out_channels), TYPE))
 

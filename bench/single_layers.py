@@ -43,7 +43,7 @@ def layers_program() -> Program:
         convolution(rng, "l3", (96, 96), (3, 8), (3, 3), 2, Pads(0, 0, 1, 1)),
         convolution(rng, "l4", (24, 24), (64, 64), (3, 3), 1, same, groups=64),
         convolution(rng, "l5", (1, 1), (640, 128), (1, 1), 1, NO_PADS),
-        _sum("l6", (1, 32, 32, 16)),
+        sum_case("l6", (1, 32, 32, 16)),
     ]
     return program_of("layers", cases)
 
@@ -60,7 +60,8 @@ def program_of(name: str, cases: Sequence[Case]) -> Program:
     )
 
 
-def _sum(name: str, shape: tuple[int, ...]) -> Case:
+def sum_case(name: str, shape: tuple[int, ...]) -> Case:
+    """A sum of two tensors of one shape."""
     a, b, y = (QTensor(f"{name}_{which}", shape, TYPE) for which in "aby")
     lo, hi = np.full(shape[-1], -128), np.full(shape[-1], 127)
     shift = 14
