@@ -106,7 +106,8 @@ def _convolutions(rng: np.random.Generator, power_of_two: bool) -> Iterator[Case
         yield case(image, (depth, depth), (3, 3), stride, groups=depth, padded=False)
     # Groups.
     for image, channels, kernel, groups in [
-        ((8, 8), (16, 16), (1, 1), 4), ((6, 6), (24, 24), (3, 3), 3), ((6, 6), (16, 32), (3, 3), 16)
+        ((8, 8), (16, 16), (1, 1), 4), ((6, 6), (24, 24), (3, 3), 3), ((6, 6), (16, 32), (3, 3), 16),
+        ((8, 8), (32, 32), (3, 3), 4), ((8, 8), (16, 16), (3, 3), 2),
     ]:  # fmt: skip
         yield case(image, channels, kernel, groups=groups)
     # 3x3 of stride 1 again, where Winograd's algorithm is at home, and where it is not.
@@ -188,6 +189,8 @@ def _others(rng: np.random.Generator) -> Iterator[Case]:
             ((3, 3), 256, 3, 3),
             ((8, 8), 12, 2, 1),
             ((6, 6), 7, 3, 3),
+            ((16, 16), 16, 2, 2),
+            ((16, 16), 32, 3, 2),
         ]
     ):
         sides, steps = (kernel, kernel), (stride, stride)

@@ -38,9 +38,9 @@ AT_ONCE = 12
 INTRODUCTION = """# Single layers beside CMSIS-NN
 
 Written by `bench/sweep.py --write-docs`; do not edit. Instructions counted in QEMU, per multiply-accumulate,
-or per element of the output where there are none; CMSIS-NN (99f736a, GCC 12.2 -O2) built and called in the same
-run with the same weights, its wrapper functions alone. Kernels are the planner's choice under `--optimize
-speed`. A ratio in **bold** is above 1: there CMSIS-NN is faster.
+or per element of the output where there are none; CMSIS-NN (99f736a, GCC 12.2 -O2) built and called in one
+run with ours on the same weights, its wrapper functions alone. Kernels are the planner's choice for speed. A
+ratio in **bold** is above 1: there CMSIS-NN is faster.
 
     python bench/sweep.py --cmsis-nn ../CMSIS-NN --results sweep.json --write-docs
 """

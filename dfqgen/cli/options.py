@@ -72,8 +72,8 @@ Winograd = Annotated[
     Literal["auto", "off"],
     typer.Option(
         "--winograd",
-        help="Winograd's algorithm for 3x3 convolutions, where faster and flash has room: the same bits, "
-        "their weights 3.6 times as large.",
+        help="Flash for speed, where there is room: Winograd's algorithm for 3x3 convolutions, whose weights "
+        "take 3.6 times as much, and zeros between groups. The bits are the same.",
         rich_help_panel=_CODE,
     ),
 ]

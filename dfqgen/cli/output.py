@@ -64,8 +64,8 @@ def _of_budget(used: int, limit: int | None) -> str:
 
 def _spent(sizes: Facts) -> str:
     """What speed costs in flash."""
-    spent = sizes["winograd_bytes"]
-    return f", {size_text(spent)} for Winograd's algorithm" if spent else ""
+    spent = sizes["speed_bytes"]
+    return f", {size_text(spent)} of it for speed" if spent else ""
 
 
 def print_build(facts: Facts, console: Console) -> None:

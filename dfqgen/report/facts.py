@@ -132,7 +132,7 @@ def size_facts(program: Program, plan: Plan, code_bytes: int | None) -> Facts:
     constants = sum(array.size_bytes for step in plan.steps for array in step.code.arrays)
     return {
         "weight_bytes": constants,
-        "winograd_bytes": sum(_spent_bytes(step) for step in plan.steps),
+        "speed_bytes": sum(_spent_bytes(step) for step in plan.steps),
         "code_bytes": code_bytes,
         "flash_bytes": constants + (code_bytes or 0),
         "arena_bytes": plan.arena_bytes,

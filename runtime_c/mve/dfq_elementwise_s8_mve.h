@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT-0 */
 /* Element by element, int8, Helium: `out` may be an input.
  *
- * Arguments are those of ../portable/dfq_add_s8.h and ../portable/dfq_lookup_s8.h.
- * Equal QAdd and QLookup bit for bit.
+ * Arguments are those of ../portable/dfq_add_s8.h, ../portable/dfq_broadcast_s8.h and ../portable/dfq_lookup_s8.h.
+ * Equal QAdd, QMul and QLookup bit for bit.
  * Tested by tests/kernels/test_mve.py and, on the instructions, test_mve_qemu.py.
  */
 #ifndef DFQ_ELEMENTWISE_S8_MVE_H
 #define DFQ_ELEMENTWISE_S8_MVE_H
 
 #include "../portable/dfq_add_s8.h"
+#include "../portable/dfq_broadcast_s8.h"
 #include "../portable/dfq_lookup_s8.h"
 #include "dfq_mve.h"
 
@@ -37,6 +38,41 @@ DFQ_KERNEL void dfq_add_s8_mve(const dfq_add_s8_t *layer, const int8_t *a, const
     }
 #else
     dfq_add_s8(layer, a, b, out);
+#endif
+}
+
+#if DFQ_MVE
+
+/* Four elements of an operand, or one that repeats. */
+DFQ_INLINE int32x4_t dfq_mve_operand_4(const int8_t *from, int32_t pitch, mve_pred16_t lanes)
+{
+    return pitch != 0 ? vldrbq_z_s32(from, lanes) : vdupq_n_s32(*from);
+}
+
+#endif
+
+DFQ_KERNEL void dfq_multiply_s8_mve(const dfq_multiply_s8_t *layer, const int8_t *a, const int8_t *b, int8_t *out)
+{
+#if DFQ_MVE
+    const dfq_broadcast_t *shape = &layer->shape;
+    for (int32_t line = 0; line < dfq_broadcast_lines(shape); line++) {
+        const int8_t *left = a + dfq_broadcast_line(shape, shape->pitch_a, line);
+        const int8_t *right = b + dfq_broadcast_line(shape, shape->pitch_b, line);
+        for (int32_t l = shape->size[3]; l > 0; l -= 4, out += 4) {
+            const mve_pred16_t lanes = vctp32q((uint32_t)l);
+            const int32x4_t p = vsubq_n_s32(dfq_mve_operand_4(left, shape->pitch_a[3], lanes), layer->zero_a);
+            const int32x4_t q = vsubq_n_s32(dfq_mve_operand_4(right, shape->pitch_b[3], lanes), layer->zero_b);
+            const int32x4_t product = vmulq_n_s32(vmulq_s32(p, q), layer->multiplier);
+            const int32x4_t sum = vaddq_n_s32(vrshlq_n_s32(product, -layer->shift), layer->zero_point);
+            const int32x4_t most = vmaxq_s32(sum, vdupq_n_s32(layer->lo));
+            vstrbq_p_s32(out, vminq_s32(most, vdupq_n_s32(layer->hi)), lanes);
+            left += 4 * shape->pitch_a[3];
+            right += 4 * shape->pitch_b[3];
+        }
+        out += (shape->size[3] & 3) != 0 ? (shape->size[3] & 3) - 4 : 0;
+    }
+#else
+    dfq_multiply_s8(layer, a, b, out);
 #endif
 }
 

@@ -87,6 +87,14 @@ typedef struct {
     dfq_windows_t windows;
 } dfq_max_pool_s8_t;
 
+/* On Helium GCC makes vectors of some layers and not of others, by no rule that a price could tell; there is
+ * ../mve/dfq_pool_s8_mve.h for that. */
+#if defined(__ARM_FEATURE_MVE)
+#define DFQ_POOL_TAPS DFQ_UNROLL(1)
+#else
+#define DFQ_POOL_TAPS
+#endif
+
 DFQ_KERNEL void dfq_max_pool_s8(const dfq_max_pool_s8_t *layer, const int8_t *x, int8_t *out)
 {
     const dfq_windows_t *win = &layer->windows;
@@ -100,8 +108,10 @@ DFQ_KERNEL void dfq_max_pool_s8(const dfq_max_pool_s8_t *layer, const int8_t *x,
             const dfq_taps_t taps = dfq_real_taps(ix, win->in_width, win->kernel_width, win->dilation_x);
             for (int32_t c = 0; c < win->channels; c++) {
                 int32_t largest = INT8_MIN;
+                DFQ_POOL_TAPS
                 for (int32_t ky = rows.first; ky < rows.end; ky++) {
                     const int32_t start = (iy * win->in_width + ix) * win->channels + ky * row_pitch + c;
+                    DFQ_POOL_TAPS
                     for (int32_t kx = taps.first; kx < taps.end; kx++) {
                         largest = dfq_max(largest, x[start + kx * tap_pitch]);
                     }

@@ -17,7 +17,7 @@ from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS
 from dfqgen.plan.kernels import price
 from dfqgen.targets import Isa, load_target
-from tests.kernels import strategies
+from tests.kernels import strategies, strategies_more
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.kernels.strategies import Case
 
@@ -53,6 +53,7 @@ FAMILIES = {
     "wide depthwise": wide_depthwise(),
     "pointwise": strategies.pointwise(),
     "sum": strategies.sums(),
+    "broadcast": strategies_more.broadcasts(),
     "pool": strategies.pools(),
     "lookup": strategies.lookups(),
     "low bits": strategies.low_bits(),

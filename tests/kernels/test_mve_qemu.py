@@ -14,6 +14,7 @@ from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.lookup import QLookup
+from dfqgen.ops.multiply import QMul
 from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
 from dfqgen.ops.windows import NO_PADS, Pads, window_output
 from dfqgen.targets import Isa, load_target
@@ -109,6 +110,8 @@ def others(rng: np.random.Generator) -> list[Case]:
         lo, hi = np.full(elements, -100), np.full(elements, 90)
         add = QAdd("add", ("a", "b"), "y", (-20000, 15000), 7 << 15, 15, lo, hi)
         cases.append(strategies.make_case(add, (a, b), y, rng))
+        product = QMul("mul", ("a", "b"), "y", (5, -7), 20000, 19, 11, -100, 90)
+        cases.append(strategies.make_case(product, (a, b), y, rng))
         table = QLookup("table", ("a",), "y", rng.integers(-128, 128, 256).astype(np.int8))
         cases.append(strategies.make_case(table, (a,), y, rng))
     for image, kernel, stride, pads, channels in [
@@ -129,6 +132,9 @@ def others(rng: np.random.Generator) -> list[Case]:
             form.multiplier.reshape(counts.shape), form.pre_shift, -9, lo, hi,
         )  # fmt: skip
         cases.append(strategies.make_case(mean, (x,), y, rng))
+    wide, gate = strategies.tensor("a", (1, 3, 5, 6)), strategies.tensor("b", (1, 1, 1, 6))
+    gated = QMul("mul", ("a", "b"), "y", (5, -7), 20000, 19, 11, -128, 127)
+    cases.append(strategies.make_case(gated, (wide, gate), strategies.tensor("y", wide.shape), rng))
     return cases
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode
+from dfqgen.kernels.dense import GroupedKernel
 from dfqgen.kernels.dsp.matmul import is_int8_layer, matmul_code, round_up
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.ops.conv import QConv2D
@@ -50,6 +51,10 @@ class Conv2DS8S8DspKernel(Kernel[QConv2D]):
         return overlap.block_lead_bytes(
             reads, blocks, inputs[0].shape[3], op.out_channels, reads_block_first=True
         )
+
+
+class GroupedConv2DS8S8DspKernel(GroupedKernel, Conv2DS8S8DspKernel):
+    """Groups as one."""
 
 
 class PointwiseS8S8DspKernel(Conv2DS8S8DspKernel):
@@ -102,6 +107,7 @@ class FullyConnectedPaddedS8S8DspKernel(FullyConnectedS8S8DspKernel):
 
 for _kernel in (
     Conv2DS8S8DspKernel(),
+    GroupedConv2DS8S8DspKernel(),
     PointwiseS8S8DspKernel(),
     FullyConnectedS8S8DspKernel(),
     FullyConnectedPaddedS8S8DspKernel(),

@@ -9,6 +9,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
+from dfqgen.kernels.dense import GroupedKernel
 from dfqgen.kernels.dsp.matmul import Rows, bounds_code, is_int8_layer, round_up, rows_of, wrap_int32
 from dfqgen.kernels.winograd import (
     BLOCK,
@@ -94,4 +95,9 @@ def pack_winograd(rows: Rows, in_channels: int) -> Array:
     return np.concatenate((words, biases, multipliers), axis=1).reshape(-1)
 
 
+class GroupedWinograd3x3S8S8DspKernel(GroupedKernel, Winograd3x3S8S8DspKernel):
+    """Groups as one."""
+
+
 REGISTRY.add(Winograd3x3S8S8DspKernel())
+REGISTRY.add(GroupedWinograd3x3S8S8DspKernel())

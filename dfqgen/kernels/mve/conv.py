@@ -10,6 +10,7 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
+from dfqgen.kernels.dense import GroupedKernel
 from dfqgen.kernels.mve.gemm import LANES, TILE, finish_cost, linear_code, pack_weight, round_up
 from dfqgen.kernels.portable.conv import conv_title, is_int8
 from dfqgen.ops.conv import QConv2D
@@ -165,5 +166,10 @@ class Conv2DS8S8MveKernel(Kernel[QConv2D]):
         return overlap.block_lead_bytes(reads, blocks, x.shape[3], op.out_channels, reads_block_first=True)
 
 
+class GroupedConv2DS8S8MveKernel(GroupedKernel, Conv2DS8S8MveKernel):
+    """Groups as one."""
+
+
 REGISTRY.add(PointwiseS8S8MveKernel())
 REGISTRY.add(Conv2DS8S8MveKernel())
+REGISTRY.add(GroupedConv2DS8S8MveKernel())

@@ -1,4 +1,4 @@
-"""Sums, tables and pooling on Helium: other functions for the descriptors of the portable kernels."""
+"""Sums, products, tables and pooling on Helium: functions for the descriptors of the portable kernels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY
+from dfqgen.kernels.portable.broadcast import MultiplyS8Kernel
 from dfqgen.kernels.portable.elementwise import AddS8Kernel, LookupS8Kernel
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
 from dfqgen.ops.add import QAdd
@@ -24,6 +25,14 @@ class AddS8MveKernel(AddS8Kernel):
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
         uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
         return super().supports(op, inputs, output) and uniform
+
+
+class MultiplyS8MveKernel(MultiplyS8Kernel):
+    """Four elements at a time in 32 bits."""
+
+    function = "dfq_multiply_s8_mve"
+    header = "mve/dfq_elementwise_s8_mve.h"
+    isa = Isa.MVE
 
 
 class LookupS8MveKernel(LookupS8Kernel):
@@ -51,6 +60,7 @@ class MaxPoolS8MveKernel(MaxPoolS8Kernel):
 
 
 REGISTRY.add(AddS8MveKernel())
+REGISTRY.add(MultiplyS8MveKernel())
 REGISTRY.add(LookupS8MveKernel())
 REGISTRY.add(AveragePoolS8MveKernel())
 REGISTRY.add(MaxPoolS8MveKernel())

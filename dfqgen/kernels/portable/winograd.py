@@ -9,6 +9,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, channel_array
+from dfqgen.kernels.dense import GroupedKernel
 from dfqgen.kernels.portable.conv import is_int8
 from dfqgen.kernels.requantize import requantize_code
 from dfqgen.kernels.winograd import (
@@ -81,4 +82,9 @@ def pack_winograd(weight: Array) -> Array:
     return np.ascontiguousarray(blocks.astype(np.int16)).reshape(-1)
 
 
+class GroupedWinograd3x3S8S8Kernel(GroupedKernel, Winograd3x3S8S8Kernel):
+    """Groups as one."""
+
+
 REGISTRY.add(Winograd3x3S8S8Kernel())
+REGISTRY.add(GroupedWinograd3x3S8S8Kernel())
