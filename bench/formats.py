@@ -27,6 +27,7 @@ from subjects import SUBJECTS, Subject
 
 from dfqgen import make_recipe
 from dfqgen.compile import Compiled, compile_model
+from dfqgen.errors import UserError
 from dfqgen.export import compare_with_onnxruntime, qdq_model
 from dfqgen.frontend import load
 from dfqgen.verify.compare import OutputComparison, compare_outputs
@@ -82,7 +83,7 @@ def itself(file: Path, data: Data, step: float) -> float:
 
 
 def comes_back(compiled: Compiled, folder: Path, data: Data) -> bool:
-    """Whether the exported model is the same program."""
+    """Whether the exported model is the same program. Raises UserError where it has no such form."""
     path = folder / "again.onnx"
     onnx.save(qdq_model(compiled.program), path)
     again = compile_model(path).program
@@ -126,7 +127,10 @@ def row(name: str, form: str, shared: Path, folder: Path) -> list[str]:
     cells = [name, form, str(found.samples)]
     cells += [f"{100 * share:.1f} %" for share in (found.same_step or 0, found.within_step or 0)]
     cells += [f"{100 * itself(file, data, step):.1f} %", f"{100 * (found.top1_agreement or 0):.1f} %", top1]
-    return [*cells, largest_layer(compiled, data), "yes" if comes_back(compiled, folder, data) else "no"]
+    try:
+        return [*cells, largest_layer(compiled, data), "yes" if comes_back(compiled, folder, data) else "no"]
+    except UserError:
+        return [*cells, "", "not exported"]
 
 
 def main(

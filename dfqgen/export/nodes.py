@@ -11,6 +11,7 @@ from dfqgen.errors import UserError
 from dfqgen.export.writer import Writer, program_axes, stored_axes
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import MULTIPLIER_BITS, Array, QType, Requantize
+from dfqgen.frontend.importers.elementwise import COARSE
 from dfqgen.ops.add import QAdd, QBroadcastAdd
 from dfqgen.ops.argmax import QArgMax
 from dfqgen.ops.concat import QConcat
@@ -126,7 +127,10 @@ def _conv(op: QConv2D, writer: Writer, inputs: tuple[QTensor, ...], output: QTen
 @write.register(QBroadcastAdd)
 def _add(op: QAdd | QBroadcastAdd, writer: Writer, inputs: tuple[QTensor, ...], output: QTensor) -> None:
     operator = "Sub" if op.multipliers[1] < 0 else "Add"
-    finish(op, writer, writer.node(operator, *reals(op, writer), of=op), output, op.clamp)
+    real = writer.node(operator, *reals(op, writer), of=op)
+    if op.coarse:
+        writer.nodes[-1].doc_string = COARSE
+    finish(op, writer, real, output, op.clamp)
 
 
 @write.register

@@ -32,7 +32,8 @@ class Site:
     """One node about to become integer operators.
 
     `clip` is the fused activation in real units: (lo, hi), each [channels] or [1], infinite where it
-    does not clip. `weight` is the node's weight as integers, None for operators without one.
+    does not clip. `weight` is the node's weight as integers, None for operators without one. `stated`: the
+    model states the types of all its tensors, so the integers should be those that it has in mind.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Site:
     output: QTensor
     clip: tuple[Array, Array]
     weight: QuantizedWeight | None = None
+    stated: bool = False
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -20,14 +20,21 @@ from dfqgen.ops.families import SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 
 MULTIPLIER_LIMIT = 1 << 15
+FINE_BITS = 21
+"""Of multipliers where the model states all types: sums then are float's as often as layers are."""
+FINE_LIMIT = 1 << 22
 MAX_SHIFT = 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Add(SamePlace):
-    """a + sign * b, sign +1 or -1; one may be broadcast to the other as numpy does."""
+    """a + sign * b, sign +1 or -1; one may be broadcast to the other as numpy does.
+
+    `coarse`: multipliers of 16 bits are enough, even where the model states all types.
+    """
 
     sign: int = 1
+    coarse: bool = False
 
     fuses_clip: ClassVar[bool] = True
 
@@ -56,7 +63,8 @@ class Add(SamePlace):
         y = site.output
         factors = (a.qtype.scale / y.qtype.scale, self.sign * b.qtype.scale / y.qtype.scale)
         wide = any(x.qtype.dtype is IntType.INT16 for x in (a, b))
-        multipliers, shift = pair_multipliers(site.name, factors, bits=14 if wide else 15)
+        bits = FINE_BITS if site.stated and not self.coarse else 15
+        multipliers, shift = pair_multipliers(site.name, factors, bits=14 if wide else bits)
         offset = (
             (y.qtype.zero_point << shift)
             - multipliers[0] * a.qtype.zero_point
@@ -108,8 +116,8 @@ def pair_multipliers(
 class QAdd(QOp):
     """clamp((a * multipliers[0] + b * multipliers[1] + offset) >> shift, lo, hi).
 
-    16-bit multipliers and one 32-bit offset that holds all zero points and the rounding half: on
-    Armv7E-M one SMLAD an element. lo, hi int64 [C].
+    Multipliers of 16 bits, or up to 23, and one 32-bit offset that holds all zero points and the rounding
+    half: with 16 bits on Armv7E-M one SMLAD an element. lo, hi int64 [C].
     """
 
     arity: ClassVar[int | None] = 2
@@ -122,6 +130,11 @@ class QAdd(QOp):
     shift: int
     lo: Array
     hi: Array
+
+    @property
+    def coarse(self) -> bool:
+        """Whether both multipliers fit 16 bits, as SMLAD wants them."""
+        return all(abs(m) < MULTIPLIER_LIMIT for m in self.multipliers)
 
     @property
     def clamp(self) -> tuple[Array, Array]:
@@ -142,7 +155,7 @@ class QAdd(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         self.check_shapes(inputs[0], inputs[1], output)
-        check_multipliers(self.name, *self.multipliers)
+        check_within(self.name, "a multiplier", np.array(self.multipliers), 1 - FINE_LIMIT, FINE_LIMIT - 1)
         check_within(self.name, "the shift", self.shift, 0, LARGEST_SHIFT)
         check_clamp(self.name, self.lo, self.hi, output)
         worst = abs(self.offset) + sum(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +31,7 @@ def lower(typed: Typed, rounded: Rounded) -> Program:
     graph = bound_biases(rounded.graph, typed.types, typed.clips)
     tensors = {name: QTensor(name, graph.shapes[name], qtype) for name, qtype in typed.types.items()}
     try:
-        ops = _lowered(graph, typed.clips, tensors, rounded.weights)
+        ops = _lowered(graph, typed.clips, tensors, rounded.weights, typed.stated)
         copies, states = _states(graph, tensors, ops)
         ops += copies
         program = Program(
@@ -58,6 +58,7 @@ def _lowered(
     clips: Mapping[str, Node],
     tensors: Mapping[str, QTensor],
     weights: Mapping[str, QuantizedWeight],
+    stated: Set[str],
 ) -> list[QOp]:
     """The integer operators of every node, in order."""
     ops: list[QOp] = []
@@ -65,7 +66,9 @@ def _lowered(
     for node in graph.nodes:
         if node.output in absorbed:
             continue
-        ops.extend(node.op.lower(site_of(node, clips.get(node.output), tensors, weights.get(node.output))))
+        site = site_of(node, clips.get(node.output), tensors, weights.get(node.output))
+        known = stated >= {*site.input_names, site.output.name}
+        ops.extend(node.op.lower(replace(site, stated=known)))
     return ops
 
 

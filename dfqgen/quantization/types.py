@@ -30,6 +30,7 @@ class Typed:
     `graph` is the prepared one with rescales where types must change, `clips` the fused activations by the
     tensor they take over: such a tensor never exists as integers, so `types` lacks it. `notes` say which
     types are the model's own. `real_inputs`, `real_outputs`: those of the network are float32 in C.
+    `stated` are the tensors whose types are the model's own.
     """
 
     graph: Graph
@@ -39,6 +40,7 @@ class Typed:
     notes: tuple[Note, ...] = ()
     real_inputs: bool = False
     real_outputs: bool = False
+    stated: frozenset[str] = frozenset()
 
     def states(self, layer: str, weight: QuantizedWeight) -> bool:
         """Whether these are the integers that the model states for the layer (by its output tensor)."""
@@ -62,7 +64,7 @@ def assign_types(prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
     graph, statistics = insert_rescales(settled.graph, prepared.statistics, clips, ranges, settled.types)
     types = unified_types(graph, statistics, clips, ranges, recipe, settled.types)
     real = (recipe.input_type == "float32", recipe.output_type == "float32")
-    return Typed(graph, statistics, clips, types, stated_notes(settled), *real)
+    return Typed(graph, statistics, clips, types, stated_notes(settled), *real, frozenset(settled.types))
 
 
 def fused_clips(graph: Graph) -> dict[str, Node]:

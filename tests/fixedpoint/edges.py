@@ -150,8 +150,10 @@ def int16_multiplier(what: str, base: Case, **at: Any) -> list[Edge]:
 def sums() -> Iterator[Edge]:
     op = QAdd("op", ("a", "b"), "y", (1, 1), 0, 1, full(-128, 3), full(127, 3))
     base = case(op, IMAGE, IMAGE, IMAGE)
-    yield from int16_multiplier("first multiplier", base, multipliers=lambda m: (m, 1))
-    yield from int16_multiplier("second multiplier", base, multipliers=lambda m: (1, m))
+    for name, pair in (("first", lambda m: (m, 1)), ("second", lambda m: (1, m))):
+        for sign in (1, -1):
+            near, far = (with_op(base, multipliers=pair(sign * ((1 << 22) - less))) for less in (1, 0))
+            yield Edge(f"{name} multiplier {sign}", near, far, "a multiplier")
     yield from ends("shift", base, "shift", 0, 31, "the shift")
     yield from clamps(base)
     message = "the sum can reach 2147483648, beyond 32 bits"

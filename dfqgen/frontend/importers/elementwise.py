@@ -21,6 +21,8 @@ from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import Take
 
+COARSE = "multipliers of 16 bits"
+"""The doc_string of sums in programs that were exported: read again they are the same program."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -86,7 +88,8 @@ def arithmetic(node: OnnxNode) -> str:
         known = _moments(node) or (_normalized(node) if kind == "Div" else None)
         if known is not None:
             return known
-    ops: dict[str, Op] = {"Mul": Mul(), "Div": Div(), "Add": Add(), "Sub": Add(-1)}
+    coarse = node.proto.doc_string == COARSE
+    ops: dict[str, Op] = {"Mul": Mul(), "Div": Div(), "Add": Add(1, coarse), "Sub": Add(-1, coarse)}
     return pairwise(node, ops[kind], node.tensor(0), node.tensor(1))
 
 
