@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfqgen.errors import UnsupportedModel, UserError
+from dfqgen.frontend.classical import without_labels
 from dfqgen.frontend.fold import fold_constants
 from dfqgen.frontend.importers import import_model, supported_operators
 from dfqgen.frontend.read import cut_inputs, cut_outputs, fix_inputs, fixed_input_shapes, read_model
@@ -41,6 +42,7 @@ def load(
     if io_layout not in ("nhwc", "nchw"):
         raise UserError(f"io_layout {io_layout!r} is neither 'nhwc' nor 'nchw'")
     model = read_model(path)
+    remarks = without_labels(model)
     fix_inputs(model, fixed or {})
     if outputs is not None:
         cut_outputs(model, outputs)
@@ -53,4 +55,4 @@ def load(
     graph, _, _ = apply_passes([step for step in IMPORT_PASSES if step not in kept], graph, {})
     if not graph.nodes:
         raise UnsupportedModel("nothing is left to compute: the outputs are the inputs")
-    return replace(graph, fixed=dict(fixed or {}))
+    return replace(graph, fixed=dict(fixed or {}), remarks=(*remarks, *graph.remarks))

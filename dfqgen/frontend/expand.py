@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from dfqgen.frontend.classical import CLASSICAL
 from dfqgen.frontend.fused import Expansion, Fused, NotPlain, RankOf, Rule
 from dfqgen.frontend.qoperators import QUANTIZED
 
@@ -127,15 +128,9 @@ def _quick_gelu(fused: Fused, rank_of: RankOf) -> str:
     return fused.add("Mul", x, fused.add("Sigmoid", scaled))
 
 
-def _scaler(fused: Fused, rank_of: RankOf) -> str:
-    """(x - offset) * scale, one value or one a feature."""
-    (x,) = fused.inputs
-    offset, scale = fused.numbers("offset"), fused.numbers("scale")
-    return fused.add("Mul", fused.add("Sub", x, fused.constant(offset)), fused.constant(scale))
-
-
 _FUSED: Mapping[tuple[str, str], Rule] = {
     **QUANTIZED,
+    **CLASSICAL,
     ("com.microsoft", "FusedConv"): _fused_conv,
     ("com.microsoft", "FusedGemm"): _fused_gemm,
     ("com.microsoft", "FusedMatMul"): _fused_matmul,
@@ -143,7 +138,6 @@ _FUSED: Mapping[tuple[str, str], Rule] = {
     ("com.microsoft", "BiasGelu"): _gelu,
     ("com.microsoft", "FastGelu"): _gelu,
     ("com.microsoft", "QuickGelu"): _quick_gelu,
-    ("ai.onnx.ml", "Scaler"): _scaler,
 }
 
 

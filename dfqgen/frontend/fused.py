@@ -34,6 +34,7 @@ class Fused:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Array] = {}
         self._base = next(name for name in node.output if name)
+        self._result = self._base
 
     @property
     def inputs(self) -> list[str]:
@@ -68,8 +69,14 @@ class Fused:
         """The attributes of these names, where the node has them."""
         return {name: self.attributes[name] for name in names if name in self.attributes}
 
+    def gives_output(self, index: int) -> None:
+        """What the node ends with is this output; NotPlain where nothing takes it."""
+        if index >= len(self.node.output) or not self.node.output[index]:
+            raise NotPlain("gives labels and no scores")
+        self._result = self.node.output[index]
+
     def ends_with(self, tensor: str) -> Expansion:
-        self.nodes.append(helper.make_node("Identity", [tensor], [self._base]))
+        self.nodes.append(helper.make_node("Identity", [tensor], [self._result]))
         return Expansion(tuple(self.nodes), self.constants)
 
 

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 
 from dfqgen.errors import UserError
+from dfqgen.frontend.classical import without_labels
 from dfqgen.frontend.modernize import names_read
 from dfqgen.frontend.read import cut_inputs, fix_inputs, needed_nodes, read_model
 from dfqgen.graph.ir import Array, Graph, Shape
@@ -41,6 +42,7 @@ class Reference:
         fixed: Mapping[str, float] | None = None,
     ) -> None:
         model = read_model(path)
+        without_labels(model)
         fix_inputs(model, fixed or {})
         if inputs is not None:
             cut_inputs(model, inputs)

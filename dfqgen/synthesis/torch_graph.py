@@ -41,6 +41,7 @@ from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.standardize import Standardize
 from dfqgen.ops.tabulated import Tabulated
 from dfqgen.ops.take import Take
+from dfqgen.ops.trees import TreeEnsemble
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.synthesis.torch_functions import TORCH_FUNCTIONS
 from dfqgen.synthesis.torch_recurrent import recurrent_function
@@ -317,6 +318,12 @@ def torch_standardize(op: Standardize) -> Function:
         return torch.addcmul(beta, (blocks * torch.rsqrt(variance + op.epsilon)).reshape(shape), gamma)
 
     return function
+
+
+@torch_function.register
+def torch_trees(op: TreeEnsemble) -> Function:
+    """Steps; no gradient comes back through them."""
+    return lambda x: constant(op.evaluate(x.detach().numpy()))
 
 
 @torch_function.register

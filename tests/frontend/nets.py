@@ -57,7 +57,10 @@ class Net:
 
     def model(self) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "net", self.inputs, self.outputs, self.initializers)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+        domains = {node.domain for node in self.nodes}
+        opsets = [helper.make_opsetid("", self.opset)]
+        opsets += [helper.make_opsetid(domain, 3) for domain in sorted(domains) if domain]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
     def save(self, folder: Path) -> Path:
         path = folder / "net.onnx"

@@ -32,6 +32,7 @@ from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.standardize import Standardize
 from dfqgen.ops.tabulated import Tabulated
 from dfqgen.ops.take import Take
+from dfqgen.ops.trees import TreeEnsemble
 from dfqgen.ops.windows import Pads
 from tests.builders import batch_norm, relu
 
@@ -44,6 +45,16 @@ def convolution(**changes: Any) -> Conv2D:
     settings: dict[str, Any] = {"weight": RNG.normal(size=(6, 3, 3, 4)), "bias": RNG.normal(size=6)}
     return Conv2D(**(settings | changes))
 
+
+FOREST = TreeEnsemble(
+    feature=np.array([0, 3, 2]),
+    threshold=np.array([0.1, -0.3, 0.5]),
+    children=np.array([[1, -1], [-2, -3], [-4, -5]]),
+    roots=np.array([0, 2, -6]),
+    leaves=RNG.normal(size=(6, 2)),
+    start=RNG.normal(size=2),
+)
+"""Two trees, and one that is a leaf."""
 
 EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
     (convolution(), (IMAGE,)),
@@ -89,6 +100,7 @@ EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
     (MatMul(), ((1, 2, 5, 4), (1, 2, 4, 3))),
     (MatMul(transpose_b=True, factor=0.3), ((1, 2, 5, 4), (1, 2, 3, 4))),
     (Div(), (IMAGE, (1, 1, 1, 4))),
+    (FOREST, ((1, 4),)),
     (Standardize(3, RNG.normal(size=4), RNG.normal(size=4)), (IMAGE,)),
     (Standardize(1, np.ones(1), np.zeros(1), groups=2), (IMAGE,)),
     (Standardize(2, RNG.normal(size=4), np.zeros(1), groups=4, centered=False, epsilon=0.1), (IMAGE,)),

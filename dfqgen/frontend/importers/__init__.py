@@ -31,6 +31,7 @@ from dfqgen.frontend.importers import (  # noqa: F401 - they register
     selection,
     stated,
     transposed,
+    trees,
 )
 from dfqgen.frontend.importers.concat import join
 from dfqgen.frontend.importers.registry import (
