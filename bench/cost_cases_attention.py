@@ -1,4 +1,4 @@
-"""Products of activations, normalizations and quotients for bench/cost_table.py: int8, int16 and both."""
+"""Products of activations, normalizations, quotients and trees for bench/cost_table.py, int8 and int16."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dfqgen.graph.site import Site
 from dfqgen.ops.divide import Div
 from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.standardize import Standardize
+from dfqgen.ops.trees import TreeEnsemble
 
 WIDE = QType(IntType.INT16, 2.0**-12, 0)
 UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
@@ -21,6 +22,8 @@ TYPES = ((TYPE, TYPE), (WIDE, WIDE), (TYPE, WIDE), (WIDE, TYPE))
 """Of inputs and output."""
 PRODUCTS = ((1, 16, 16, 16), (4, 12, 16, 12), (2, 49, 32, 49), (8, 10, 8, 10), (1, 100, 24, 5))
 """Matrices, rows, depth and columns."""
+FORESTS = ((1, 6, 1), (10, 4, 3), (40, 5, 1), (20, 3, 10), (5, 8, 2))
+"""Trees, their depth, outputs."""
 TENSORS = ((1, 10, 64), (1, 49, 32), (1, 8, 8, 16), (1, 16, 16, 12), (1, 3, 200))
 
 
@@ -33,6 +36,9 @@ def attention_cases() -> Iterator[Case]:
             yield _case(f"product{number}{place}", MatMul(), (a, b), types)
             swapped = (*b[:2], columns, depth)
             yield _case(f"rows{number}{place}", MatMul(transpose_b=True), (a, swapped), types)
+    for number, (count, depth, outputs) in enumerate(FORESTS):
+        for place, types in enumerate(TYPES):
+            yield _case(f"trees{number}{place}", _forest(rng, count, depth, outputs), ((1, 16),), types)
     for number, shape in enumerate(TENSORS):
         channels = shape[-1]
         gamma, beta = rng.uniform(0.5, 1.5, channels), rng.normal(size=channels)
@@ -44,6 +50,22 @@ def attention_cases() -> Iterator[Case]:
             yield _case(f"quotient{number}{place}", Div(), (shape, shape), types)
             one = (*shape[:-1], 1)
             yield _case(f"quotient_by_one{number}{place}", Div(), (shape, one), types)
+
+
+def _forest(rng: np.random.Generator, count: int, depth: int, outputs: int) -> TreeEnsemble:
+    """Full trees on 16 features."""
+    inner, last = (1 << depth) - 1, 1 << depth
+    children = np.arange(2 * inner).reshape(inner, 2) + 1
+    whole = [np.where(children < inner, children + tree * inner, -1 - (children - inner) - tree * last)
+             for tree in range(count)]  # fmt: skip
+    return TreeEnsemble(
+        rng.integers(0, 16, count * inner),
+        rng.normal(size=count * inner),
+        np.concatenate(whole),
+        np.arange(count) * inner,
+        rng.normal(size=(count * last, outputs)) / count,
+        np.zeros(outputs),
+    )
 
 
 def _case(name: str, op: Op, shapes: tuple[tuple[int, ...], ...], types: tuple[QType, QType]) -> Case:

@@ -16,7 +16,7 @@
 #include "dfq_wide_s16.h"
 
 typedef struct {
-    const int32_t *multipliers, *biases;
+    const DFQ_FLASH int32_t *multipliers, *biases;
     int64_t epsilon;
     int32_t multiplier, bias;
     int32_t outer, rows, groups, width;

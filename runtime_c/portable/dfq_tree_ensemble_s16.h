@@ -18,8 +18,8 @@
 #include "dfq_wide_s16.h"
 
 typedef struct {
-    const int16_t *feature, *threshold, *children, *roots, *leaves;
-    const int32_t *start;
+    const DFQ_FLASH int16_t *feature, *threshold, *children, *roots, *leaves;
+    const DFQ_FLASH int32_t *start;
     int32_t trees, outputs;
     int32_t shift, zero_point, lo, hi;
     int32_t in_wide, out_wide;
@@ -38,7 +38,7 @@ DFQ_KERNEL void dfq_tree_ensemble_s16(const dfq_tree_ensemble_s16_t *layer, cons
             const int32_t value = dfq_load(x, layer->in_wide, layer->feature[node]);
             node = layer->children[2 * node + (value > layer->threshold[node] ? 1 : 0)];
         }
-        const int16_t *leaf = layer->leaves + (-1 - node) * layer->outputs;
+        const DFQ_FLASH int16_t *leaf = layer->leaves + (-1 - node) * layer->outputs;
         for (int32_t k = 0; k < layer->outputs; k++) {
             sums[k] += leaf[k];
         }

@@ -72,7 +72,7 @@ def trees() -> Iterator[Edge]:
     yield Edge("negative sum", low, lower, "the sum can reach 2147483648, beyond 32 bits")
     half = with_op(near, start=full(room - 4, 2, dtype=np.int32), shift=3)
     more = with_op(half, shift=4)
-    yield Edge("half of the shift", half, more, "the sum can reach 2147483652, beyond 32 bits")
+    yield Edge("half of the shift", half, more, "the sum can reach 2147483651, beyond 32 bits")
 
 
 TREE_EDGES = [*trees()]
