@@ -124,6 +124,79 @@ def encoder() -> nn.Module:
     return nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
 
 
+def class_token(x: Tensor, embed: nn.Module, token: nn.Module, layer: nn.Module, head: nn.Module) -> Tensor:
+    """Patches or frames behind a learned token, which the head reads."""
+    embedded = embed(x)
+    tokens = embedded.flatten(2).transpose(1, 2) if embedded.dim() == 4 else embedded
+    first = token(torch.zeros(1, dtype=torch.long)).unsqueeze(0).expand(x.shape[0], -1, -1)
+    result: Tensor = head(layer(torch.cat([first, tokens], 1))[:, 0])
+    return result
+
+
+def causal(x: Tensor, project: nn.Module, back: nn.Module) -> Tensor:
+    """Two heads of attention to what came before."""
+    steps = x.shape[1]
+    q, k, v = project(x).reshape(x.shape[0], steps, 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
+    later = torch.ones(steps, steps).triu(1) * -100.0
+    weights = (q @ k.transpose(-2, -1) / 8**0.5 + later).softmax(-1)
+    result: Tensor = x + back((weights @ v).transpose(1, 2).flatten(2))
+    return result
+
+
+def non_local(x: Tensor, theta: nn.Module, phi: nn.Module, g: nn.Module, back: nn.Module) -> Tensor:
+    a, b, c = (layer(x).flatten(2) for layer in (theta, phi, g))
+    weights = (a.transpose(1, 2) @ b).softmax(-1)
+    mixed = (weights @ c.transpose(1, 2)).transpose(1, 2)
+    result: Tensor = x + back(mixed.reshape(x.shape[0], -1, *x.shape[2:]))
+    return result
+
+
+def mobile_vit(x: Tensor, local: nn.Module, layer: nn.Module, back: nn.Module) -> Tensor:
+    """Attention between pixels at the same place of 2x2 patches, folded into the batch of heads."""
+    y = local(x)
+    n, c, h, w = y.shape
+    patches = y.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 2, 4, 1).reshape(n * 4, h * w // 4, c)
+    mixed = layer(patches).reshape(n, 2, 2, h // 2, w // 2, c).permute(0, 5, 3, 1, 4, 2)
+    result: Tensor = back(torch.cat([x, mixed.reshape(n, c, h, w)], 1))
+    return result
+
+
+def conformer(x: Tensor, norm: nn.Module, wide: nn.Module, depthwise: nn.Module, back: nn.Module) -> Tensor:
+    """Its convolution module."""
+    y = F.glu(wide(norm(x).transpose(1, 2)), 1)
+    result: Tensor = x + back(F.silu(depthwise(y))).transpose(1, 2)
+    return result
+
+
+def swiglu(x: Tensor, gate: nn.Module, up: nn.Module, down: nn.Module) -> Tensor:
+    """Behind an RMS normalization, as language models write it."""
+    y = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+    result: Tensor = x + down(F.silu(gate(y)) * up(y))
+    return result
+
+
+def response_norm(x: Tensor, wide: nn.Module, back: nn.Module) -> Tensor:
+    """ConvNeXt V2's global response normalization."""
+    y = F.gelu(wide(x))
+    size = y.norm(p=2, dim=(2, 3), keepdim=True)
+    result: Tensor = x + back(y * (size / (size.mean(1, keepdim=True) + 1e-6)) + y)
+    return result
+
+
+def attentive_pool(x: Tensor, score: nn.Module, head: nn.Module) -> Tensor:
+    """The mean of frames by learned weights."""
+    result: Tensor = head((score(x).softmax(1) * x).sum(1))
+    return result
+
+
+def channels_first_norm(x: Tensor, depthwise: nn.Module, back: nn.Module) -> Tensor:
+    """Layer normalization of channels that stay first, written out."""
+    y = depthwise(x)
+    centered = y - y.mean(1, keepdim=True)
+    result: Tensor = x + back(centered / torch.sqrt(centered.pow(2).mean(1, keepdim=True) + 1e-6))
+    return result
+
+
 def recurrent(kind: Callable[..., nn.Module], **options: bool) -> Architecture:
     width = 24 if options.get("bidirectional") else 12
     layer = kind(16, 12, batch_first=True, **options)
@@ -287,6 +360,48 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         TOKENS,
     ),
     "ViT": Architecture(lambda: Applied(positions, nn.Embedding(12, 16), encoder()), TOKENS),
+    "ViT, class token": Architecture(
+        lambda: Applied(class_token, nn.Conv2d(8, 16, 4, 4), nn.Embedding(1, 16), encoder(), nn.Linear(16, 5))
+    ),
+    "keyword transformer": Architecture(
+        lambda: Applied(class_token, nn.Linear(16, 16), nn.Embedding(1, 16), encoder(), nn.Linear(16, 5)),
+        TOKENS,
+    ),
+    "transformer, norms first": Architecture(
+        lambda: nn.Sequential(
+            nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True, norm_first=True),
+            nn.LayerNorm(16),
+            nn.Linear(16, 4),
+        ),
+        TOKENS,
+    ),
+    "causal attention": Architecture(lambda: Applied(causal, nn.Linear(16, 48), nn.Linear(16, 16)), TOKENS),
+    "non-local block": Architecture(
+        lambda: Applied(non_local, *(nn.Conv2d(8, 4, 1) for _ in range(3)), nn.Conv2d(4, 8, 1))
+    ),
+    "MobileViT": Architecture(
+        lambda: Applied(mobile_vit, nn.Conv2d(8, 16, 1), encoder(), nn.Conv2d(24, 8, 3, padding=1))
+    ),
+    "Conformer convolution": Architecture(
+        lambda: Applied(
+            conformer,
+            nn.LayerNorm(16),
+            nn.Conv1d(16, 32, 1),
+            nn.Sequential(nn.Conv1d(16, 16, 7, padding=3, groups=16), nn.BatchNorm1d(16)),
+            nn.Conv1d(16, 16, 1),
+        ),
+        TOKENS,
+    ),
+    "SwiGLU, RMSNorm": Architecture(
+        lambda: Applied(swiglu, *(nn.Linear(16, 32) for _ in range(2)), nn.Linear(32, 16)), TOKENS
+    ),
+    "ConvNeXt V2": Architecture(lambda: Applied(response_norm, nn.Conv2d(8, 16, 1), nn.Conv2d(16, 8, 1))),
+    "attentive pooling": Architecture(
+        lambda: Applied(attentive_pool, nn.Linear(16, 1), nn.Linear(16, 5)), TOKENS
+    ),
+    "LayerNorm, channels first": Architecture(
+        lambda: Applied(channels_first_norm, nn.Conv2d(8, 8, 7, padding=3, groups=8), nn.Conv2d(8, 8, 1))
+    ),
     "LSTM": recurrent(nn.LSTM),
     "LSTM, both directions": recurrent(nn.LSTM, bidirectional=True),
     "GRU": recurrent(nn.GRU),
