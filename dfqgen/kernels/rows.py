@@ -48,7 +48,7 @@ class Band:
 
     @property
     def row_bytes(self) -> int:
-        return math.prod(self.tensor.shape[2:]) * self.tensor.qtype.dtype.bits // 8
+        return math.prod(self.tensor.shape[2:]) * self.tensor.qtype.dtype.carrier.itemsize
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -176,6 +176,9 @@ class QWideMul(QOp):
         scaled = (a * b << self.pre_shift) * self.multiplier + (1 << 31)
         return np.clip(self.zero_point + (scaled >> 32), self.lo, self.hi)
 
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
+
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         a, b = inputs
         check_broadcast(self.name, a, b, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_within, check_zero_point
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 
 REAL = QType(IntType.FLOAT32, 1.0, 0)
 """Reals are themselves."""
@@ -61,6 +63,9 @@ class QQuantize(QOp):
             np.int64
         )
         return np.clip(self.zero_point + ((steps + 1) >> 1), self.lo, self.hi)
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

@@ -40,10 +40,13 @@ DFQ_SHARED void dfq_move_rows(int8_t *to, const int8_t *from, int32_t count)
         dfq_word_t *w = (dfq_word_t *)(void *)to;
         const dfq_word_t *v = (const dfq_word_t *)(const void *)from;
         for (; count >= 32; count -= 32, w += 8, v += 8) {
-            const uint32_t a = v[0], b = v[1], c = v[2], d = v[3];
-            w[0] = a, w[1] = b, w[2] = c, w[3] = d;
-            const uint32_t e = v[4], f = v[5], g = v[6], h = v[7];
-            w[4] = e, w[5] = f, w[6] = g, w[7] = h;
+            for (int32_t half = 0; half < 8; half += 4) {
+                const uint32_t a = v[half], b = v[half + 1], c = v[half + 2], d = v[half + 3];
+                w[half] = a;
+                w[half + 1] = b;
+                w[half + 2] = c;
+                w[half + 3] = d;
+            }
         }
         to = (int8_t *)w;
         from = (const int8_t *)v;
