@@ -110,11 +110,23 @@ def wide(plain: Sequence[Case]) -> Iterator[Case]:
         types = [(WIDE, WIDE), (WIDE, TYPE), (TYPE, WIDE)][number % 3]
         if isinstance(case.op, QMaxPool):
             types = (WIDE, WIDE)
-        yield _renamed(case, f"{case.op.name}_wide", *types)
+        found = _renamed(case, f"{case.op.name}_wide", *types)
+        yield found
+        if isinstance(case.op, QConv2D) and number % 3 == 0:
+            yield _clipped(found)
     for number, (image, channels, border) in enumerate(
         [((8, 8), 16, 1), ((5, 7), 3, 2), ((12, 4), 8, 1), ((1, 9), 20, 3)]
     ):
         yield _pad(f"pw{number}", image, channels, border, WIDE)
+
+
+def _clipped(case: Case) -> Case:
+    """The same layer, int16, with a ReLU; the plain one without any clip."""
+    op = case.op
+    assert isinstance(op, QConv2D)
+    form = op.requantize
+    relu = replace(form, lo=np.zeros_like(form.lo), hi=np.full_like(form.hi, WIDE.dtype.maximum))
+    return _renamed(case, f"{op.name}_relu", WIDE, WIDE, requantize=relu)
 
 
 def _renamed(case: Case, name: str, x_type: QType = TYPE, y_type: QType = TYPE, **changes: object) -> Case:

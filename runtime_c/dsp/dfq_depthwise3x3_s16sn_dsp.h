@@ -12,6 +12,7 @@
 
 #include "../portable/dfq_wide_s16.h"
 #include "dfq_depthwise3x3_s8sn_dsp.h"
+#include "dfq_dsp_wide_clamp.h"
 
 typedef struct {
     dfq_depthwise3x3_s8sn_dsp_t inner; /* `packed` and `factors` for fewer than 8 bits, else `stream` */
@@ -265,8 +266,11 @@ DFQ_INLINE dfq_dsp_depthwise_args_t dfq_dsp_wide_depthwise_args(const dfq_depthw
 
 DFQ_INLINE void dfq_dsp_wide_depthwise_clamp(const dfq_depthwise3x3_s16sn_dsp_t *layer, int8_t *y, int32_t pixels)
 {
-    if (layer->narrow) {
-        dfq_wide_clamp_pixels(&layer->bounds, y, layer->out_wide, pixels, layer->inner.depthwise.channels);
+    const int32_t channels = layer->inner.depthwise.channels;
+    if (layer->narrow && dfq_dsp_clamps_halves(&layer->bounds, layer->out_wide)) {
+        dfq_dsp_clamp_halves(y, layer->bounds.lo, layer->bounds.hi, pixels * channels);
+    } else if (layer->narrow) {
+        dfq_wide_clamp_pixels(&layer->bounds, y, layer->out_wide, pixels, channels);
     }
 }
 

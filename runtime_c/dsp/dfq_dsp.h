@@ -193,6 +193,21 @@ DFQ_INLINE uint32_t dfq_dsp_min(uint32_t a, uint32_t b)
     return r;
 }
 
+/* The same of each half. */
+DFQ_INLINE uint32_t dfq_dsp_max_halves(uint32_t a, uint32_t b)
+{
+    uint32_t r;
+    __asm__("ssub16 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+}
+
+DFQ_INLINE uint32_t dfq_dsp_min_halves(uint32_t a, uint32_t b)
+{
+    uint32_t r;
+    __asm__("ssub16 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+}
+
 /* Four saturated values as lanes. */
 DFQ_INLINE uint32_t dfq_dsp_pack(int32_t v0, int32_t v1, int32_t v2, int32_t v3)
 {
@@ -219,6 +234,16 @@ DFQ_INLINE int32_t dfq_dsp_top(uint32_t a)
 DFQ_INLINE uint32_t dfq_dsp_halves(int32_t bottom, int32_t top)
 {
     return ((uint32_t)bottom & 0xFFFFu) | (uint32_t)top << 16;
+}
+
+DFQ_INLINE uint32_t dfq_dsp_max_halves(uint32_t a, uint32_t b)
+{
+    return dfq_dsp_halves(dfq_max(dfq_dsp_bottom(a), dfq_dsp_bottom(b)), dfq_max(dfq_dsp_top(a), dfq_dsp_top(b)));
+}
+
+DFQ_INLINE uint32_t dfq_dsp_min_halves(uint32_t a, uint32_t b)
+{
+    return dfq_dsp_halves(dfq_min(dfq_dsp_bottom(a), dfq_dsp_bottom(b)), dfq_min(dfq_dsp_top(a), dfq_dsp_top(b)));
 }
 
 DFQ_INLINE int32_t dfq_dsp_lane(uint32_t a, int32_t index)

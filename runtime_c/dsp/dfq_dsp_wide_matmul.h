@@ -19,6 +19,7 @@
 #include "../portable/dfq_unpack.h"
 #include "../portable/dfq_wide_s16.h"
 #include "dfq_dsp_matmul.h"
+#include "dfq_dsp_wide_clamp.h"
 
 typedef struct {
     const uint32_t *weight;
@@ -103,6 +104,10 @@ DFQ_INLINE const uint32_t *dfq_dsp_wide_chunk(const dfq_dsp_wide_matmul_t *layer
 /* Clamp `count` values that a kernel just wrote, of channels `first` on, saturated to their type. */
 DFQ_SHARED void dfq_dsp_wide_clamp_values(const dfq_dsp_wide_matmul_t *layer, int8_t *y, int32_t first, int32_t count)
 {
+    if (dfq_dsp_clamps_halves(&layer->bounds, layer->out_wide)) {
+        dfq_dsp_clamp_halves(y, layer->bounds.lo, layer->bounds.hi, count);
+        return;
+    }
     for (int32_t c = 0; c < count; c++) {
         const int32_t value = dfq_load(y, layer->out_wide, c);
         dfq_store(y, layer->out_wide, c, dfq_wide_clamp(&layer->bounds, value, first + c));

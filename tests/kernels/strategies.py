@@ -56,8 +56,10 @@ def _values(tensor: QTensor, kind: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def channel_bounds(rng: np.random.Generator, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """No clamp, one for all channels, or one each."""
-    kind = rng.integers(0, 3)
+    """No clamp, one for all channels, one as a ReLU's, or one each."""
+    kind = rng.integers(0, 4)
+    if kind == 3:
+        return np.full(channels, rng.integers(-128, 0)), np.full(channels, 127)
     if kind == 0:
         return np.full(channels, -128), np.full(channels, 127)
     if kind == 1:

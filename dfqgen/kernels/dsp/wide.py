@@ -42,6 +42,16 @@ def pack_factors(op: QConv2D) -> Array:
     return wrap_int32(np.stack(padded, axis=1))
 
 
+def clip_work(op: QConv2D, output: QTensor) -> Work:
+    """Outputs that are clamped after they were saturated, two int16 at a time where channels agree."""
+    form, types = op.requantize, output.qtype.dtype
+    narrow = bool(np.any(form.lo > types.minimum) or np.any(form.hi < types.maximum))
+    uniform = bool(np.all(form.lo == form.lo[0]) and np.all(form.hi == form.hi[0]))
+    clamped = float(output.elements if narrow else 0)
+    pairs = uniform and is_wide(output)
+    return {"narrow_output": 0.0 if pairs else clamped, "clipped_output": clamped if pairs else 0.0}
+
+
 class Conv2DS16SnDspKernel(Kernel[QConv2D]):
     """Any ungrouped convolution: a chunk of weights widened to scratch, then two windows at a time."""
 
@@ -145,6 +155,7 @@ class Conv2DS16SnDspKernel(Kernel[QConv2D]):
             "weight": float(op.weight.size),
             "packed_weight": float(op.weight.size if packed else 0),
             "copied_value": float(0 if self.direct(op, inputs[0]) else pixels * self.depth(op)),
+            **clip_work(op, output),
         }
 
 

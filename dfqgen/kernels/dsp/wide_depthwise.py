@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
@@ -17,6 +17,7 @@ from dfqgen.kernels.dsp.depthwise import (
     pack_depthwise3x3,
 )
 from dfqgen.kernels.dsp.matmul import Rows, round_up, rows_of, wrap_int32
+from dfqgen.kernels.dsp.wide import clip_work
 from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
 from dfqgen.kernels.portable.conv import conv_title
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title, wide_bounds
@@ -109,6 +110,9 @@ class Depthwise3x3S16SnDspKernel(Kernel[QConv2D]):
         if op.weight_type is IntType.INT8:
             return inner
         return round_up(20 * op.out_channels, 16) + max(inner, padded_size(op.weight.size))
+
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return super().work(op, inputs, output) | clip_work(op, output)
 
     def overlap_lead_bytes(
         self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
