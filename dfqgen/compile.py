@@ -41,7 +41,7 @@ from dfqgen.samples.meaning import InputMeaning, meanings_for
 from dfqgen.targets import Target, load_target
 from dfqgen.verify.against_float import Network
 from dfqgen.verify.check import HostCheck, check_on_host
-from dfqgen.verify.code_size import code_bytes
+from dfqgen.verify.code_size import CodeSize, measure_code
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,11 +83,11 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Built:
-    """The C of a program, and what its checks found. `code_bytes` is None without the target's compiler."""
+    """The C of a program, and what its checks found. Without the target's compiler `code` is None."""
 
     plan: Plan
     files: Files
-    code_bytes: int | None
+    code: CodeSize | None
     check: HostCheck
 
 
@@ -170,12 +170,12 @@ def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> 
         meanings=compiled.network.meanings,
     )
     progress(f"measuring code size for {target.name}")
-    size_bytes = code_bytes(files, target, code.optimize)
-    _check_budget(compiled, plan, size_bytes, budget)
+    size = measure_code(files, target, code.optimize)
+    _check_budget(compiled, plan, size, budget)
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
         write_files(files, Path(scratch))
         check = check_on_host(program, Path(scratch), progress)
-    return Built(plan, files, size_bytes, check)
+    return Built(plan, files, size, check)
 
 
 def plan_for(program: Program, code: CodeRecipe, target: Target, budget: Budget = TARGETS_OWN) -> Plan:
@@ -202,13 +202,13 @@ def estimated(compiled: Compiled) -> list[LayerEstimate]:
     return estimate(compiled.program, compiled.target, code.optimize, winograd=code.winograd == "auto")
 
 
-def _check_budget(compiled: Compiled, plan: Plan, size_bytes: int | None, budget: Budget) -> None:
+def _check_budget(compiled: Compiled, plan: Plan, code: CodeSize | None, budget: Budget) -> None:
     program, target = compiled.program, compiled.target
     times: dict[str, float] = {}
     if budget.seconds is not None:
         layers = estimated(compiled)
         times = {layer.op.name: seconds(layer.instructions, target) for layer in layers}
-    sizes, costs = size_facts(program, plan, size_bytes), layer_costs(program, plan, times)
+    sizes, costs = size_facts(program, plan, code), layer_costs(program, plan, times)
     check_budget(sizes["flash_bytes"], sizes["arena_bytes"], compiled.target, costs, budget)
 
 

@@ -89,6 +89,8 @@ def print_build(facts: Facts, console: Console) -> None:
     arena = _of_budget(sizes["arena_bytes"], target["ram_bytes"])
     bound = size_text(sizes["arena_lower_bound_bytes"])
     _row(table, "RAM", f"{arena}, arena (lower bound without overwriting inputs: {bound})")
+    if sizes["stack_bytes"] is not None:
+        _row(table, "stack", f"{size_text(sizes['stack_bytes'])} at most, of {facts['network']}_invoke()")
     if facts["time"] is not None:
         _row(table, "time", time_text(facts["time"]))
     for step in facts["steps"]:

@@ -87,7 +87,7 @@ def build(
         "model": manifest["provenance"]["model"],
         "provenance": manifest["provenance"],
         "target": report.target_facts(compiled.target, budget),
-        "sizes": report.size_facts(program, built.plan, built.code_bytes),
+        "sizes": report.size_facts(program, built.plan, built.code),
         "time": report.time_facts(estimated(compiled), compiled.target),
         "verification": report.check_facts(built.check),
         "comparison": report.comparison_facts(comparison),

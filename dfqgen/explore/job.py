@@ -26,7 +26,7 @@ from dfqgen.recipe.records import Optimize
 from dfqgen.report.facts import Facts, rounded, size_facts, time_facts
 from dfqgen.targets import Target, load_target
 from dfqgen.verify.against_float import compare_with_float
-from dfqgen.verify.code_size import code_bytes
+from dfqgen.verify.code_size import measure_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def cost(compiled: Compiled, target: Target, optimize: Optimize) -> Facts:
     program = compiled.program
     plan = plan_program(program, target, optimize=optimize)
     files = emit(program, plan, target, optimize=optimize)
-    sizes = size_facts(program, plan, code_bytes(files, target, optimize))
+    sizes = size_facts(program, plan, measure_code(files, target, optimize))
     time = time_facts(estimate(program, target, optimize), target)
     return {
         "flash_bytes": sizes["flash_bytes"],

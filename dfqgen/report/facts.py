@@ -18,6 +18,7 @@ from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 from dfqgen.verify.against_float import FloatComparison
 from dfqgen.verify.check import HostCheck
+from dfqgen.verify.code_size import CodeSize
 from dfqgen.verify.compare import LayerComparison, OutputComparison
 
 Facts = dict[str, Any]
@@ -127,14 +128,16 @@ def memory_facts(program: Program, plan: Plan) -> list[Facts]:
     return sorted(rows, key=lambda row: (row["first"], row["offset"]))
 
 
-def size_facts(program: Program, plan: Plan, code_bytes: int | None) -> Facts:
-    """Flash and RAM. `code_bytes` is what the target's compiler made of it, None where that was not asked."""
+def size_facts(program: Program, plan: Plan, code: CodeSize | None) -> Facts:
+    """Flash and RAM. `code` is what the target's compiler made of it, None where that was not asked."""
+    code_bytes = None if code is None else code.code_bytes
     constants = sum(array.size_bytes for step in plan.steps for array in step.code.arrays)
     return {
         "weight_bytes": constants,
         "speed_bytes": sum(_spent_bytes(step) for step in plan.steps),
         "code_bytes": code_bytes,
         "flash_bytes": constants + (code_bytes or 0),
+        "stack_bytes": None if code is None else code.stack_bytes,
         "arena_bytes": plan.arena_bytes,
         "arena_lower_bound_bytes": plan.lower_bound_bytes,
         "macs": program.macs,

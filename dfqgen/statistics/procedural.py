@@ -69,7 +69,7 @@ def is_image(shape: tuple[int, ...]) -> bool:
 def is_signal(axes: tuple[int, ...]) -> bool:
     """Whether the axes of a sample are long enough for one to be time; a short vector is a state rather."""
     longer = [size for size in axes if size > 1]
-    return max(axes) >= (SHORTEST_SIGNAL if len(longer) > 1 else SHORTEST_VECTOR)
+    return max(axes, default=1) >= (SHORTEST_SIGNAL if len(longer) > 1 else SHORTEST_VECTOR)
 
 
 def procedural_samples(
@@ -85,7 +85,7 @@ def procedural_samples(
         rng = np.random.default_rng(seed + i)
         found = statistics[port.tensor]
         bounded = bool(np.all(np.isfinite(found.lo)) and np.all(np.isfinite(found.hi)))
-        samples = np.empty((count, *port.shape[1:]), np.float32)
+        samples = np.empty((count, *(port.shape[1:] or (1,))), np.float32)  # one number: a vector of one
         if not bounded:
             _fill_with_noise(samples, rng, found)
         elif is_image(port.shape):
@@ -96,7 +96,7 @@ def procedural_samples(
             _fill_with_signals(samples, rng, found, axes)
         else:
             _fill_with_noise(samples, rng, found)
-        made[port.tensor] = samples
+        made[port.tensor] = samples.reshape(count, *port.shape[1:])
     return made
 
 
