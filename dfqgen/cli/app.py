@@ -191,7 +191,12 @@ def verify(
 def run(
     out_dir: opt.OutDir,
     on: Annotated[
-        str, typer.Option("--on", help="A target with an emulator.", autocompletion=opt.target_names)
+        str,
+        typer.Option(
+            "--on",
+            help="A target with an emulator, or serial:PORT[@BAUD] for a board.",
+            autocompletion=opt.target_names,
+        ),
     ] = "cortex-m",
     edited: opt.Edited = False,
     verbose: opt.Verbose = False,
@@ -204,6 +209,8 @@ def run(
       dfqgen run out/model --on cortex-m4
 
       dfqgen run out/model --on cortex-m55 --json
+
+      dfqgen run out/model --on serial:/dev/ttyACM0
     """
     with job(as_json, verbose) as progress:
         from dfqgen import commands

@@ -193,8 +193,33 @@ def print_layers(layers: Iterable[Facts], console: Console) -> None:
     console.print(table)
 
 
+def print_board_run(facts: Facts, console: Console) -> None:
+    """Cycles of every layer on a real board, beside what was estimated."""
+    columns = ("layer", "what", "MACs", "cycles", "per MAC", "est. instructions")
+    table = _table(*columns, right=columns[2:], title=f"On the board at {facts['port']}")
+    whole = {"layer": "one inference", "title": "", "estimated_instructions": None, **facts}
+    for layer in [*facts["layers"], whole]:
+        macs, cycles, estimated = layer["macs"], layer["cycles"], layer["estimated_instructions"]
+        _row(
+            table,
+            layer["layer"],
+            layer["title"],
+            count_text(macs) if macs else "",
+            f"{cycles:,}" if cycles else "-",
+            f"{cycles / macs:.2f}" if cycles and macs else "",
+            "" if estimated is None else f"{estimated:,}",
+        )
+    console.print(table)
+    again = facts["repeated_frames"]
+    cable = f" {again} frames were sent again." if again else ""
+    console.print(Text(f"\nEvery bit equals the reference, on {facts['vectors']} golden vectors.{cable}"))
+
+
 def print_run(facts: Facts, console: Console) -> None:
     """Instructions of every layer on an emulated board."""
+    if "port" in facts:
+        print_board_run(facts, console)
+        return
     columns = ("layer", "MACs", "instructions", "per MAC")
     table = _table(*columns, right=columns[1:], title=f"On {facts['target']} ({facts['machine']}, QEMU)")
     for layer in [

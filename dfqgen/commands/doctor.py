@@ -36,7 +36,10 @@ class Extra:
     extra: str
 
 
-EXTRAS = (Extra("torch", "synthetic samples and AdaRound", "synthesis"),)
+EXTRAS = (
+    Extra("torch", "synthetic samples and AdaRound", "synthesis"),
+    Extra("pyserial", "dfqgen run on a board", "serial"),
+)
 
 
 def doctor() -> Facts:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.samples.meaning import InputMeaning
 
 HEADERS = ("api/dfq_api.h", "api/dfq_boxes.h")
+SERIAL_HEADERS = ("serial/dfq_serial.h", "serial/dfq_serial_probe.h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,23 @@ def api_files(
         ),
         f"{net.name}.hpp": render("network.hpp.j2", net=net),
     }
-    return files | {f"runtime_c/{path}": (resources.runtime_dir() / path).read_bytes() for path in HEADERS}
+    return files | _copied(HEADERS)
+
+
+def serial_files(net: NetworkContext, program: bytes) -> dict[str, bytes]:
+    """The network behind a serial port; nothing for one whose inputs come row by row.
+
+    `program` is the content of program.json, by whose hash the host knows the firmware.
+    """
+    if len(net.whole_inputs) < len(net.inputs):
+        return {}
+    hash_bytes = [f"0x{byte:02x}" for byte in hashlib.sha256(program).digest()[:8]]
+    files = {f"{net.name}_serial.c": render("serial.c.j2", net=net, hash=hash_bytes)}
+    return files | _copied(SERIAL_HEADERS)
+
+
+def _copied(headers: Iterable[str]) -> dict[str, bytes]:
+    return {f"runtime_c/{path}": (resources.runtime_dir() / path).read_bytes() for path in headers}
 
 
 def _pixel_inputs(

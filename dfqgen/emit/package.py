@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dfqgen import resources
-from dfqgen.emit.api import api_files
+from dfqgen.emit.api import api_files, serial_files
 from dfqgen.emit.context import NetworkContext, layer_symbols, network_context, number_table
 from dfqgen.emit.packages import package_files
 from dfqgen.emit.provenance import Provenance
@@ -74,7 +74,7 @@ def emit(
         files[f"{net.name}_selftest.c"] = render("selftest.c.j2", net=net)
     for header in runtime_headers(net.headers):
         files[f"runtime_c/{header}"] = (resources.runtime_dir() / header).read_bytes()
-    files |= api_files(net, program, meanings or {})
+    files |= api_files(net, program, meanings or {}) | serial_files(net, files[PROGRAM])
     files |= package_files(packages, net, files)
     manifest = _manifest(program, plan, target, net, optimize, provenance)
     return with_files({**files, MANIFEST: _json(manifest)}, {})

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dfqgen import resources
+from dfqgen.emit.api import SERIAL_HEADERS
 from dfqgen.emit.context import NetworkContext
 from dfqgen.emit.render import render
 
@@ -106,7 +107,10 @@ def package_files(kinds: Iterable[str], net: NetworkContext, files: Mapping[str,
 
 def _package(layout: Layout, net: NetworkContext, files: Mapping[str, bytes]) -> Files:
     tests = {path: content for path, content in files.items() if _is_test(path, net.name)}
-    sources = {path: content for path, content in files.items() if _is_source(path) and path not in tests}
+    serial = (f"{net.name}_serial.c", *(f"runtime_c/{header}" for header in SERIAL_HEADERS))
+    sources = {
+        path: content for path, content in files.items() if _is_source(path) and path not in (*tests, *serial)
+    }
     package = {f"src/{path}": content for path, content in sources.items()}
     package |= {f"{layout.selftest}/{path}": content for path, content in tests.items()}
     selftest = f"{layout.selftest}/{net.name}_selftest.c"
