@@ -19,11 +19,13 @@ class ShortHelpCommand(TyperCommand):
     """A command whose help leaves out the options for experts, where it has any."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        left_out = [] if ctx.meta.get(ALL) else self._for_experts()
-        with _hidden(left_out):
+        if ctx.meta.get(ALL) or not self._for_experts():
             super().format_help(ctx, formatter)
-        if left_out:
-            typer.echo(f" {len(left_out)} more options, for experts: {ctx.command_path} --help-all\n")
+            return
+        with _in_one_box(self.params, hide=self._for_experts()):
+            super().format_help(ctx, formatter)
+        more = len(self._for_experts())
+        typer.echo(f" {more} more options, for experts: {ctx.command_path} --help-all\n")
 
     def _for_experts(self) -> list[Any]:
         return [
@@ -42,12 +44,17 @@ def show_all(ctx: typer.Context, wanted: bool) -> None:
 
 
 @contextlib.contextmanager
-def _hidden(options: Iterable[Any]) -> Iterator[None]:
-    before = [(option, option.hidden) for option in options]
-    for option, _ in before:
+def _in_one_box(options: Iterable[Any], hide: Iterable[Any]) -> Iterator[None]:
+    """Without headings, and without some of them."""
+    before = [
+        (option, option.hidden, option.rich_help_panel) for option in options if hasattr(option, "hidden")
+    ]
+    for option, _, _ in before:
+        option.rich_help_panel = None
+    for option in hide:
         option.hidden = True
     try:
         yield
     finally:
-        for option, hidden in before:
-            option.hidden = hidden
+        for option, hidden, panel in before:
+            option.hidden, option.rich_help_panel = hidden, panel

@@ -83,12 +83,15 @@ Stream = Annotated[
     typer.Option(
         "--stream",
         help="Run the first layers row by row, which takes less RAM; auto: where whole layers do not fit it.",
+        rich_help_panel=_CODE,
     ),
 ]
 InputRows = Annotated[
     bool,
     typer.Option(
-        "--input-rows", help="The caller gives the input in rows, as a camera does: no frame in RAM."
+        "--input-rows",
+        help="The caller gives the input in rows, as a camera does: no frame in RAM.",
+        rich_help_panel=_CODE,
     ),
 ]
 Packages = Annotated[
@@ -393,6 +396,14 @@ ActivationsMap = Annotated[
         rich_help_panel="Activations",
     ),
 ]
+Effort = Annotated[
+    Literal["fast", "default", "best"],
+    typer.Option(
+        "--effort",
+        help="fast: int8 throughout. best: int16 where it is worth it, and rounding learned on synthesized "
+        "samples, which takes minutes and PyTorch.",
+    ),
+]
 TimeAllowance = Annotated[
     float,
     typer.Option(
@@ -468,6 +479,7 @@ class CompileArguments(InputArguments):
     name: Name = None
     optimize: Optimize = DEFAULTS.code.optimize
     package: Packages = None
+    effort: Effort = "default"
     winograd: Winograd = DEFAULTS.code.winograd
     stream: Stream = DEFAULTS.code.stream
     input_rows: InputRows = DEFAULTS.code.input_rows

@@ -25,6 +25,7 @@ from dfqgen.recipe.records import (
     BitsWish,
     CodeRecipe,
     Compensate,
+    Effort,
     FlashBytes,
     FlashPercent,
     Granularity,
@@ -123,14 +124,27 @@ class Choices(TypedDict, total=False):
     input_type: PortType
     output_type: PortType
     time_allowance: float
+    effort: Effort
+
+
+EFFORTS: Mapping[Effort, Choices] = {
+    "fast": Choices(activations="int8"),
+    "default": Choices(),
+    "best": Choices(activations="auto", rounding="adaround"),
+}
+"""What an effort chooses where nothing else is said. Best learns the rounding on synthesized samples, which
+takes PyTorch and minutes; what it gives is in docs/dsg.md."""
 
 
 def make_recipe(**choices: Unpack[Choices]) -> Recipe:
     """The recipe of these choices, without reading any model.
 
     Choices without effect are left out of it and named in its `warnings`. Raises UserError for values that
-    cannot be, for files that are not there, and for choices that contradict each other.
+    cannot be, for files that are not there, and for choices that contradict each other. An `effort` is a
+    few choices by one name; what is chosen beside it counts more.
     """
+    preset = EFFORTS[choices.get("effort", "default")]
+    choices = cast(Choices, preset | {key: value for key, value in choices.items() if key != "effort"})
     _check_values(choices)
     recipe = _settled(choices)
     refuse_contradictions(choices, recipe)

@@ -142,3 +142,11 @@ def test_choices_with_an_effect_are_not_warned_of(choices: Choices) -> None:
     for key in choices:
         fewer: Any = {name: value for name, value in choices.items() if name != key}
         assert make_recipe(**fewer) != recipe
+
+
+def test_an_effort_is_a_few_choices_and_what_is_chosen_beside_it_counts_more() -> None:
+    assert make_recipe(effort="default") == make_recipe()
+    assert make_recipe(effort="best") == make_recipe(activations="auto", rounding="adaround")
+    nearest = make_recipe(activations="auto", rounding="nearest")
+    assert make_recipe(effort="best", rounding="nearest") == nearest
+    assert make_recipe(effort="fast", activations="int16") == make_recipe(activations="int16")
