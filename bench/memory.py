@@ -86,7 +86,7 @@ def main() -> None:
             ("fed", {"input_rows": True}),
         ):
             begin = time.process_time()
-            plan = plan_program(program, target, winograd=False, **options)  # type: ignore[arg-type]
+            plan = plan_program(program, target, winograd=False, **options)
             seconds = time.process_time() - begin
             layers = 0 if plan.segment is None else len(plan.segment)
             text = f"{name} {way}: {plan.arena_bytes:,} bytes, {layers} of {len(plan.steps)} layers"

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +22,14 @@ from dfqgen.plan import plan_program
 from dfqgen.plan.budget import Budget
 from dfqgen.plan.check import check_plan
 from dfqgen.plan.workload import SOURCE_ROWS
+from dfqgen.recipe import Recipe, make_recipe
 from dfqgen.targets import load_target
 from dfqgen.verify.firmware import run_firmware
 from dfqgen.verify.host import verify_on_host
 from dfqgen.verify.toolchain import host_compiler
 from tests import builders
 from tests.plan.row_programs import RowMachine, image_programs, plans_by_rows
-from tests.programs import quantized
+from tests.programs import STANDARD, quantized
 
 TARGETS = ("host", "cortex-m0plus", "cortex-m4", "cortex-m55")
 
@@ -64,7 +66,7 @@ def test_c_row_by_row_equals_the_program_on_any_graph(
         verify_on_host(program, Path(folder), random=1)
 
 
-def chain(rng: np.random.Generator) -> Program:
+def chain(rng: np.random.Generator, recipe: Recipe = STANDARD) -> Program:
     """Enough layers for several bands, in shapes that leave halves of blocks over."""
     layers = [
         builders.conv(rng, 8, 3, stride=2),
@@ -76,7 +78,7 @@ def chain(rng: np.random.Generator) -> Program:
         builders.conv(rng, 12, 12, groups=12, stride=2),
         builders.conv(rng, 5, 12, 1, pad=0),
     ]
-    return quantized(builders.chain(layers, (1, 26, 22, 3)))
+    return quantized(builders.chain(layers, (1, 26, 22, 3)), recipe)
 
 
 def smallest(program: Program, target: str, *, fed: bool) -> Plan:
@@ -134,3 +136,14 @@ def test_a_plan_that_loses_rows_is_refused() -> None:
     moved = dict(plan.offsets) | {output: plan.offsets[SOURCE_ROWS]}
     with pytest.raises(ProgramError, match="share bytes while layers take turns"):
         check_plan(program, replace(plan, offsets=moved))
+
+
+@pytest.mark.skipif(host_compiler() is None, reason="there is no C compiler")
+@pytest.mark.parametrize("choice", [{"activations": "int16"}, {"input_type": "float32"}])
+def test_rows_of_int16_and_reals_give_the_same_bits(choice: Any, tmp_path: Path) -> None:
+    program = chain(np.random.default_rng(0), make_recipe(target="cortex-m4", **choice))
+    plan = longest(program, "cortex-m4", fed=True)
+    assert plan.segment is not None
+    assert len(plan.segment) == len(plan.steps)
+    write_files(emit(program, plan, load_target("cortex-m4")), tmp_path)
+    verify_on_host(program, tmp_path, random=1)
