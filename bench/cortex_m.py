@@ -174,7 +174,8 @@ class EstimateRow:
 class Bench:
     """Measures; builds CMSIS-NN once a target, if there is a checkout."""
 
-    def __init__(self, models: Path, cmsis_nn: Path | None, work: Path) -> None:
+    def __init__(self, models: Path, cmsis_nn: Path | None, work: Path, winograd: bool = True) -> None:
+        self.winograd = winograd
         self.models = models
         self.cmsis_nn = cmsis_nn
         self.work = work
@@ -197,7 +198,7 @@ class Bench:
             instructions=sum(counted.instructions),
             quoted=round(CMSIS_NN_MILLIONS[shape_of(network)][target_name] * 1e6),
             goal=goal_ratio(network, target_name),
-            estimate=instructions_of(program, target, mode),
+            estimate=instructions_of(program, target, mode, self.winograd),
             cycles=_sum(counted.cycles),
             cmsis_instructions=_sum([layer[0] for layer in cmsis]),
             cmsis_cycles=_sum([layer[1] for layer in cmsis]),
@@ -233,7 +234,7 @@ class Bench:
 
     def count(self, program: Program, target: Target, mode: Mode) -> tuple[Counted, dict[str, int], int]:
         """Counts by layer, sizes of the firmware's sections, bytes of the arena."""
-        plan = plan_program(program, target, optimize=mode)
+        plan = plan_program(program, target, optimize=mode, winograd=self.winograd)
         with tempfile.TemporaryDirectory(dir=self.work) as name:
             folder, work = Path(name) / "out", Path(name)
             golden = golden_vectors(program, 1)
@@ -293,9 +294,9 @@ class Bench:
         return round(1e3 * min(times), 1)
 
 
-def instructions_of(program: Program, target: Target, mode: Mode) -> int:
+def instructions_of(program: Program, target: Target, mode: Mode, winograd: bool = True) -> int:
     """What the cost table tells."""
-    return sum(layer.instructions for layer in estimate(program, target, mode))
+    return sum(layer.instructions for layer in estimate(program, target, mode, winograd=winograd))
 
 
 def _sum(values: Sequence[int | None]) -> int | None:
@@ -392,7 +393,8 @@ def measure(bench: Bench, arguments: argparse.Namespace, console: Console) -> It
         for network in filter(None, () if arguments.host else arguments.networks.split(",")):
             with console.status(f"{network} on {target}"):
                 row = bench.network(network, target, arguments.optimize)
-                yield f"network/{target}/{network}/{arguments.optimize}", row
+                key = arguments.optimize if bench.winograd else "no-winograd"
+                yield f"network/{target}/{network}/{key}", row
     if arguments.host:
         with console.status("MobileNet on this machine"):
             yield "host", bench.host_ms()
@@ -406,6 +408,7 @@ def main() -> int:
     parser.add_argument("--networks", default=",".join(NETWORKS), help="some of %(default)s, or none")
     parser.add_argument("--targets", help=f"some of {','.join(LARGE_TARGETS)}; default: all")
     parser.add_argument("--optimize", choices=("speed", "size"), default="speed")
+    parser.add_argument("--winograd", choices=("auto", "off"), default="auto", help="as of dfqgen build")
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout to build and put beside")
     parser.add_argument("--layers", action="store_true", help="single layers instead of networks")
     parser.add_argument("--large", action="store_true", help="estimates of larger networks instead")
@@ -424,7 +427,8 @@ def main() -> int:
     found: dict[str, Any] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="dfqgen-bench-") as work:
-            bench = Bench(Path(arguments.shared) / "models", arguments.cmsis_nn, Path(work))
+            winograd = arguments.winograd == "auto"
+            bench = Bench(Path(arguments.shared) / "models", arguments.cmsis_nn, Path(work), winograd)
             for key, row in measure(bench, arguments, console):
                 found[key] = row
     except DfqgenError as error:

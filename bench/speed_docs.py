@@ -12,6 +12,8 @@ TARGETS = ("cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "cortex-m0plus")
 CYCLE_GOAL = 0.55
 ESTIMATE_GOAL = 0.15
 HOST_GOAL_MS = 150.0
+SPARING = "/no-winograd"
+"""Ends the keys of networks with `--winograd off`."""
 
 INTRODUCTION = """# Speed and size
 
@@ -35,6 +37,7 @@ instruction each.
     python bench/cortex_m.py --shared ../shared --cmsis-nn ../CMSIS-NN --results speed.json
     python bench/cortex_m.py --layers --cmsis-nn ../CMSIS-NN --results speed.json
     python bench/cortex_m.py --networks ic01,vww01,kws01,ad01 --optimize size --results speed.json
+    python bench/cortex_m.py --networks ic01 --winograd off --results speed.json
     python bench/cortex_m.py --large --results speed.json
     python bench/cortex_m.py --host --targets "" --results speed.json
     python bench/cortex_m.py --networks "" --results speed.json --write-docs
@@ -48,7 +51,7 @@ def render_docs(results: Mapping[str, Any]) -> str:
     networks = {
         (row["network"], row["target"]): row
         for key, row in results.items()
-        if key.startswith("network/") and row["optimize"] == "speed"
+        if key.startswith("network/") and row["optimize"] == "speed" and not key.endswith(SPARING)
     }
     rows = [networks[n, t] for t in TARGETS for n in NETWORKS if (n, t) in networks]
     small = sorted(
@@ -64,6 +67,7 @@ def render_docs(results: Mapping[str, Any]) -> str:
         _cycles(rows, misses),
         _layers(layers),
         _sizes(rows, misses),
+        _spent(results, networks),
         _estimates([*rows, *estimates], misses),
         _small(small, networks),
         _host(results.get("host"), misses),
@@ -193,6 +197,33 @@ def _sizes(rows: Sequence[Row], misses: list[str]) -> str:
         "the arena has all activations and scratch; the stack is the deepest seen, the self-test's included."
     )
     return f"## Flash and RAM\n\n{text}\n\n" + _table(head, lines, 2)
+
+
+def _spent(results: Mapping[str, Any], networks: Mapping[tuple[str, str], Row]) -> str:
+    """What Winograd's algorithm costs and saves."""
+    lines = []
+    for target in TARGETS:
+        for network in NETWORKS:
+            spare = results.get(f"network/{target}/{network}{SPARING}")
+            row = networks.get((network, target))
+            if spare is None or row is None:
+                continue
+            flash, spare_flash = (each["text_bytes"] + each["rodata_bytes"] for each in (row, spare))
+            cells = [row["instructions"], spare["instructions"], flash, spare_flash]
+            cells += [row["arena_bytes"], spare["arena_bytes"]]
+            ratio = f"{row['instructions'] / spare['instructions']:.2f}"
+            texts = [f"{cell:,}" for cell in cells]
+            lines.append([target, network, *texts[:2], ratio, *texts[2:]])
+    if not lines:
+        return ""
+    head = ["target", "network", "instructions", "without", "ratio", "flash", "without", "arena", "without"]
+    return (
+        "## What Winograd's algorithm costs\n\n"
+        "Beside the same with `--winograd off`, bytes and instructions. Other networks have no 3x3\n"
+        "convolution of stride 1 over whole words of channels. The goal of flash above is that of weights\n"
+        "as they are.\n\n"
+        + _table(head, lines, 2)
+    )
 
 
 def _estimates(rows: Sequence[Row], misses: list[str]) -> str:

@@ -57,3 +57,11 @@ def test_layers_made_for_size_and_the_host() -> None:
     assert "| cortex-m4 | sum | 6.000 | 81 | 80.000 | 0.07 | 0.08 |" in text
     assert "| cortex-m4 | ic01 | 8 | 10 | 20 | 20 | 1.50 |" in text
     assert "99.5 ms" in text
+
+
+def test_what_winograds_algorithm_costs_is_told() -> None:
+    with_it, without = "network/cortex-m4/ic01/speed", "network/cortex-m4/ic01/no-winograd"
+    spare = row(instructions=800, text_bytes=4, rodata_bytes=5, arena_bytes=3)
+    text = render_docs({with_it: row(), without: spare})
+    assert "| cortex-m4 | ic01 | 400 | 800 | 0.50 | 30 | 9 | 5 | 3 |" in text
+    assert text.count("| cortex-m4 | ic01 | 300 |") == 1
