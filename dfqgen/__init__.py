@@ -8,6 +8,8 @@ from dfqgen.lazy import on_demand
 if TYPE_CHECKING:
     __version__: str
     from dfqgen.commands.build import BuildResult, build
+    from dfqgen.commands.evaluate import Evaluation, evaluate
+    from dfqgen.commands.run import run
     from dfqgen.commands.verify import verify
     from dfqgen.compile import quantize
     from dfqgen.frontend import load
@@ -19,12 +21,15 @@ __all__ = [
     "Budget",
     "BuildResult",
     "Choices",
+    "Evaluation",
     "InputMeaning",
     "Recipe",
     "build",
+    "evaluate",
     "load",
     "make_recipe",
     "quantize",
+    "run",
     "verify",
 ]
 
@@ -35,12 +40,15 @@ __getattr__ = on_demand(
         "Budget": "dfqgen.plan.budget",
         "BuildResult": "dfqgen.commands.build",
         "Choices": "dfqgen.recipe.choices",
+        "Evaluation": "dfqgen.commands.evaluate",
         "InputMeaning": "dfqgen.samples.meaning",
         "Recipe": "dfqgen.recipe.records",
         "build": "dfqgen.commands.build",
+        "evaluate": "dfqgen.commands.evaluate",
         "load": "dfqgen.frontend",
         "make_recipe": "dfqgen.recipe.choices",
         "quantize": "dfqgen.compile",
+        "run": "dfqgen.commands.run",
         "verify": "dfqgen.commands.verify",
     },
 )

@@ -43,8 +43,8 @@ DFQ_KERNEL void dfq_arg_max_s16(const dfq_arg_max_s16_t *layer, const int8_t *x,
 
 /* The exponential of -d is coarse[d >> 8] * fine[d & 255]: each falls from its first entry. */
 typedef struct {
-    const int32_t *coarse; /* [256] */
-    const int32_t *fine;   /* [256], 2^15 at 0 */
+    const DFQ_FLASH int32_t *coarse; /* [256] */
+    const DFQ_FLASH int32_t *fine;   /* [256], 2^15 at 0 */
 } dfq_exponentials_t;
 
 DFQ_INLINE uint32_t dfq_exponential(const dfq_exponentials_t *tables, int32_t distance)
@@ -104,7 +104,7 @@ DFQ_KERNEL void dfq_softmax_s16(const dfq_softmax_s16_t *layer, const int8_t *x,
 typedef struct {
     dfq_lanes_t lanes;
     dfq_exponentials_t exponentials;
-    const int32_t *logs; /* [257] */
+    const DFQ_FLASH int32_t *logs; /* [257] */
     int32_t bits, multiplier, log_two, shift, zero_point, lo, hi;
     int32_t in_wide, out_wide;
 } dfq_log_softmax_s16_t;
@@ -122,7 +122,7 @@ DFQ_KERNEL void dfq_log_softmax_s16(const dfq_log_softmax_s16_t *layer, const in
             sum <<= 1;
             highest--;
         }
-        const int32_t *entry = layer->logs + ((sum >> 23) & 255u);
+        const DFQ_FLASH int32_t *entry = layer->logs + ((sum >> 23) & 255u);
         const int32_t line = dfq_shift_right((entry[1] - entry[0]) * (int32_t)((sum >> 15) & 255u) + 128, 8);
         const int32_t log = entry[0] + line + (highest - layer->bits) * layer->log_two;
         for (int32_t k = 0; k < shape->size; k++) {

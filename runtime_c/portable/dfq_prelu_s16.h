@@ -14,7 +14,7 @@
 #include "dfq_wide_s16.h"
 
 typedef struct {
-    const int16_t *slopes; /* [channels] */
+    const DFQ_FLASH int16_t *slopes; /* [channels] */
     int32_t pixels, channels;
     int32_t in_zero_point, multiplier, shift, zero_point, lo, hi;
     int32_t in_wide, out_wide;

@@ -16,10 +16,10 @@
 #include "dfq_wide_s16.h"
 
 typedef struct {
-    const int32_t *row_offsets; /* [out_height][2] */
-    const int16_t *row_weights; /* [out_height] */
-    const int32_t *column_offsets;
-    const int16_t *column_weights;
+    const DFQ_FLASH int32_t *row_offsets; /* [out_height][2] */
+    const DFQ_FLASH int16_t *row_weights; /* [out_height] */
+    const DFQ_FLASH int32_t *column_offsets;
+    const DFQ_FLASH int16_t *column_weights;
     int32_t out_height, out_width, channels;
     int32_t between;
 } dfq_resize_linear_s16_t;

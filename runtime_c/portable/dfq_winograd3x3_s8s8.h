@@ -20,8 +20,8 @@
 #include "dfq_winograd_sums.h"
 
 typedef struct {
-    const int16_t *weight;
-    const int32_t *bias;
+    const DFQ_FLASH int16_t *weight;
+    const DFQ_FLASH int32_t *bias;
     dfq_requantize_t requantize;
     dfq_winograd_shape_t shape;
 } dfq_winograd3x3_s8s8_t;
@@ -111,7 +111,7 @@ DFQ_INLINE void dfq_winograd_pair_outputs(const void *layer, const dfq_word_t *c
                                           dfq_winograd_place_t place)
 {
     const dfq_winograd3x3_s8s8_t *const own = layer;
-    const int16_t *weight = own->weight;
+    const DFQ_FLASH int16_t *weight = own->weight;
     for (int32_t c = 0; c < own->shape.out_channels; c += 4) {
         dfq_winograd_sums(columns, weight, sums);
         weight += DFQ_WINOGRAD_POSITIONS * 4 * own->shape.in_channels;

@@ -53,7 +53,7 @@
     DFQ_WINOGRAD_NEXT                                                     \
     DFQ_WINOGRAD_STEP(DFQ_WINOGRAD_MARK, "mla", DFQ_WINOGRAD_ADD)
 
-DFQ_WINOGRAD_NAKED void dfq_winograd_sums(const dfq_word_t *columns DFQ_UNUSED, const int16_t *weight DFQ_UNUSED,
+DFQ_WINOGRAD_NAKED void dfq_winograd_sums(const dfq_word_t *columns DFQ_UNUSED, const DFQ_FLASH int16_t *weight DFQ_UNUSED,
                                           dfq_word_t *sums DFQ_UNUSED)
 {
     __asm__ volatile(
@@ -86,7 +86,7 @@ DFQ_WINOGRAD_NAKED void dfq_winograd_sums(const dfq_word_t *columns DFQ_UNUSED, 
     "adds r6, r6, r4\n"                                                   \
     "adds r7, r7, r5\n"
 
-DFQ_WINOGRAD_NAKED void dfq_winograd_channel(const dfq_word_t *columns DFQ_UNUSED, const int16_t *weight DFQ_UNUSED,
+DFQ_WINOGRAD_NAKED void dfq_winograd_channel(const dfq_word_t *columns DFQ_UNUSED, const DFQ_FLASH int16_t *weight DFQ_UNUSED,
                                              dfq_word_t *sums DFQ_UNUSED)
 {
     __asm__ volatile(
@@ -115,7 +115,7 @@ DFQ_WINOGRAD_NAKED void dfq_winograd_channel(const dfq_word_t *columns DFQ_UNUSE
         "pop {r4-r7, pc}\n");
 }
 
-DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const int16_t *weight, dfq_word_t *sums)
+DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const DFQ_FLASH int16_t *weight, dfq_word_t *sums)
 {
     for (int32_t c = 0; c < 4; c++) {
         dfq_winograd_channel(columns, weight + c, sums + c);
@@ -125,7 +125,7 @@ DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const int16_t *weig
 #else
 /* clang-format on */
 
-DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const int16_t *weight, dfq_word_t *sums)
+DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const DFQ_FLASH int16_t *weight, dfq_word_t *sums)
 {
     for (int32_t position = 0; position < DFQ_WINOGRAD_POSITIONS; position++, sums += 8) {
         uint32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
