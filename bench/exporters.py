@@ -11,10 +11,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from architectures import ARCHITECTURES, Architecture
+from pipelines import pipelines
+from skl2onnx import to_onnx  # type: ignore[import-untyped]
 from subjects import replace_table
 
 from dfqgen.compile import compile_model
@@ -41,17 +45,45 @@ def export(architecture: Architecture, path: Path) -> None:
         torch.onnx.export(module, example, str(path), opset_version=OPSET, dynamo=False)
 
 
-def result(path: Path) -> str:
-    """The SQNR in dB, or the first reason of the refusal."""
+def result(path: Path, bounds: tuple[float, float] = (-3.0, 3.0), data: Path | None = None) -> str:
+    """The SQNR in dB of the first output, and the agreement of its largest, or the reason of the refusal."""
     try:
-        compiled = compile_model(path, make_recipe(input_range=(-3.0, 3.0)))
-        outputs = compare_with_float(compiled.network, compiled.program, None, None).outputs
+        compiled = compile_model(path, make_recipe(input_range=bounds))
+        outputs = compare_with_float(compiled.network, compiled.program, None, data).outputs
     except UnsupportedModel as error:
         first = error.problems[0] if error.problems else None
         return f"refused: {first.operator} {first.advice}" if first else f"refused: {error.message}"
     except DfqgenError as error:
         return f"refused: {str(error).splitlines()[0]}"
-    return f"{outputs[0].sqnr_db:.1f} dB"
+    first_output = outputs[0]
+    if first_output.equal is not None:
+        return f"{100 * first_output.equal:.1f} % of the indices are equal"
+    agreement = first_output.top1_agreement if data is not None else None
+    agrees = "" if agreement is None else f", {100 * agreement:.1f} % of the largest agree"
+    return f"{first_output.sqnr_db:.1f} dB{agrees}"
+
+
+def pipeline_rows() -> dict[str, str]:
+    """Of every scikit-learn model the SQNR of its scores, on its data, and how often the largest agrees."""
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        for name, pipeline in pipelines().items():
+            path.write_bytes(to_onnx(pipeline.model, pipeline.x[:1]).SerializeToString())
+            bounds = (float(pipeline.x.min()), float(pipeline.x.max()))
+            data = Path(folder) / "data.npz"
+            np.savez(data, x=pipeline.x)
+            rows[name] = result(path, bounds, data)
+            print(f"{name:32} {rows[name]}", flush=True)
+    return rows
+
+
+def table(what: str, rows: Mapping[str, str]) -> str:
+    """How many were accepted, and a line each."""
+    accepted = sum(not row.startswith("refused") for row in rows.values())
+    lines = [f"{accepted} of {len(rows)} {what}s compile.", ""]
+    lines += [f"| {what} | against float |", "|---|---|"]
+    return "\n".join((*lines, *(f"| {name} | {row.replace('|', '/')} |" for name, row in rows.items())))
 
 
 def main() -> None:
@@ -67,12 +99,9 @@ def main() -> None:
             export(ARCHITECTURES[name], path)
             rows[name] = result(path)
             print(f"{name:32} {rows[name]}", flush=True)
-    accepted = sum(not row.startswith("refused") for row in rows.values())
-    lines = [f"{accepted} of {len(rows)} architectures compile.", ""]
-    lines += ["| architecture | against float |", "|---|---|"]
-    lines += [f"| {name} | {row.replace('|', '/')} |" for name, row in rows.items()]
     if arguments.write is not None:
-        replace_table(arguments.write, "\n".join(lines), "architectures")
+        replace_table(arguments.write, table("architecture", rows), "architectures")
+        replace_table(arguments.write, table("pipeline", pipeline_rows()), "pipelines")
 
 
 if __name__ == "__main__":
