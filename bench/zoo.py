@@ -324,12 +324,12 @@ def main() -> None:
             except Exception as error:  # the others' figures are not lost for it
                 print(f"{name}: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
                 failed = True
-    text = table(results, columns)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
-    if arguments.write:
-        replace_table(arguments.write, text)
+            # After each, so that what was found is there if somebody stops it.
+            if arguments.json:
+                arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+            if arguments.write:
+                replace_table(arguments.write, table(results, columns))
+    print(table(results, columns))
     if failed:
         raise SystemExit(1)
 

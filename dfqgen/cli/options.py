@@ -248,7 +248,9 @@ FoldDead = Annotated[
 Equalize = Annotated[
     bool | None,
     _dfq(
-        "--equalize/--no-equalize", text="Cross-layer equalization.", show_default="with per-tensor weights"
+        "--equalize/--no-equalize",
+        text="Cross-layer equalization of weights' ranges, or none.",
+        show_default="channels scaled where that lowers the predicted noise",
     ),
 ]
 Relu6 = Annotated[

@@ -64,7 +64,9 @@ def prepare(
         found = measure(graph, given.values)
         check_finite(graph, found)
         effect = f"measured on {given.count} {given.description}"
-        reactions = probe(graph, given.values, PROBED_REAL_SAMPLES)
+        spread = np.linspace(0, given.count - 1, min(PROBED_REAL_SAMPLES, given.count)).round().astype(int)
+        chosen = {name: value[spread] for name, value in given.values.items()}
+        reactions = probe(graph, chosen, PROBED_REAL_SAMPLES)
         return Prepared(graph, found, (*notes, Note("statistics", effect)), reactions, real=True)
     if given is None and fully_stated(graph):
         note = Note("statistics", "none needed: the model states all types")

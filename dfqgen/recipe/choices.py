@@ -68,10 +68,10 @@ class Choices(TypedDict, total=False):
     meanings by input name, "" of all that are not named; `meaning`, and the three of `input_*` together, are
     of those too. `bits` is like "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an
     .npz file or samples,
-    `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default on with weights per tensor, where
-    it decides. `rounding` "auto" is to nearest at 8 bits and "feedback" below. `empirical_bias` is by default
-    on where statistics are synthetic and weights to nearest. `n_sigma_scores` is the half-width of ranges of
-    the network's last layers.
+    `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default decided by predicted noise.
+    `rounding` "auto" is to nearest at 8 bits and "feedback" below. `empirical_bias` is by default on where
+    statistics are synthetic and weights to nearest. `n_sigma_scores` is the half-width of ranges of the
+    network's last layers.
     """
 
     target: str

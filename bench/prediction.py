@@ -1,0 +1,95 @@
+"""The SQNR that the noise model predicts of each output beside what real samples give, default options.
+
+    python bench/prediction.py --shared ../shared [--only ic01_resnet8,kws01_dscnn] [--write docs/accuracy.md]
+
+Both are of the tensor that an output is judged at, before a softmax or its like, with what that cannot tell
+apart taken off (`statistics.reactions.heads`, `statistics.saturation`): so they differ from the SQNR of the
+output itself. The program runs in the interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from subjects import replace_table
+from zoo_networks import read_zoo, subject
+
+from dfqgen.compile import compile_model
+from dfqgen.graph.ir import Array
+from dfqgen.recipe import Choices, make_recipe
+from dfqgen.statistics.reactions import heads
+from dfqgen.statistics.saturation import heard_values
+from dfqgen.verify.compare import ErrorMeter
+
+SAMPLES = 12
+NETWORKS = (
+    "armkws_CNN",
+    "armkws_DS_CNN",
+    "armkws_DNN",
+    "kws01_dscnn",
+    "ad01_autoencoder",
+    "ic01_resnet8",
+    "ic01_resnet8-folded",
+    "andes_rnnoise",
+    "vww01_mobilenetv1_025",
+    "vww01_mobilenetv1_025-folded",
+    "mp_face_detection_short_range",
+    "ppocr_cls",
+    "minifasnet_v2",
+    "bcresnet8",
+)
+
+
+def rows(name: str, shared: Path) -> Iterator[tuple[str, float, float]]:
+    """Each output with its predicted and its measured decibels."""
+    network = read_zoo(shared)[name]
+    found = subject(network, shared, SAMPLES)
+    choices = Choices(input_shape=network.shapes, meaning=found.meaning)
+    compiled = compile_model(network.path(shared), make_recipe(**choices))
+    graph, quantized = compiled.network.graph, compiled.quantized
+    raw = {port.tensor: port.from_model(np.concatenate(found.raw[port.name])) for port in graph.inputs}
+    inputs = compiled.network.normalize(raw)
+    prepared, program = quantized.prepared.graph, quantized.program
+    exact: dict[str, Array] = dict(inputs)
+    prepared.evaluate(inputs, lambda node, _, value: exact.__setitem__(node.output, value))
+    integers: dict[str, Array] = {}
+    program.run(
+        {name: program.tensors[name].qtype.quantize(value) for name, value in inputs.items()},
+        lambda op, value: integers.__setitem__(op.output, value),
+    )
+    places = dict(zip(sorted(prepared.output_tensors), heads(prepared), strict=True))
+    for port in prepared.outputs:
+        head = places[port.tensor]
+        meter = ErrorMeter()
+        real = program.tensors[head].qtype.dequantize(integers[head])
+        meter.add(heard_values(prepared, head, exact[head]), heard_values(prepared, head, real))
+        yield port.name, quantized.predicted_db[port.name], meter.sqnr_db
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
+    parser.add_argument("--only", help="names of networks, with commas between")
+    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file, row by row")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",") if arguments.only else NETWORKS
+    lines = ["| network | output | predicted | measured | off by |", "|---|---|--:|--:|--:|"]
+    for name in names:
+        for output, predicted, measured in rows(name, Path(arguments.shared)):
+            short = output if len(output) < 24 else f"{output[:20]}..."
+            difference = f"{predicted - measured:+.1f}"
+            cells = [name, short, f"{predicted:.1f} dB", f"{measured:.1f} dB", difference]
+            lines.append("| " + " | ".join(cells) + " |")
+            print(lines[-1], flush=True)
+        if arguments.write:
+            replace_table(arguments.write, "\n".join(lines), "prediction table")
+
+
+if __name__ == "__main__":
+    main()
