@@ -34,7 +34,7 @@ PROCEDURAL_STEPS = 64
 PROCEDURAL_ELEMENTS = 1 << 30
 """Of all tensors and samples together: half a minute. A segmentation network of 513x513 stays below."""
 PROBED_SAMPLES = 2
-PROBED_REAL_SAMPLES = 8
+PROBED_REAL_SAMPLES = 16
 PROBED_ELEMENTS = 1 << 26
 """Of all tensors and samples together: what the backward pass holds at once. Below the next, all samples."""
 CHEAP_ELEMENTS = 1 << 22
