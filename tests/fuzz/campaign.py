@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
+import os
 import re
 import resource
 import time
@@ -20,8 +21,10 @@ from pathlib import Path
 from tests.fuzz.cases import case
 from tests.fuzz.oracle import Outcome, Verdict, examine
 
-SECONDS = 20.0
-"""For one case; large networks within the limits of dfqgen/frontend/limits.py may take longer by right."""
+SECONDS = 60.0
+"""Of processor time for one case; networks at the limits of frontend/limits.py may take longer by right."""
+STUCK = 10
+"""Times as long on the clock, and a case that computes nothing hangs too."""
 MEMORY_BYTES = 6 << 30
 """Of address space for a worker, libraries and all."""
 BATCH = 50
@@ -101,7 +104,7 @@ class Worker:
         theirs.close()
 
     def give(self, number: int) -> None:
-        self.number, self.since = number, time.monotonic()
+        self.number, self.since, self._before = number, time.monotonic(), self._seconds()
         self.pipe.send(number)
 
     def outcome(self) -> tuple[Outcome, float] | None:
@@ -116,11 +119,16 @@ class Worker:
                 self._start()
                 return Outcome(Verdict.CRASH, f"exit code {code}"), waited
             return outcome, seconds
-        if waited < 2 * SECONDS:  # the machine may be busy; its own clock of the process decides
+        if waited < SECONDS or (self._seconds() - self._before < SECONDS and waited < STUCK * SECONDS):
             return None
         self.stop()
         self._start()
         return Outcome(Verdict.HANG), waited
+
+    def _seconds(self) -> float:
+        """Processor time of the process so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         self._process.kill()
