@@ -339,7 +339,9 @@ class WithMicrosoft(Net):
 
     def model(self) -> onnx.ModelProto:
         model = super().model()
-        model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+        others = [version for version in model.opset_import if version.domain != MICROSOFT]
+        del model.opset_import[:]
+        model.opset_import.extend([*others, helper.make_opsetid(MICROSOFT, 1)])
         return model
 
 

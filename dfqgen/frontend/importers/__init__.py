@@ -56,6 +56,7 @@ __all__ = ["import_model", "supported_operators"]
 MOST_SAMPLES = 16
 """How often one layer is repeated where the first axis is not the batch: as often in C."""
 
+DYNAMIC = "DynamicQuantizeLinear"
 _CONTROL = frozenset(["If", "Loop"])
 
 
@@ -210,7 +211,7 @@ def _stand_in(proto: onnx.NodeProto, builder: Builder) -> None:
     """Let what follows a refused node be checked too, where ONNX knows the shape; not what reads integers of
     unknown scale.
     """
-    if proto.op_type == "DynamicQuantizeLinear":
+    if proto.op_type == DYNAMIC:
         return
     for name in filter(None, proto.output):
         if name in builder.model.shapes:
@@ -220,6 +221,11 @@ def _stand_in(proto: onnx.NodeProto, builder: Builder) -> None:
 def _advice(proto: onnx.NodeProto) -> str:
     if proto.domain not in ("", "ai.onnx"):
         return f"belongs to the unknown domain {proto.domain!r}; export with standard ONNX operators"
+    if proto.op_type == DYNAMIC:
+        return (
+            "finds the scale of every input while the network runs; the generated C has fixed scales. "
+            "Quantize statically (onnxruntime's quantize_static), or give the float32 model"
+        )
     if proto.op_type in _CONTROL:
         return "control flow is not supported; export the model with fixed shapes, by tracing"
     return "is not supported"

@@ -1,4 +1,4 @@
-"""Products of integers (ConvInteger, MatMulInteger), and the operator that would need scales at run time."""
+"""Products of integers: ConvInteger, MatMulInteger."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ from dfqgen.frontend.fold import Grid
 from dfqgen.frontend.importers.convolution import convolution, fully_connected
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.graph.ir import Array
-
-
-@importer("DynamicQuantizeLinear")
-def dynamic_quantize_linear(node: OnnxNode) -> str:
-    raise Refused(
-        "finds the scale of every input while the network runs; the generated C has fixed scales. Quantize "
-        "statically (onnxruntime's quantize_static), or give the float32 model"
-    )
 
 
 @importer("MatMulInteger")
