@@ -94,7 +94,7 @@ def test_errors_that_quote_the_model_are_plain(tmp_path: Path) -> None:
         [helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, None) for i in range(len(HOSTILE))],
     )
     onnx.save(helper.make_model(graph), tmp_path / "det.onnx")
-    result = invoke("build", tmp_path / "det.onnx", "-o", tmp_path / "o")
+    result = invoke("build", tmp_path / "det.onnx", "-t", "host", "-o", tmp_path / "o")
     assert result.exit_code == 2
     assert_plain(result.output)
 
