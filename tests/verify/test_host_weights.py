@@ -44,7 +44,8 @@ def test_a_wrong_number_in_the_text_is_found(tmp_path: Path) -> None:
 
 
 def table(numbers: str, ctype: str = "int8_t", count: int = 3) -> str:
-    return f"{HEAD}DFQ_ALIGNED(4) const {ctype} net_weight[{count}] = {{\n    {numbers}\n}};\n"
+    head = f"DFQ_ALIGNED(4) NET_CONST const DFQ_FLASH {ctype} net_weight[{count}]"
+    return f"{HEAD}{head} = {{\n    {numbers}\n}};\n"
 
 
 def test_numbers_become_their_bytes(tmp_path: Path) -> None:
