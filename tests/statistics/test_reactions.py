@@ -9,6 +9,7 @@ from dfqgen.graph.ir import Graph
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.pool import AveragePool
 from dfqgen.ops.softmax import Softmax
+from dfqgen.statistics.from_data import measure
 from dfqgen.statistics.reactions import heads, measure_reactions
 from tests.builders import chain, conv, relu
 
@@ -71,3 +72,10 @@ def test_clipping_adds_up_over_averages_as_its_errors_point_one_way(part: float)
 def test_an_output_is_judged_before_what_saturates() -> None:
     graph = chain([conv(RNG, 4, 3), Clip.of(0.0, np.inf), conv(RNG, 4, 4), Softmax(3)])
     assert heads(graph) == (graph.nodes[2].output,)
+
+
+def test_a_tensor_of_one_number_for_each_sample_has_one_channel() -> None:
+    graph = chain([relu()], (1,))
+    samples = {"x": np.random.default_rng(0).normal(size=5).astype(np.float32)}
+    assert measure_reactions(graph, samples)["x"].gain.shape == (1, 1)
+    assert measure(graph, samples)["x"].mean.shape == (1,)
