@@ -16,7 +16,9 @@ from onnx import helper
 from tests.models import ROOT, save
 from tests.tools import needs
 
-COPIED = ("dfqgen", "runtime_c", "templates", "targets", "tests", "examples", "pyproject.toml")
+COPIED = (
+    "dfqgen", "runtime_c", "templates", "targets", "tests", "examples", "scripts", "docs", "pyproject.toml",
+)  # fmt: skip
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 STEP = re.compile(r"^(?:`([^`\n]+)`[^\n]*:\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """A code block, and the file that it is, or changes, where one is named on the line before."""

@@ -82,7 +82,7 @@ def _from_table(where: str, entry: Mapping[str, Any]) -> InputMeaning:
         raise UserError(f"{where}: {unknown[0]!r} is unknown", "It takes preset, or mean, std and range.")
     if "preset" in entry:
         preset = entry["preset"]
-        if len(entry) > 1 or preset not in PRESETS:
+        if len(entry) > 1 or not isinstance(preset, str) or preset not in PRESETS:
             raise UserError(f"{where}: preset is one of {', '.join(PRESETS)}, and says everything")
         return PRESETS[preset]
     try:

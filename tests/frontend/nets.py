@@ -59,7 +59,11 @@ class Net:
         graph = helper.make_graph(self.nodes, "net", self.inputs, self.outputs, self.initializers)
         domains = {node.domain for node in self.nodes}
         opsets = [helper.make_opsetid("", self.opset)]
-        opsets += [helper.make_opsetid(domain, 3) for domain in sorted(domains) if domain]
+        opsets += [
+            helper.make_opsetid(domain, 3 if domain == "ai.onnx.ml" else 1)
+            for domain in sorted(domains)
+            if domain
+        ]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
     def save(self, folder: Path) -> Path:

@@ -56,10 +56,6 @@ def best_of_many(net: Net, x: str) -> tuple[str, ...]:
     return (net.node("ArgMax", net.node("Reshape", conv(net, x), ints(1, -1)), axis=1),)
 
 
-def quotient(net: Net, x: str) -> tuple[str, ...]:
-    return (net.node("Div", conv(net, x), net.node("Exp", x)),)
-
-
 @pytest.mark.parametrize(
     "build",
     [
@@ -69,7 +65,6 @@ def quotient(net: Net, x: str) -> tuple[str, ...]:
         on_one_of_two_branches,
         best_ten,
         best_of_many,
-        quotient,
     ],
 )
 def test_the_cut_that_an_error_advises_compiles(

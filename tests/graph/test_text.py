@@ -46,7 +46,7 @@ def test_a_graph_prints_as_it_is_written() -> None:
 
 def test_large_constants_are_summarised_for_reading() -> None:
     conv = of_inputs(*EXAMPLES[0])
-    assert "weight=float64[6,3,3,4]{... -2.38955 to 2.69255 crc32 c1d4a687}" in graph_text(conv)
+    assert "weight=float64[6,3,3,4]{... -2.39787 to 2.77363 crc32 f67d2dd9}" in graph_text(conv)
     with pytest.raises(TextError, match="only summarised"):
         parse_graph(graph_text(conv))
 
