@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import IntType
 
@@ -58,3 +59,10 @@ class Site:
             return np.clip(integers, qtype.dtype.minimum, qtype.dtype.maximum)
 
         return bound(self.clip[0]), bound(self.clip[1])
+
+    def one_clip(self) -> tuple[int, int]:
+        """`integer_bounds` of an operator that has one pair for all channels. Raises ProgramError."""
+        lo, hi = self.integer_bounds()
+        if lo.size > 1 or hi.size > 1:
+            raise ProgramError(f"{self.name}: a clip per channel must follow a convolution")
+        return int(lo[0]), int(hi[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,10 +12,9 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, check_within
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.families import SamePlace
+from dfqgen.ops.families import RowForRow, SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 
 MULTIPLIER_LIMIT = 1 << 15
@@ -113,7 +111,7 @@ def pair_multipliers(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QAdd(QOp):
+class QAdd(RowForRow, QOp):
     """clamp((a * multipliers[0] + b * multipliers[1] + offset) >> shift, lo, hi).
 
     Multipliers of 16 bits, or up to 23, and one 32-bit offset that holds all zero points and the rounding
@@ -149,9 +147,6 @@ class QAdd(QOp):
         """Raise ProgramError when the shapes do not fit."""
         if not a.shape == b.shape == output.shape:
             raise ProgramError(f"{self.name}: {a.shape} + {b.shape} -> {output.shape}")
-
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         self.check_shapes(inputs[0], inputs[1], output)

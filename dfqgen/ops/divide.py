@@ -8,15 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
-from dfqgen.fixedpoint.proof import check_clamp, check_reach, check_within, check_zero_point
+from dfqgen.fixedpoint.proof import check_reach, check_within
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.add import broadcast_shape, check_broadcast
+from dfqgen.ops.add import broadcast_shape
 from dfqgen.ops.families import SamePlace
-from dfqgen.ops.multiply import largest_distance
+from dfqgen.ops.multiply import TwoOperands, check_operands, largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
 
 LARGEST_SHIFT = 24
@@ -53,9 +52,7 @@ class Div(SamePlace):
     def lower(self, site: Site) -> tuple[QOp, ...]:
         a, b = site.inputs
         y = site.output.qtype
-        lo, hi = site.integer_bounds()
-        if lo.size > 1 or hi.size > 1:
-            raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
+        lo, hi = site.one_clip()
         factor = a.qtype.scale / (b.qtype.scale * y.scale)
         room = (INT32_MAX - (1 << 17)) / largest_distance(a.qtype, a.qtype.zero_point)
         shift = max(0, min(LARGEST_SHIFT, math.floor(math.log2(room / factor))))
@@ -68,22 +65,20 @@ class Div(SamePlace):
                 multiplier=int(min(math.floor(factor * 2.0**shift + 0.5), room)),
                 shift=shift,
                 zero_point=y.zero_point,
-                lo=int(lo[0]),
-                hi=int(hi[0]),
+                lo=lo,
+                hi=hi,
             ),
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QDiv(QOp):
+class QDiv(TwoOperands, QOp):
     """With n = |a - za| * multiplier, d = |b - zb| and the sign of their quotient:
 
         clamp(zero_point +- (((n + d // 2) // d + half) >> shift), lo, hi)
 
     half is 2**shift // 2. Where d is 0: lo, hi, or for n = 0 the zero point, within them. Axes of 1 repeat.
     """
-
-    arity: ClassVar[int | None] = 2
 
     name: str
     inputs: tuple[str, ...]
@@ -95,12 +90,8 @@ class QDiv(QOp):
     lo: int
     hi: int
 
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
-
     def evaluate(self, *inputs: Array) -> Array:
-        a, b = (x.astype(np.int64) - z for x, z in zip(inputs, self.zero_points, strict=True))
+        a, b = self.differences(inputs)
         n, d = np.abs(a) * self.multiplier, np.abs(b)
         quotient = ((n + d // 2) // np.maximum(d, 1) + (1 << self.shift >> 1)) >> self.shift
         quotient = np.where(d == 0, np.where(a == 0, 0, INT32_MAX), quotient)
@@ -109,14 +100,8 @@ class QDiv(QOp):
         return np.clip(self.zero_point + signed, self.lo, self.hi)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
-        a, b = inputs
-        check_broadcast(self.name, a, b, output)
+        largest, _ = check_operands(self, inputs, output)
         check_within(self.name, "the multiplier", self.multiplier, 0, INT32_MAX)
         check_within(self.name, "the shift", self.shift, 0, LARGEST_SHIFT)
-        check_zero_point(self.name, self.zero_point, output.qtype)
-        check_clamp(self.name, self.lo, self.hi, output)
-        for x, zero_point in zip(inputs, self.zero_points, strict=True):
-            check_zero_point(self.name, zero_point, x.qtype)
-        largest = largest_distance(a.qtype, self.zero_points[0])
         # The halves of d and of the shift, and the zero point, come on top.
         check_reach(self.name, "the numerator", largest * self.multiplier + (1 << 17))

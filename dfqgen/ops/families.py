@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Op, Shape
+
+
+class OneClamp:
+    """Mixed into an integer operator that clamps to its fields `lo` and `hi`, all channels alike."""
+
+    __slots__ = ()
+    lo: int
+    hi: int
+
+    @property
+    def clamp(self) -> tuple[Array, Array]:
+        return np.array([self.lo]), np.array([self.hi])
+
+
+class RowForRow:
+    """Mixed into an integer operator that makes each output row from the same row of its inputs."""
+
+    __slots__ = ()
+
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        return same_rows(output.shape, *(x.shape for x in inputs))
+
 
 AxisOp = TypeVar("AxisOp", bound="AlongAxis")
 

@@ -21,7 +21,7 @@ from dfqgen.fixedpoint.proof import (
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.families import AlongAxis
+from dfqgen.ops.families import AlongAxis, OneClamp
 from dfqgen.ops.softmax import (
     check_axis,
     check_exponentials,
@@ -176,7 +176,7 @@ class QLogSoftmax(QOp):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QWideLogSoftmax(QOp):
+class QWideLogSoftmax(OneClamp, QOp):
     """clamp(zero_point + ((x - max) * multiplier - log + half >> shift), lo, hi), int8 or int16 each.
 
     sum = sum of the exponentials of max - x, as in QWideSoftmax, 2**bits at 0. With k its highest bit, f the
@@ -198,10 +198,6 @@ class QWideLogSoftmax(QOp):
     zero_point: int
     lo: int
     hi: int
-
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
 
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0].astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,10 +12,9 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_int8, check_shape, check_within
 from dfqgen.fixedpoint.qtype import IntType, QType
-from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.families import PerChannel, SamePlace
+from dfqgen.ops.families import PerChannel, RowForRow, SamePlace
 from dfqgen.ops.functions import FUNCTIONS, HOMOGENEOUS, SYMMETRIC_UNIT, UNIT_INTERVAL
 from dfqgen.ops.softmax import probability
 from dfqgen.statistics.channel import ChannelStatistics
@@ -71,7 +70,7 @@ class Clip(PerChannel):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QLookup(QOp):
+class QLookup(RowForRow, QOp):
     """table[x + 128], x int8; table [256] of the output's type."""
 
     name: str
@@ -81,9 +80,6 @@ class QLookup(QOp):
 
     def evaluate(self, *inputs: Array) -> Array:
         return self.table[inputs[0].astype(np.int64) + 128]
-
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
@@ -100,7 +96,7 @@ class QLookup(QOp):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QInterpolate(QOp):
+class QInterpolate(RowForRow, QOp):
     """A function of int16 by straight lines between the entries of a table, rounded once.
 
     table int16 [2**n + 1], its entries 2**(16 - n) inputs apart, the first at -32768. With i the entry below
@@ -125,9 +121,6 @@ class QInterpolate(QOp):
         table = self.table.astype(np.int64)
         line = (table[index] << self.fraction_bits) + (table[index + 1] - table[index]) * fraction
         return (line + (1 << (self.shift - 1))) >> self.shift
-
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         """A line lies between its ends, so no sum leaves 32 bits and no result the type of the entries."""

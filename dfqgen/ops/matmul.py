@@ -19,6 +19,7 @@ from dfqgen.fixedpoint.proof import (
 from dfqgen.fixedpoint.qtype import IntType, Requantize
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import OneClamp
 from dfqgen.ops.multiply import largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -75,9 +76,7 @@ class MatMul(Op):
         shifts = operand_shifts(a, b, depth)
         scale = self.factor * a.qtype.scale * b.qtype.scale * 2.0 ** sum(shifts) / y.scale
         form = Requantize.from_scale(np.array([scale]), y.zero_point, 0, 0)
-        lo, hi = site.integer_bounds()
-        if lo.size > 1 or hi.size > 1:
-            raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
+        lo, hi = site.one_clip()
         return (
             QMatMul(
                 name=site.name,
@@ -89,8 +88,8 @@ class MatMul(Op):
                 multiplier=int(form.multiplier[0]),
                 pre_shift=form.pre_shift,
                 zero_point=y.zero_point,
-                lo=int(lo[0]),
-                hi=int(hi[0]),
+                lo=lo,
+                hi=hi,
             ),
         )
 
@@ -127,7 +126,7 @@ def operand_shifts(a: QTensor, b: QTensor, depth: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QMatMul(QOp):
+class QMatMul(OneClamp, QOp):
     """clamp(zero_point + (((acc << pre_shift) * multiplier + 2**31) >> 32), lo, hi), where acc is the sum of
     ((a - za + half) >> shift) * ((b - zb + half) >> shift), each operand with its shift and half of it.
 
@@ -147,10 +146,6 @@ class QMatMul(QOp):
     zero_point: int
     lo: int
     hi: int
-
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
 
     def evaluate(self, *inputs: Array) -> Array:
         a, b = (

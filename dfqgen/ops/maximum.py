@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import ndtr
 
-from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, check_within
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import broadcast_shape, check_broadcast, check_multipliers, pair_multipliers
-from dfqgen.ops.families import SamePlace
+from dfqgen.ops.families import OneClamp, RowForRow, SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.gaussian import normal_density
 
@@ -66,9 +63,7 @@ class Maximum(SamePlace):
     def lower(self, site: Site) -> tuple[QOp, ...]:
         a, b = site.inputs
         y = site.output.qtype
-        lo, hi = site.integer_bounds()
-        if lo.size > 1 or hi.size > 1:
-            raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
+        lo, hi = site.one_clip()
         multipliers, shift = pair_multipliers(site.name, (a.qtype.scale / y.scale, b.qtype.scale / y.scale))
         base = (y.zero_point << shift) + (1 << (shift - 1))
         offsets = tuple(base - m * x.qtype.zero_point for m, x in zip(multipliers, site.inputs, strict=True))
@@ -81,14 +76,14 @@ class Maximum(SamePlace):
                 offsets=(offsets[0], offsets[1]),
                 shift=shift,
                 minimum=self.sign < 0,
-                lo=int(lo[0]),
-                hi=int(hi[0]),
+                lo=lo,
+                hi=hi,
             ),
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QMaximum(QOp):
+class QMaximum(RowForRow, OneClamp, QOp):
     """clamp(max(a * multipliers[0] + offsets[0], b * multipliers[1] + offsets[1]) >> shift, lo, hi).
 
     The smaller of the two with `minimum`. Offsets hold zero points and the rounding half; one rounding,
@@ -107,19 +102,12 @@ class QMaximum(QOp):
     lo: int
     hi: int
 
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
-
     def evaluate(self, *inputs: Array) -> Array:
         a, b = (
             x.astype(np.int64) * m + o for x, m, o in zip(inputs, self.multipliers, self.offsets, strict=True)
         )
         chosen = np.minimum(a, b) if self.minimum else np.maximum(a, b)
         return np.clip(chosen >> self.shift, self.lo, self.hi)
-
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         a, b = inputs

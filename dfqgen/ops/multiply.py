@@ -13,11 +13,10 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_clamp, check_factor, check_reach, check_within, check_zero_point
 from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
-from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import broadcast_shape, check_broadcast
-from dfqgen.ops.families import SamePlace
+from dfqgen.ops.families import OneClamp, RowForRow, SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 
 # 255 * 255 * 32767 and a rounding half of 2**23 fit 31 bits.
@@ -62,9 +61,7 @@ class Mul(SamePlace):
     def lower(self, site: Site) -> tuple[QOp, ...]:
         a, b = site.inputs
         y = site.output.qtype
-        lo, hi = site.integer_bounds()
-        if lo.size > 1 or hi.size > 1:
-            raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
+        lo, hi = site.one_clip()
         factor = a.qtype.scale * b.qtype.scale / y.scale
         zero_points = (a.qtype.zero_point, b.qtype.zero_point)
         if any(tensor.qtype.dtype is not IntType.INT8 for tensor in (a, b, site.output)):
@@ -78,8 +75,8 @@ class Mul(SamePlace):
                     multiplier=int(form.multiplier[0]),
                     pre_shift=form.pre_shift,
                     zero_point=y.zero_point,
-                    lo=int(lo[0]),
-                    hi=int(hi[0]),
+                    lo=lo,
+                    hi=hi,
                 ),
             )
         shift = min(MAX_SHIFT, FACTOR_BITS - math.frexp(factor)[1])
@@ -96,20 +93,45 @@ class Mul(SamePlace):
                 multiplier=math.floor(factor * 2.0**shift + 0.5),
                 shift=shift,
                 zero_point=y.zero_point,
-                lo=int(lo[0]),
-                hi=int(hi[0]),
+                lo=lo,
+                hi=hi,
             ),
         )
 
 
+class TwoOperands(OneClamp):
+    """Mixed into an integer operator of two operands, each less its zero point; axes of 1 repeat."""
+
+    __slots__ = ()
+    arity: ClassVar[int | None] = 2
+
+    name: str
+    zero_points: tuple[int, int]
+    zero_point: int
+
+    def differences(self, inputs: Sequence[Array]) -> tuple[Array, Array]:
+        """Both operands less their zero points, int64."""
+        a, b = (x.astype(np.int64) - z for x, z in zip(inputs, self.zero_points, strict=True))
+        return a, b
+
+
+def check_operands(op: TwoOperands, inputs: tuple[QTensor, ...], output: QTensor) -> tuple[int, int]:
+    """Shapes, zero points and clamp; the largest difference of each operand. Raises ProgramError."""
+    a, b = inputs
+    check_broadcast(op.name, a, b, output)
+    check_zero_point(op.name, op.zero_point, output.qtype)
+    check_clamp(op.name, op.lo, op.hi, output)
+    for x, zero_point in zip(inputs, op.zero_points, strict=True):
+        check_zero_point(op.name, zero_point, x.qtype)
+    return largest_distance(a.qtype, op.zero_points[0]), largest_distance(b.qtype, op.zero_points[1])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class QMul(QOp):
+class QMul(RowForRow, TwoOperands, QOp):
     """clamp(zero_point + (((a - za) * (b - zb) * multiplier + half) >> shift), lo, hi).
 
     half is 2**(shift - 1). With a 15-bit multiplier all of it fits 32 bits. Axes of 1 repeat.
     """
-
-    arity: ClassVar[int | None] = 2
 
     name: str
     inputs: tuple[str, ...]
@@ -121,41 +143,26 @@ class QMul(QOp):
     lo: int
     hi: int
 
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
-
     def evaluate(self, *inputs: Array) -> Array:
-        a, b = (x.astype(np.int64) - z for x, z in zip(inputs, self.zero_points, strict=True))
+        a, b = self.differences(inputs)
         product = a * b * self.multiplier + (1 << (self.shift - 1))
         return np.clip(self.zero_point + (product >> self.shift), self.lo, self.hi)
 
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs))
-
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
-        a, b = inputs
-        check_broadcast(self.name, a, b, output)
+        largest = check_operands(self, inputs, output)
         check_within(self.name, "the multiplier", self.multiplier, 0, (1 << FACTOR_BITS) - 1)
         check_within(self.name, "the shift", self.shift, 1, MAX_SHIFT)
-        check_zero_point(self.name, self.zero_point, output.qtype)
-        check_clamp(self.name, self.lo, self.hi, output)
-        for x, zero_point in zip(inputs, self.zero_points, strict=True):
-            check_zero_point(self.name, zero_point, x.qtype)
-        largest = [largest_distance(x.qtype, z) for x, z in zip(inputs, self.zero_points, strict=True)]
         worst = largest[0] * largest[1] * self.multiplier + (1 << (self.shift - 1))
         check_reach(self.name, "the product", worst)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QWideMul(QOp):
+class QWideMul(RowForRow, TwoOperands, QOp):
     """clamp(zero_point + ((((a - za) * (b - zb) << pre_shift) * multiplier + 2**31) >> 32), lo, hi).
 
     Any types: the product of two int16 fills 31 bits, so its factor takes a 64-bit product, as in a
     requantization. Axes of 1 repeat.
     """
-
-    arity: ClassVar[int | None] = 2
 
     name: str
     inputs: tuple[str, ...]
@@ -167,27 +174,14 @@ class QWideMul(QOp):
     lo: int
     hi: int
 
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
-
     def evaluate(self, *inputs: Array) -> Array:
-        a, b = (x.astype(np.int64) - z for x, z in zip(inputs, self.zero_points, strict=True))
+        a, b = self.differences(inputs)
         scaled = (a * b << self.pre_shift) * self.multiplier + (1 << 31)
         return np.clip(self.zero_point + (scaled >> 32), self.lo, self.hi)
 
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs))
-
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
-        a, b = inputs
-        check_broadcast(self.name, a, b, output)
+        largest = check_operands(self, inputs, output)
         check_factor(self.name, np.array(self.multiplier), self.pre_shift)
-        check_zero_point(self.name, self.zero_point, output.qtype)
-        check_clamp(self.name, self.lo, self.hi, output)
-        for x, zero_point in zip(inputs, self.zero_points, strict=True):
-            check_zero_point(self.name, zero_point, x.qtype)
-        largest = [largest_distance(x.qtype, z) for x, z in zip(inputs, self.zero_points, strict=True)]
         check_reach(self.name, "the product", largest[0] * largest[1] << self.pre_shift)
 
 

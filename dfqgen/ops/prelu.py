@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,11 +19,10 @@ from dfqgen.fixedpoint.proof import (
     check_zero_point,
 )
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.add import check_multipliers
-from dfqgen.ops.families import PerChannel
+from dfqgen.ops.families import OneClamp, PerChannel, RowForRow
 from dfqgen.ops.multiply import largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -68,9 +66,7 @@ class PRelu(PerChannel):
             shift -= 1
         if shift < 1:
             raise ProgramError(f"{site.name}: a slope is over 2**14 times what the output can hold")
-        lo, hi = site.integer_bounds()
-        if lo.size > 1 or hi.size > 1:
-            raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
+        lo, hi = site.one_clip()
         return (
             QPRelu(
                 name=site.name,
@@ -81,14 +77,14 @@ class PRelu(PerChannel):
                 slopes=np.floor(slopes * 2.0**shift + 0.5).astype(np.int64),
                 shift=shift,
                 zero_point=y.zero_point,
-                lo=int(lo[0]),
-                hi=int(hi[0]),
+                lo=lo,
+                hi=hi,
             ),
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QPRelu(QOp):
+class QPRelu(RowForRow, OneClamp, QOp):
     """clamp(zero_point + ((d * (d < 0 ? slopes[c] : multiplier) + half) >> shift), lo, hi).
 
     d is x - input_zero_point. 16-bit multipliers, slopes int64 [C] may be negative; half = 2**(shift - 1).
@@ -105,17 +101,10 @@ class QPRelu(QOp):
     lo: int
     hi: int
 
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
-
     def evaluate(self, *inputs: Array) -> Array:
         d = inputs[0].astype(np.int64) - self.input_zero_point
         product = d * np.where(d < 0, self.slopes, self.multiplier) + (1 << (self.shift - 1))
         return np.clip(self.zero_point + (product >> self.shift), self.lo, self.hi)
-
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

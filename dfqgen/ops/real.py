@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_within, check_zero_point
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
-from dfqgen.fixedpoint.rows import RowWindow, same_rows
+from dfqgen.ops.families import RowForRow
 
 REAL = QType(IntType.FLOAT32, 1.0, 0)
 """Reals are themselves."""
@@ -30,7 +29,7 @@ def check_float32(name: str, what: str, value: float) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QQuantize(QOp):
+class QQuantize(RowForRow, QOp):
     """clamp(zero_point + (floor(x * twice) + 1 >> 1)), x float32; what is no number becomes the smallest.
 
     `twice` is 2 / scale: its product with x rounds once, as float32, so that no compiler can contract it with
@@ -63,9 +62,6 @@ class QQuantize(QOp):
             np.int64
         )
         return np.clip(self.zero_point + ((steps + 1) >> 1), self.lo, self.hi)
-
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

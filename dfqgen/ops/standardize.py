@@ -14,6 +14,7 @@ from dfqgen.fixedpoint.proof import check_clamp, check_reach, check_shape, check
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import OneClamp
 from dfqgen.ops.multiply import largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -93,9 +94,7 @@ class Standardize(Op):
         if largest_normal(count) << pre_shift > INT32_MAX:
             raise ProgramError(f"{site.name}: its scale is far beyond its output's range")
         bias = self.beta.astype(np.float64) / y.scale * 2.0**BIAS_BITS
-        lo, hi = site.integer_bounds()
-        if lo.size > 1 or hi.size > 1:
-            raise ProgramError(f"{site.name}: a clip per channel must follow a convolution")
+        lo, hi = site.one_clip()
         squares = self.epsilon * count**2 / x.qtype.scale**2
         return (
             QStandardize(
@@ -111,8 +110,8 @@ class Standardize(Op):
                 pre_shift=pre_shift,
                 bias=_int32(bias),
                 zero_point=y.zero_point,
-                lo=int(lo[0]),
-                hi=int(hi[0]),
+                lo=lo,
+                hi=hi,
             ),
         )
 
@@ -140,7 +139,7 @@ def largest_normal(count: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QStandardize(QOp):
+class QStandardize(OneClamp, QOp):
     """With d = count * (x - input_zero_point) - sum (the sum only where `centered`), a block at a time:
 
         W = count * (sum of squares) - sum**2 + epsilon, shifted left by 2 h to 63 or 64 bits;
@@ -165,10 +164,6 @@ class QStandardize(QOp):
     zero_point: int
     lo: int
     hi: int
-
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
 
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0]

@@ -14,6 +14,7 @@ from dfqgen.fixedpoint.proof import check_clamp, check_reach, check_shape, check
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Op, Shape
 from dfqgen.graph.site import Site
+from dfqgen.ops.families import OneClamp
 from dfqgen.statistics.channel import ChannelStatistics
 
 MOST = 1 << 15
@@ -113,7 +114,7 @@ def reached(x: Array, feature: Array, threshold: Array, children: Array, roots: 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QTreeEnsemble(QOp):
+class QTreeEnsemble(OneClamp, QOp):
     """clamp(zero_point + ((start + sum of leaves reached + half) >> shift), lo, hi), half = 2**shift // 2.
 
     As TreeEnsemble, with int16 features, thresholds, children, roots and leaves, and an int32 start.
@@ -132,10 +133,6 @@ class QTreeEnsemble(QOp):
     zero_point: int
     lo: int
     hi: int
-
-    @property
-    def clamp(self) -> tuple[Array, Array]:
-        return np.array([self.lo]), np.array([self.hi])
 
     def evaluate(self, *inputs: Array) -> Array:
         leaves = reached(inputs[0], self.feature, self.threshold, self.children, self.roots)
