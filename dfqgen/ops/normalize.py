@@ -20,6 +20,7 @@ from dfqgen.statistics.channel import ChannelStatistics
 
 LARGEST_SUM = {1: 1 << 21, 2: 1 << 30}
 """Of |d|, or of d * d: what the arithmetic below holds in 32 bits."""
+SUM_BITS = 30
 WIDE_SUM_BITS = 52
 """Of sums of d * d that are shifted: their square root is exact in double precision."""
 LARGEST_WIDE_SUM = 1 << 46
@@ -68,6 +69,18 @@ class LpNormalize(AlongAxis):
         return (QLpNormalize(site.name, site.input_names, site.output.name, self.axis, self.p, zero_point),)
 
 
+def lengths(d: Array, axis: int, p: int, sum_bits: int) -> tuple[Array, Array, Array]:
+    """Of d int64 along `axis`: the sum of |d|**p, the length (at least 1), and by how many bits it is shifted
+    left: of p = 2 so that the sum of squares has `sum_bits` or one less, of p = 1 by none.
+    """
+    total = (np.abs(d) if p == 1 else d * d).sum(axis=axis, keepdims=True)
+    alive = np.maximum(total, 1)
+    if p == 1:
+        return total, alive, np.zeros_like(alive)
+    shift = (sum_bits - np.frexp(alive.astype(np.float64))[1].astype(np.int64)) // 2
+    return total, np.floor(np.sqrt((alive << (2 * shift)).astype(np.float64))).astype(np.int64), shift
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QLpNormalize(QOp):
     """clamp(floor((2 d f + length) / (2 length))), d = x - input_zero_point: 128 d / |d| rounded half up.
@@ -85,14 +98,8 @@ class QLpNormalize(QOp):
 
     def evaluate(self, *inputs: Array) -> Array:
         d = inputs[0].astype(np.int64) - self.input_zero_point
-        total = (np.abs(d) if self.p == 1 else d * d).sum(axis=self.axis, keepdims=True)
-        alive = np.maximum(total, 1)
-        if self.p == 1:
-            length, factor = alive, np.int64(128)
-        else:
-            shift = (30 - np.frexp(alive.astype(np.float64))[1].astype(np.int64)) // 2
-            length = np.floor(np.sqrt((alive << (2 * shift)).astype(np.float64))).astype(np.int64)
-            factor = 128 << shift
+        total, length, shift = lengths(d, self.axis, self.p, SUM_BITS)
+        factor = np.int64(128) << shift
         q = (2 * d * factor + length) // (2 * length)
         return np.clip(np.where(total > 0, q, 0), -128, 127)
 
@@ -129,14 +136,8 @@ class QWideLpNormalize(QOp):
 
     def evaluate(self, *inputs: Array) -> Array:
         d = inputs[0].astype(np.int64) - self.input_zero_point
-        total = (np.abs(d) if self.p == 1 else d * d).sum(axis=self.axis, keepdims=True)
-        alive = np.maximum(total, 1)
-        if self.p == 1:
-            length, factor = alive, np.int64(self.one)
-        else:
-            shift = (WIDE_SUM_BITS - np.frexp(alive.astype(np.float64))[1].astype(np.int64)) // 2
-            length = np.floor(np.sqrt((alive << (2 * shift)).astype(np.float64))).astype(np.int64)
-            factor = self.one << shift
+        total, length, shift = lengths(d, self.axis, self.p, WIDE_SUM_BITS)
+        factor = np.int64(self.one) << shift
         q = np.sign(d) * ((2 * np.abs(d) * factor + length) // (2 * length))
         return np.clip(np.where(total > 0, q, 0), -self.one, self.one - 1)
 
