@@ -97,6 +97,11 @@ class ChannelStatistics:
         return mean, std, lo, hi
 
 
+def by_channel(x: Array) -> Array:
+    """Samples of a tensor [N, ..., C] as [elements of a channel, C]; of [N], one number each, as [N, 1]."""
+    return x.reshape(-1, x.shape[-1] if x.ndim > 1 else 1)
+
+
 def mixture(mean: Array, std: Array, lo: Array, hi: Array) -> ChannelStatistics:
     """One normal a channel with the moments of a tensor's worth of normals (channels last)."""
     axes = tuple(range(mean.ndim - 1))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfqgen.graph.ir import Array, Graph, Node
-from dfqgen.statistics.channel import ChannelStatistics
+from dfqgen.statistics.channel import ChannelStatistics, by_channel
 
 # Values of a tensor kept from each batch, for percentiles and errors of candidate ranges.
 KEPT_VALUES = 4096
@@ -33,7 +33,7 @@ class _Accumulator:
         self.hi = np.full(channels, -np.inf)
 
     def add(self, x: npt.NDArray[Any]) -> None:
-        rows = x.reshape(-1, len(self.sum))
+        rows = by_channel(x)
         self.count += rows.shape[0]
         step = max(1, CACHED_ELEMENTS // rows.shape[1])
         for first in range(0, rows.shape[0], step):
@@ -61,8 +61,7 @@ def measure(graph: Graph, inputs: Mapping[str, Array], batch: int = 8) -> dict[s
 
     def add(tensor: str, value: Array) -> None:
         if tensor not in accumulators:
-            # A tensor of one number for each sample has no axis but N.
-            accumulators[tensor] = _Accumulator(value.shape[-1] if value.ndim > 1 else 1)
+            accumulators[tensor] = _Accumulator(by_channel(value).shape[1])
         accumulators[tensor].add(value)
 
     def watch(node: Node, arguments: tuple[Array, ...], output: Array) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.windows import pad_image, taps
+from dfqgen.statistics.channel import by_channel
 from dfqgen.statistics.pullback import backward
 from dfqgen.statistics.saturation import heard_values
 
@@ -121,15 +122,14 @@ class _Sums:
     def __init__(self, heads: int, heard: Array, layer: Conv2D | None) -> None:
         self.layer = layer
         self.lo, self.hi = min(float(heard.min()), 0.0), max(float(heard.max()), 0.0)
-        self.channels = heard.shape[-1] if heard.ndim > 1 else 1  # an input of one number has no axis but N
-        self.gain = np.zeros((heads, self.channels))
+        self.gain = np.zeros((heads, by_channel(heard).shape[1]))
         self.below, self.above = np.zeros((2, heads, len(LEVELS)))
         rows = None if layer is None else (heads, layer.out_channels, layer.weight.shape[3])
         self.weights = None if rows is None else np.zeros(rows)
 
     def add(self, head: int, reaction: Array, heard: Array) -> None:
         """One probe's `reaction` of one head."""
-        square = np.square(reaction, dtype=np.float64).reshape(-1, self.channels)
+        square = by_channel(np.square(reaction, dtype=np.float64))
         self.gain[head] += square.sum(axis=0) / len(reaction)
         self.below[head] += _clipping(-heard, reaction)
         self.above[head] += _clipping(heard, reaction)
