@@ -14,7 +14,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import INT32_MAX, QTensor, Work
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels import overlap
-from dfqgen.kernels.base import Field
+from dfqgen.kernels.base import Field, Kernel
 from dfqgen.ops.conv import QConv2D
 
 POSITIONS = 16
@@ -23,6 +23,8 @@ FACTOR = 4
 """The sums of the products are so many times the convolution's."""
 BLOCK = 4
 """Output channels made together."""
+GROUP_BYTES = 36
+"""Of transformed inputs, at one position: those of a group of channels and two tiles, and a mark."""
 PAIR, WINDOW = (2, 4), (4, 6)
 """Rows and columns of outputs that two tiles make, and of the inputs they read."""
 
@@ -122,3 +124,25 @@ def _inside(count: int, step: int, pad: int, size: int, reach: int) -> int:
 
 def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
+
+
+class WinogradKernel(Kernel[QConv2D]):
+    """What kernels of pairs of tiles share; `group` input channels lie between two marks."""
+
+    op = QConv2D
+    spends_flash = True
+    group: int
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return winograd_scratch_bytes(op, POSITIONS * GROUP_BYTES * -(-op.weight.shape[3] // self.group))
+
+    def flash_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return transformed_bytes(op, self.group)
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return pair_lead_bytes(op, inputs, output)
+
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return winograd_work(super().work(op, inputs, output), op, inputs[0], output, self.group)

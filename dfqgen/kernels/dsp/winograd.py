@@ -6,23 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor, Work
+from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array
-from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, LayerCode
 from dfqgen.kernels.dense import GroupedKernel
 from dfqgen.kernels.dsp.matmul import Rows, bounds_code, is_int8_layer, round_up, rows_of, wrap_int32
 from dfqgen.kernels.winograd import (
     BLOCK,
     FACTOR,
     POSITIONS,
+    WinogradKernel,
     is_exact,
     is_winograd_layer,
-    pair_lead_bytes,
     shape_field,
     transformed,
-    transformed_bytes,
-    winograd_scratch_bytes,
-    winograd_work,
 )
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
@@ -31,14 +28,13 @@ GROUP = 8
 """Input channels between two marks."""
 
 
-class Winograd3x3S8S8DspKernel(Kernel[QConv2D]):
+class Winograd3x3S8S8DspKernel(WinogradKernel):
     """Two tiles of 2x2 outputs times four channels at a time."""
 
-    op = QConv2D
+    group = GROUP
     function = "dfq_winograd3x3_s8s8_8x4_dsp"
     header = "dsp/dfq_winograd3x3_s8s8_dsp.h"
     isa = Isa.DSP
-    spends_flash = True
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         if not is_int8_layer(op, inputs[0], output) or not is_winograd_layer(op):
@@ -62,20 +58,6 @@ class Winograd3x3S8S8DspKernel(Kernel[QConv2D]):
             ),
             (stream, *bounds.arrays),
         )
-
-    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return winograd_scratch_bytes(op, POSITIONS * 36 * -(-op.weight.shape[3] // GROUP))
-
-    def flash_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return transformed_bytes(op, GROUP)
-
-    def overlap_lead_bytes(
-        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
-    ) -> int | None:
-        return pair_lead_bytes(op, inputs, output)
-
-    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
-        return winograd_work(super().work(op, inputs, output), op, inputs[0], output, GROUP)
 
 
 def pack_winograd(rows: Rows, in_channels: int) -> Array:

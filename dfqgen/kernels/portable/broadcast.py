@@ -120,7 +120,18 @@ class MaximumS8Kernel(BroadcastS8Kernel[QMaximum]):
     function = "dfq_maximum_s8"
 
     def code(self, op: QMaximum, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        fields = (
+        fields = (self.shape_field(inputs), *self.numbers(op))
+        return LayerCode(self.function, "dfq_maximum_s8_t", self.title(op), fields)
+
+    @staticmethod
+    def title(op: QMaximum) -> str:
+        """Which of the two."""
+        return "smaller of two" if op.minimum else "larger of two"
+
+    @staticmethod
+    def numbers(op: QMaximum) -> tuple[Field, ...]:
+        """Factors, offsets, clamp and which of the two."""
+        return (
             Field("multiplier_a", op.multipliers[0]),
             Field("multiplier_b", op.multipliers[1]),
             Field("offset_a", op.offsets[0]),
@@ -128,8 +139,6 @@ class MaximumS8Kernel(BroadcastS8Kernel[QMaximum]):
             *plain(op, "shift", "lo", "hi"),
             Field("minimum", int(op.minimum)),
         )
-        title = "smaller of two" if op.minimum else "larger of two"
-        return LayerCode(self.function, "dfq_maximum_s8_t", title, (self.shape_field(inputs), *fields))
 
 
 class PReluS8Kernel(Kernel[QPRelu]):
@@ -146,7 +155,7 @@ class PReluS8Kernel(Kernel[QPRelu]):
         channels = output.shape[-1]
         return LayerCode(
             function=self.function,
-            struct="dfq_prelu_s8_t",
+            struct=f"{self.function}_t",
             title="leaky ReLU by channel",
             fields=(
                 Field("slopes", "slopes"),

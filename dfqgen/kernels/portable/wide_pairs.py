@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from dfqgen.fixedpoint.program import INT32_MAX, QTensor
-from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode, OpT, channel_array
-from dfqgen.kernels.portable.broadcast import BroadcastAddS8Kernel, BroadcastS8Kernel, merged_axes, plain
+from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode, OpT
+from dfqgen.kernels.portable.broadcast import (
+    BroadcastAddS8Kernel,
+    BroadcastS8Kernel,
+    MaximumS8Kernel,
+    PReluS8Kernel,
+    merged_axes,
+    plain,
+)
 from dfqgen.kernels.portable.wide import any_wide, in_order_lead, is_wide, types_title
 from dfqgen.ops.add import QBroadcastAdd
 from dfqgen.ops.maximum import QMaximum
@@ -88,23 +96,14 @@ class MaximumS16Kernel(BroadcastS16Kernel[QMaximum]):
     function = "dfq_maximum_s16"
 
     def code(self, op: QMaximum, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        fields = (
-            Field("multiplier_a", op.multipliers[0]),
-            Field("multiplier_b", op.multipliers[1]),
-            Field("offset_a", op.offsets[0]),
-            Field("offset_b", op.offsets[1]),
-            *plain(op, "shift", "lo", "hi"),
-            Field("minimum", int(op.minimum)),
-            *pair_types(inputs, output),
-        )
-        title = f"{'smaller' if op.minimum else 'larger'} of two, {types_title(inputs[0], output)}"
+        fields = (*MaximumS8Kernel.numbers(op), *pair_types(inputs, output))
+        title = f"{MaximumS8Kernel.title(op)}, {types_title(inputs[0], output)}"
         return LayerCode(self.function, "dfq_maximum_s16_t", title, (self.shape_field(inputs), *fields))
 
 
-class PReluS16Kernel(Kernel[QPRelu]):
+class PReluS16Kernel(PReluS8Kernel):
     """A slope for each channel."""
 
-    op = QPRelu
     function = "dfq_prelu_s16"
     header = "portable/dfq_prelu_s16.h"
 
@@ -112,22 +111,10 @@ class PReluS16Kernel(Kernel[QPRelu]):
         return any_wide(*inputs, output)
 
     def code(self, op: QPRelu, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        channels = output.shape[-1]
-        return LayerCode(
-            function=self.function,
-            struct="dfq_prelu_s16_t",
-            title=f"leaky ReLU by channel, {types_title(inputs[0], output)}",
-            fields=(
-                Field("slopes", "slopes"),
-                Field("pixels", output.elements // channels),
-                Field("channels", channels),
-                Field("in_zero_point", op.input_zero_point),
-                *plain(op, "multiplier", "shift", "zero_point", "lo", "hi"),
-                Field("in_wide", int(is_wide(inputs[0]))),
-                Field("out_wide", int(is_wide(output))),
-            ),
-            arrays=(channel_array("slopes", op.slopes, "int16"),),
-        )
+        code = super().code(op, inputs, output)
+        types = (Field("in_wide", int(is_wide(inputs[0]))), Field("out_wide", int(is_wide(output))))
+        title = f"{code.title}, {types_title(inputs[0], output)}"
+        return replace(code, title=title, fields=(*code.fields, *types))
 
     def overlap_lead_bytes(
         self, op: QPRelu, inputs: Sequence[QTensor], output: QTensor, index: int

@@ -6,23 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor, Work
+from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType
-from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, channel_array
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, LayerCode, channel_array
 from dfqgen.kernels.dense import GroupedKernel
 from dfqgen.kernels.portable.conv import is_int8
 from dfqgen.kernels.requantize import requantize_code
 from dfqgen.kernels.winograd import (
     BLOCK,
     POSITIONS,
+    WinogradKernel,
     is_exact,
     is_winograd_layer,
-    pair_lead_bytes,
     shape_field,
     transformed,
-    transformed_bytes,
-    winograd_scratch_bytes,
-    winograd_work,
 )
 from dfqgen.ops.conv import QConv2D
 
@@ -30,13 +27,12 @@ GROUP = 4
 """Input channels between two marks."""
 
 
-class Winograd3x3S8S8Kernel(Kernel[QConv2D]):
+class Winograd3x3S8S8Kernel(WinogradKernel):
     """Two tiles of 2x2 outputs times four channels at a time."""
 
-    op = QConv2D
+    group = GROUP
     function = "dfq_winograd3x3_s8s8_8x4"
     header = "portable/dfq_winograd3x3_s8s8.h"
-    spends_flash = True
 
     def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         if op.weight_type is not IntType.INT8 or not is_int8(inputs[0], output) or not is_winograd_layer(op):
@@ -58,20 +54,6 @@ class Winograd3x3S8S8Kernel(Kernel[QConv2D]):
             ),
             (weight, channel_array("bias", requantize.bias, "int32"), *requantize.arrays),
         )
-
-    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return winograd_scratch_bytes(op, POSITIONS * 36 * (op.weight.shape[3] // GROUP))
-
-    def flash_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return transformed_bytes(op, GROUP)
-
-    def overlap_lead_bytes(
-        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
-    ) -> int | None:
-        return pair_lead_bytes(op, inputs, output)
-
-    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
-        return winograd_work(super().work(op, inputs, output), op, inputs[0], output, GROUP)
 
 
 def pack_winograd(weight: Array) -> Array:
