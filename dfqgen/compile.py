@@ -152,12 +152,20 @@ def quantize_prepared(
     return Quantized(prepared, program, notes, expected)
 
 
+def quantize_again(compiled: Compiled, recipe: Recipe, progress: Progress = silent) -> Compiled:
+    """The same model, not read again, by a recipe that means the same inputs and the same target."""
+    network = compiled.network
+    quantized = quantize_graph(network.graph, network.meanings, recipe, progress)
+    return replace(compiled, quantized=quantized, recipe=recipe)
+
+
 def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Built:
     """Plan, emit, verify. Raises BudgetExceeded, and VerificationFailed where a bit differs."""
     program, target, code = compiled.program, compiled.target, compiled.recipe.code
     progress("planning memory")
     plan = plan_for(program, code, target, budget)
-    _check_budget(compiled, plan, None, budget)
+    times = {} if budget.seconds is None else layer_times(compiled)
+    _check_budget(compiled, plan, None, budget, times)
     progress("writing C")
     origin = provenance(compiled.network.model, compiled.recipe)
     files = emit(
@@ -171,7 +179,7 @@ def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> 
     )
     progress(f"measuring code size for {target.name}")
     size = measure_code(files, target, code.optimize)
-    _check_budget(compiled, plan, size, budget)
+    _check_budget(compiled, plan, size, budget, times)
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
         write_files(files, Path(scratch))
         check = check_on_host(program, Path(scratch), progress)
@@ -202,12 +210,15 @@ def estimated(compiled: Compiled) -> list[LayerEstimate]:
     return estimate(compiled.program, compiled.target, code.optimize, winograd=code.winograd == "auto")
 
 
-def _check_budget(compiled: Compiled, plan: Plan, code: CodeSize | None, budget: Budget) -> None:
-    program, target = compiled.program, compiled.target
-    times: dict[str, float] = {}
-    if budget.seconds is not None:
-        layers = estimated(compiled)
-        times = {layer.op.name: seconds(layer.instructions, target) for layer in layers}
+def layer_times(compiled: Compiled) -> dict[str, float]:
+    """Estimated seconds of each layer."""
+    return {layer.op.name: seconds(layer.instructions, compiled.target) for layer in estimated(compiled)}
+
+
+def _check_budget(
+    compiled: Compiled, plan: Plan, code: CodeSize | None, budget: Budget, times: Mapping[str, float]
+) -> None:
+    program = compiled.program
     sizes, costs = size_facts(program, plan, code), layer_costs(program, plan, times)
     check_budget(sizes["flash_bytes"], sizes["arena_bytes"], compiled.target, costs, budget)
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfqgen.compile import Built, Compiled, build_c, compile_model, plan_for
+from dfqgen.compile import Built, Compiled, build_c, compile_model, plan_for, quantize_again
 from dfqgen.errors import BudgetExceeded, UserError
 from dfqgen.plan.budget import Budget
 from dfqgen.progress import Progress, silent
+from dfqgen.recipe.choices import with_low_bits
 from dfqgen.recipe.records import FlashBytes, Recipe
 
 ROUNDS = 5
@@ -55,7 +56,7 @@ def compile_to_fit(
                 raise
             nearest = _nearer(nearest, error)
             progress("trying fewer bits")
-            narrower = _narrower(model, asked, compiled, error, progress)
+            narrower = _narrower(asked, compiled, error, progress)
             if narrower is None:
                 break
             compiled = narrower
@@ -83,7 +84,7 @@ def _nearer(nearest: BudgetExceeded | None, error: BudgetExceeded) -> BudgetExce
 
 
 def _narrower(
-    model: str | Path, asked: Recipe, compiled: Compiled, error: BudgetExceeded, progress: Progress
+    asked: Recipe, compiled: Compiled, error: BudgetExceeded, progress: Progress
 ) -> Compiled | None:
     """With weights that take so much less than now; None where there are none."""
     now = compiled.program.weight_bytes
@@ -94,7 +95,7 @@ def _narrower(
         return None
     low_bits = replace(asked.low_bits, wish=FlashBytes(goal), low_ends=True)
     try:
-        return compile_model(model, replace(asked, low_bits=low_bits), progress)
+        return quantize_again(compiled, with_low_bits(asked, low_bits), progress)
     except UserError:  # the model compiles, so it is the wish: the narrowest weights take more
         return None
 

@@ -19,13 +19,13 @@ class ShortHelpCommand(TyperCommand):
     """A command whose help leaves out the options for experts, where it has any."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        if ctx.meta.get(ALL) or not self._for_experts():
+        experts = self._for_experts()
+        if ctx.meta.get(ALL) or not experts:
             super().format_help(ctx, formatter)
             return
-        with _in_one_box(self.params, hide=self._for_experts()):
+        with _in_one_box(self.params, hide=experts):
             super().format_help(ctx, formatter)
-        more = len(self._for_experts())
-        typer.echo(f" {more} more options, for experts: {ctx.command_path} --help-all\n")
+        typer.echo(f" {len(experts)} more options, for experts: {ctx.command_path} --help-all\n")
 
     def _for_experts(self) -> list[Any]:
         return [

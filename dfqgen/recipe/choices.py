@@ -56,6 +56,8 @@ from dfqgen.samples.meaning import InputMeaning, state_meaning
 from dfqgen.targets import load_target
 from dfqgen.units import parse_size
 
+CORRECTED_ON_SAMPLES: tuple[RoundingMethod, ...] = ("nearest", "squant")
+"""Ways of rounding whose biases may be corrected on samples; the others see to biases themselves."""
 WIDTHS = (IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6, IntType.INT8)
 """What weights may have."""
 
@@ -218,6 +220,24 @@ def _settled(choices: Choices) -> Recipe:
     )
 
 
+def with_low_bits(recipe: Recipe, low_bits: LowBitsRecipe) -> Recipe:
+    """The recipe with these bits. Where it does what is usual for its own, it does what is usual for them."""
+    before, granularity = recipe.low_bits, recipe.weights.granularity
+    passes, rounding = recipe.passes, recipe.rounding
+    if passes.equalize == usual_equalization(granularity, before):
+        passes = replace(passes, equalize=usual_equalization(granularity, low_bits))
+    if rounding.method == usual_rounding(before):
+        rounding = replace(rounding, method=usual_rounding(low_bits))
+    if rounding.bias == "samples" and rounding.method not in CORRECTED_ON_SAMPLES:
+        rounding = replace(rounding, bias="statistics")
+    return replace(recipe, low_bits=low_bits, passes=passes, rounding=rounding)
+
+
+def usual_rounding(low_bits: LowBitsRecipe) -> RoundingMethod:
+    """What nobody chose."""
+    return "feedback" if low_bits.mixes else "nearest"
+
+
 def usual_equalization(granularity: Granularity, low_bits: LowBitsRecipe) -> bool | None:
     """What nobody chose: the predicted noise decides, which knows weights of 8 bits."""
     return granularity == "per-tensor" if low_bits.mixes else None
@@ -240,7 +260,7 @@ def _meaning(choices: Choices) -> InputMeaning | None:
 def _rounding_method(choices: Choices, low_bits: LowBitsRecipe) -> RoundingMethod:
     chosen = choices.get("rounding", "auto")
     if chosen == "auto" or (chosen == "feedback" and not low_bits.mixes):
-        return "feedback" if low_bits.mixes else "nearest"
+        return usual_rounding(low_bits)
     return chosen
 
 
@@ -250,7 +270,7 @@ def _bias_correction(
     """Feedback rounding and AdaRound see to biases themselves; the others may do it on samples."""
     corrects = choices.get("correct_bias", True)
     on_samples = choices.get("empirical_bias", statistics == "synthetic" and corrects)
-    if on_samples and method in ("nearest", "squant"):
+    if on_samples and method in CORRECTED_ON_SAMPLES:
         return "samples"
     return "statistics" if corrects else "none"
 

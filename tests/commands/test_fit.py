@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from dfqgen.errors import BudgetExceeded
 from dfqgen.plan.budget import Budget
 from dfqgen.report.facts import Facts
 from tests.models import DIGITS, DIGITS_INPUT, save
-from tests.test_cli import command
+from tests.test_cli import command, contents
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,9 @@ def test_weights_get_fewer_bits_until_the_flash_suffices(tmp_path: Path, model: 
     again = facts["provenance"]["command"]
     assert "--flash-budget" in again
     assert "--low-ends" in again
+    command(*shlex.split(again)[1:], "-o", tmp_path / "again", cwd=model.parent)
+    first, second = contents(tmp_path / "o"), contents(tmp_path / "again")
+    assert {name for name in first if first[name] != second[name]} == {"report.html"}  # it has the warning
     uniform = command("build", model, *arguments, "--bits", "4", "--low-ends", "-o", tmp_path / "four")
     assert sqnr(facts) > sqnr(json.loads(uniform.stdout))
 
