@@ -44,8 +44,8 @@ DFQ_KERNEL void dfq_divide_s16(const dfq_divide_s16_t *layer, const int8_t *a, c
         for (int32_t l = 0; l < shape->size[3]; l++, i++) {
             const int32_t first = dfq_load(a, layer->a_wide, left) - layer->zero_a;
             const int32_t second = dfq_load(b, layer->b_wide, right) - layer->zero_b;
-            const int32_t value = dfq_quotient(layer, first, second);
-            dfq_store(out, layer->out_wide, i, value < layer->lo ? layer->lo : value > layer->hi ? layer->hi : value);
+            const int32_t value = dfq_clamp(dfq_quotient(layer, first, second), layer->lo, layer->hi);
+            dfq_store(out, layer->out_wide, i, value);
             left += shape->pitch_a[3];
             right += shape->pitch_b[3];
         }
