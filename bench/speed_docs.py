@@ -221,8 +221,7 @@ def _spent(results: Mapping[str, Any], networks: Mapping[tuple[str, str], Row]) 
         "## What Winograd's algorithm costs\n\n"
         "Beside the same with `--winograd off`, bytes and instructions. Other networks have no 3x3\n"
         "convolution of stride 1 over whole words of channels. The goal of flash above is that of weights\n"
-        "as they are.\n\n"
-        + _table(head, lines, 2)
+        "as they are.\n\n" + _table(head, lines, 2)
     )
 
 

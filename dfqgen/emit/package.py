@@ -34,6 +34,7 @@ MANIFEST = "manifest.json"
 PROGRAM = "program.json"
 
 LICENSE = "MIT-0"
+STATUS_HEADER = "portable/dfq_status.h"  # NAME.h includes it, kernels do not
 """Of everything in the folder, as SPDX names it; templates and kernels say it in their first lines."""
 
 _INCLUDE = re.compile(rb'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
@@ -72,7 +73,7 @@ def emit(
         files[f"{net.name}_golden.h"] = render("golden.h.j2", net=net, golden=tables)
         files[f"{net.name}_golden.c"] = render("golden.c.j2", net=net, golden=tables)
         files[f"{net.name}_selftest.c"] = render("selftest.c.j2", net=net)
-    for header in runtime_headers(net.headers):
+    for header in runtime_headers((*net.headers, STATUS_HEADER)):
         files[f"runtime_c/{header}"] = (resources.runtime_dir() / header).read_bytes()
     files |= api_files(net, program, meanings or {}) | serial_files(net, files[PROGRAM])
     files |= package_files(packages, net, files)

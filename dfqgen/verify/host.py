@@ -91,14 +91,14 @@ class HostNetwork:
         self._ffi = cffi.FFI()
         self.keeps_state = bool(manifest.get("states"))
         if self.keeps_state:
-            self._ffi.cdef(f"void {self.name}_reset(void *net);")
+            self._ffi.cdef(f"int32_t {self.name}_reset(void *net);")
         self._rows: dict[str, Any] = manifest.get("rows") or {}
         if not self._rows or not self._rows["fed"]:
-            self._ffi.cdef(f"void {self.name}_invoke(void *net);")
+            self._ffi.cdef(f"int32_t {self.name}_invoke(void *net);")
         if self._rows:
-            self._ffi.cdef(f"void {self.name}_begin(void *net);")
-            self._ffi.cdef(f"void {self.name}_feed_rows(void *net, void *rows, int32_t count);")
-            self._ffi.cdef(f"void {self.name}_finish(void *net);")
+            self._ffi.cdef(f"int32_t {self.name}_begin(void *net);")
+            self._ffi.cdef(f"int32_t {self.name}_feed_rows(void *net, void *rows, int32_t count);")
+            self._ffi.cdef(f"int32_t {self.name}_finish(void *net);")
         sources = [folder / f"{self.name}.c"]
         options = ["-std=c99", "-O2", "-shared", "-fPIC", *(["-march=native"] if native else []), *flags]
         # The library stays mapped after its file is gone.

@@ -14,9 +14,7 @@ import numpy as np
 LARGE_BYTES = 1 << 20
 """Text that is shorter goes through the compiler, in a second."""
 
-_HEAD = re.compile(
-    r"DFQ_ALIGNED\(\d+\) \w+_CONST const DFQ_FLASH (u?int(?:8|16|32)_t) (\w+)\[(\d+)\] = \{\n"
-)
+_HEAD = re.compile(r"DFQ_ALIGNED\(\d+\) \w+_CONST const DFQ_FLASH (u?int(?:8|16|32)_t) (\w+)\[(\d+)\] = \{\n")
 """As templates/weights.c.j2 writes it; the macros say where constants lie on a target, nothing here."""
 
 _ASSEMBLY = """#if defined(__APPLE__)

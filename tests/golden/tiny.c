@@ -250,8 +250,14 @@ DFQ_LAYER void run_layer9(int8_t *arena)
     dfq_softmax_s8(&layer9_layer, x, y);
 }
 
-void tiny_invoke(tiny_t *net)
+dfq_status_t tiny_invoke(tiny_t *net)
 {
+#if TINY_CHECKS
+    dfq_status_t status = dfq_check_network(net, 16u);
+    if (status != DFQ_OK) {
+        return status;
+    }
+#endif
     int8_t *arena = net->arena;
     TINY_PROBE(0);
     run_layer0(arena);
@@ -268,4 +274,5 @@ void tiny_invoke(tiny_t *net)
     TINY_PROBE(6);
     run_layer9(arena);
     TINY_PROBE(TINY_LAYER_COUNT);
+    return DFQ_OK;
 }

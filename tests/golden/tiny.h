@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "runtime_c/portable/dfq_align.h"
+#include "runtime_c/portable/dfq_status.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -42,12 +43,17 @@ extern "C" {
 #define TINY_OUTPUT_ZERO_POINT (-128)
 #define TINY_OUTPUT_OFFSET 0
 
+/* 1 for a debug build, the same in all files: what is called wrongly does nothing and returns why (dfq_status.h). */
+#if !defined(TINY_CHECKS)
+#define TINY_CHECKS 0
+#endif
+
 typedef struct {
     DFQ_ALIGNED(16) int8_t arena[TINY_ARENA_SIZE];
 } tiny_t;
 
-/* Compute the outputs from the inputs. */
-void tiny_invoke(tiny_t *net);
+/* Compute the outputs from the inputs. DFQ_OK, always but in a build with TINY_CHECKS. */
+dfq_status_t tiny_invoke(tiny_t *net);
 
 /* Where the 192 values of input x go. */
 static inline int8_t *tiny_input(tiny_t *net)
@@ -81,15 +87,22 @@ static inline void tiny_dequantize_output(const tiny_t *net, float *y)
 }
 
 /* Copy the input in, compute, copy the output out. */
-static inline void tiny_run(tiny_t *net, const int8_t *input, int8_t *output)
+static inline dfq_status_t tiny_run(tiny_t *net, const int8_t *input, int8_t *output)
 {
+#if TINY_CHECKS
+    const dfq_status_t usable = dfq_check_network(net, 16u);
+    if (usable != DFQ_OK) {
+        return usable;
+    }
+#endif
     for (int32_t i = 0; i < TINY_INPUT_SIZE; i++) {
         tiny_input(net)[i] = input[i];
     }
-    tiny_invoke(net);
+    const dfq_status_t status = tiny_invoke(net);
     for (int32_t i = 0; i < TINY_OUTPUT_SIZE; i++) {
         output[i] = tiny_output(net)[i];
     }
+    return status;
 }
 
 #ifdef __cplusplus

@@ -15,7 +15,7 @@ int tiny_selftest(tiny_t *net)
         for (int32_t i = 0; i < TINY_INPUT_SIZE; i++) {
             tiny_input(net)[i] = tiny_golden_input[vector][i];
         }
-        tiny_invoke(net);
+        (void)tiny_invoke(net);
         for (int32_t i = 0; i < TINY_OUTPUT_SIZE; i++) {
             wrong += tiny_output(net)[i] != tiny_golden_output[vector][i];
         }
