@@ -1,4 +1,4 @@
-"""NAME_CHECKS: what is called wrongly returns a code and touches nothing; without it nothing is in the way."""
+"""NAME_CHECKS: what is called wrongly returns a code and touches nothing; in a release no check is left."""
 
 from __future__ import annotations
 
