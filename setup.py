@@ -12,5 +12,5 @@ setup(
     packages=[*find_packages(include=["dfqgen", "dfqgen.*"]), *DATA],
     package_dir=DATA,
     package_data={name: ["*", "**/*"] for name in DATA}
-    | {"dfqgen": ["py.typed"], "dfqgen.report": ["*.j2"], "dfqgen.explore": ["*.j2"]},
+    | {"dfqgen": ["py.typed"], "dfqgen.report": ["*.j2", "*.css", "*.js"], "dfqgen.explore": ["*.j2"]},
 )

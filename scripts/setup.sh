@@ -21,6 +21,7 @@ need qemu-s390x qemu-user
 need xmllint libxml2-utils
 need avr-gcc gcc-avr
 need simavr simavr
+need chromium chromium
 need arduino-builder arduino-builder
 need arduino-ctags arduino-ctags
 need arm-none-eabi-gcc gcc-arm-none-eabi

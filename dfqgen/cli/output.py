@@ -99,7 +99,7 @@ def print_build(facts: Facts, console: Console) -> None:
     _row(table, "C = reference", facts["verification"]["summary"])
     console.print(table)
     print_comparison(facts["comparison"], console)
-    if any("sqnr_db" in layer for layer in facts["layers"]):
+    if facts["per_layer"]:
         print_layers(facts["layers"], console)
     if "qdq" in facts:
         print_qdq(facts["qdq"], console)

@@ -20,9 +20,15 @@ LEAST_GAIN_DB = 6.0
 
 
 def quality_warnings(
-    compiled: Compiled, comparison: FloatComparison, data: Path | None, progress: Progress = silent
+    compiled: Compiled,
+    comparison: FloatComparison,
+    layers: Sequence[LayerComparison],
+    data: Path | None,
+    progress: Progress = silent,
 ) -> tuple[str, ...]:
     """One for each output below `LEAST_SQNR_DB` or its like: the layer that loses it, and the remedies.
+
+    `layers` may be empty: then they are compared here where it matters.
 
     Remedies are tried on a few samples before they are named, so this takes a while where a network is bad.
     """
@@ -31,7 +37,7 @@ def quality_warnings(
         return ()
     progress("looking for the layer that loses most")
     graph = compiled.quantized.prepared.graph
-    layers = compare_layers_with_float(compiled.network, graph, compiled.program, data)
+    layers = layers or compare_layers_with_float(compiled.network, graph, compiled.program, data)
     remedies = _remedies(compiled, tuple(bad), data, progress)
     tensors = {port.name: port.tensor for port in compiled.program.outputs}
     judged = "" if data is not None else "; random inputs are harder than real ones: judge by --data"

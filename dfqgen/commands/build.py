@@ -20,7 +20,9 @@ from dfqgen.recipe.records import Recipe
 from dfqgen.report import facts as report
 from dfqgen.report.facts import Facts
 from dfqgen.report.html import REPORT, render_report
-from dfqgen.verify.against_float import compare_layers_with_float, compare_with_float
+from dfqgen.report.layers import add_times, add_weights, layer_facts, mark_worst
+from dfqgen.report.verdict import verdict_facts
+from dfqgen.verify.against_float import compare_layers_with_float, compare_with_float, layers_are_cheap
 from dfqgen.verify.compare import LayerComparison
 
 
@@ -55,10 +57,11 @@ def build(
     """Compile a model to a folder of C, check it bit for bit, compare it with the float network.
 
     Where it does not fit `budget`, weights get fewer bits unless the recipe says how many (`dfqgen.fit`).
-    `data` is an .npz file to compare on (see `load_samples`), else inputs are random; `per_layer` compares
-    every layer. `min_sqnr` is the least SQNR of every output, in dB. With `qdq` the folder also gets the
-    program as ONNX. It appears only when everything is well; `force` replaces an earlier build. Raises
-    UserError (a BudgetExceeded among them) and VerificationFailed.
+    `data` is a file of samples to compare on (see `load_samples`), else inputs are random; `per_layer`
+    compares every layer, which is done anyway where it is cheap. `min_sqnr` is the least SQNR of every
+    output, in dB. With `qdq` the folder also gets the program as ONNX. It appears only when everything is
+    well; `force` replaces an earlier build. Raises UserError (a BudgetExceeded among them) and
+    VerificationFailed.
     """
     model, folder = Path(model), Path(folder)
     check_folder(folder, force=force)
@@ -72,28 +75,40 @@ def build(
     if min_sqnr is not None:
         require_sqnr(comparison.outputs, min_sqnr)
     layers: tuple[LayerComparison, ...] = ()
-    if per_layer:
-        graph = compiled.quantized.prepared.graph
+    graph = compiled.quantized.prepared.graph
+    if per_layer or layers_are_cheap(program):
         layers = compare_layers_with_float(network, graph, program, data)
     checked = [built.check.warning] if built.check.warning else []
     warnings = [*compiled.warnings, *fitted.sacrifices, *checked, *comparison.warnings]
     if compiled.recipe.code.stream == "on" and built.plan.segment is None:
         warnings.append("--stream on has no effect: no layers take less memory row by row")
-    warnings += quality_warnings(compiled, comparison, data, progress)
+    warnings += quality_warnings(compiled, comparison, layers, data, progress)
+    warnings = list(dict.fromkeys(warnings))
     manifest = json.loads(built.files[MANIFEST])
+    target, sizes = (
+        report.target_facts(compiled.target, budget),
+        report.size_facts(program, built.plan, built.code),
+    )
+    estimates = estimated(compiled)
+    rows = layer_facts(program, built.plan, layers)
+    add_times(rows, estimates, compiled.target)
+    add_weights(rows, program, graph)
+    mark_worst(rows, program)
     facts = {
         "dfqgen": manifest["dfqgen"],
         "network": manifest["network"],
         "model": manifest["provenance"]["model"],
         "provenance": manifest["provenance"],
-        "target": report.target_facts(compiled.target, budget),
-        "sizes": report.size_facts(program, built.plan, built.code),
-        "time": report.time_facts(estimated(compiled), compiled.target),
+        "verdict": verdict_facts(built.check, sizes, target, comparison, warnings),
+        "target": target,
+        "sizes": sizes,
+        "time": report.time_facts(estimates, compiled.target),
         "verification": report.check_facts(built.check),
         "comparison": report.comparison_facts(comparison),
         "predicted_db": {name: round(value, 2) for name, value in compiled.quantized.predicted_db.items()},
-        "layers": report.layer_facts(program, built.plan, layers),
-        "warnings": list(dict.fromkeys(warnings)),
+        "layers": rows,
+        "per_layer": per_layer,
+        "warnings": warnings,
         "meanings": report.meaning_facts(
             {port.name: network.meanings[port.name] for port in network.graph.fed}
         ),

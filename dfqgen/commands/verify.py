@@ -11,6 +11,7 @@ from dfqgen.progress import Progress, silent
 from dfqgen.recipe.manifest import file_hash, recipe_from_json
 from dfqgen.report import facts as report
 from dfqgen.report.facts import Facts
+from dfqgen.report.layers import layer_facts
 from dfqgen.targets import load_target
 from dfqgen.verify.against_float import compare_layers_with_float, compare_with_float
 from dfqgen.verify.check import check_on_host
@@ -69,7 +70,7 @@ def verify(
         graph = rewritten_graph(network, recipe)
         layers = compare_layers_with_float(network, graph, program, data)
         plan = plan_for(program, recipe.code, load_target(recipe.code.target))
-        facts["layers"] = report.layer_facts(program, plan, layers)
+        facts["layers"] = layer_facts(program, plan, layers)
     return facts
 
 

@@ -126,6 +126,11 @@ class QOp(ABC):
         return None
 
     @property
+    def weights(self) -> tuple[tuple[Array, IntType], ...]:
+        """The integers that were learned, and how wide they are; none but of layers with weights."""
+        return ()
+
+    @property
     def weight_bytes(self) -> int:
         """Flash of the constants as the IR stores them: packed weights, int32 biases and multipliers."""
         return 0

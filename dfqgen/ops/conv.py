@@ -268,6 +268,10 @@ class QConv2D(QOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     @property
+    def weights(self) -> tuple[tuple[Array, IntType], ...]:
+        return ((self.weight, self.weight_type),)
+
+    @property
     def weight_bytes(self) -> int:
         packed = (self.weight.size * self.weight_type.bits + 7) // 8
         return packed + self.bias.nbytes + 4 * self.out_channels

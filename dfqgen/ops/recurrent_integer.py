@@ -12,7 +12,7 @@ import numpy as np
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor, Work
 from dfqgen.fixedpoint.proof import check_reach, check_within
-from dfqgen.fixedpoint.qtype import Array
+from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.ops.gates import (
     CELL_BITS,
     INT16,
@@ -117,6 +117,10 @@ class QRecurrent(QOp):
     def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
         gates = float(self.steps * self.of_state.rows)
         return QOp.work(self, inputs, output) | {"mac": float(self.macs(output)), "gate": gates}
+
+    @property
+    def weights(self) -> tuple[tuple[Array, IntType], ...]:
+        return (self.of_input.weight, IntType.INT8), (self.of_state.weight, IntType.INT8)
 
     @property
     def weight_bytes(self) -> int:

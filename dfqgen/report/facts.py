@@ -12,14 +12,14 @@ from dfqgen.kernels.base import Plan, Step
 from dfqgen.passes.contract import Note
 from dfqgen.plan.budget import Budget
 from dfqgen.plan.estimate import LayerEstimate, seconds
-from dfqgen.plan.lifetimes import lifetimes, placed_buffers, scratch_name
-from dfqgen.plan.workload import ROW_COUNTERS, SOURCE_ROWS, planned_workload
+from dfqgen.plan.lifetimes import placed_buffers, scratch_name
+from dfqgen.plan.workload import ROW_COUNTERS, SOURCE_ROWS
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 from dfqgen.verify.against_float import FloatComparison
 from dfqgen.verify.check import HostCheck
 from dfqgen.verify.code_size import CodeSize
-from dfqgen.verify.compare import LayerComparison, OutputComparison
+from dfqgen.verify.compare import OutputComparison
 
 Facts = dict[str, Any]
 
@@ -79,33 +79,6 @@ def meaning_facts(meanings: Mapping[str, InputMeaning]) -> list[Facts]:
         }
         for name, meaning in meanings.items()
     ]
-
-
-def layer_facts(program: Program, plan: Plan, comparison: Sequence[LayerComparison] = ()) -> list[Facts]:
-    """One entry an operator that runs, in the order of the schedule."""
-    compared = {layer.tensor: layer for layer in comparison}
-    workload, order = planned_workload(program, plan)
-    alive = lifetimes(workload, order)
-    rows = []
-    for index, step in enumerate(plan.steps):
-        code = step.code
-        row = {
-            "layer": step.op.name,
-            "operator": type(step.op).__name__.removeprefix("Q"),
-            "kernel": code.function,
-            "title": code.title,
-            "input_shapes": [list(tensor.shape) for tensor in step.inputs],
-            "macs": step.op.macs(step.output),
-            "weight_bytes": sum(array.size_bytes for array in code.arrays),
-            "live_bytes": sum(life.size_bytes for life in alive if life.first <= index <= life.last),
-            "scratch_bytes": step.scratch_bytes,
-            "output": tensor_facts(step.output) | {"offset": step.output_offset},
-        }
-        if step.output.name in compared:
-            layer = compared[step.output.name]
-            row |= {"sqnr_db": rounded(layer.sqnr_db, 2), "max_error": rounded(layer.max_error, 6)}
-        rows.append(row)
-    return rows
 
 
 def memory_facts(program: Program, plan: Plan) -> list[Facts]:

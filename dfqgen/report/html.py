@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from dfqgen.report.memory_map import memory_map
-from dfqgen.report.words import count_text, meaning_text, percent_text, shape_text, size_text, sqnr_text
+from dfqgen.report.charts import error_by_depth, histogram, worst_layers
+from dfqgen.report.facts import Facts
+from dfqgen.report.memory_map import memory_map, peak_text
+from dfqgen.report.words import (
+    count_text,
+    meaning_text,
+    percent_text,
+    shape_text,
+    size_text,
+    span_text,
+    sqnr_text,
+)
+from dfqgen.units import duration_text
 
 REPORT = "report.html"
 PROFILE_BEGIN, PROFILE_END = "<!-- profile -->", "<!-- end of profile -->"
@@ -18,10 +31,48 @@ PROFILE_BEGIN, PROFILE_END = "<!-- profile -->", "<!-- end of profile -->"
 
 def render_report(facts: Mapping[str, Any]) -> str:
     """The page. What is between the profile marks comes later, from `insert_profile`."""
-    sizes = facts["sizes"]
-    picture = Markup(memory_map(facts["memory"], len(facts["layers"]), sizes["arena_bytes"]))
-    marks = Markup(PROFILE_BEGIN + PROFILE_END)
-    return _template("report.html.j2").render(facts, memory_map=picture, profile=marks)
+    layers, script = facts["layers"], _text("report.js")
+    pictures = {
+        "memory_map": memory_map(layers, facts["memory"], facts["sizes"]["arena_bytes"]),
+        "depth_chart": error_by_depth(layers),
+        "profile": PROFILE_BEGIN + PROFILE_END,
+        "style": _text("report.css"),
+        "script": script,
+    }
+    return _template("report.html.j2").render(
+        facts,
+        **{name: Markup(text) for name, text in pictures.items()},
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        worst=worst_layers(layers),
+        peak=peak_text(layers),
+        rankings=rankings(layers),
+    )
+
+
+MOST_RANKED = 12
+
+
+def rankings(layers: Sequence[Facts]) -> list[Facts]:
+    """The layers that take most time, most flash and add most noise: pairs of a layer and the amount."""
+    groups = (
+        ("Time", "seconds", duration_text),
+        ("Flash, constants", "weight_bytes", size_text),
+        ("Noise added", "noise_share", "{:.1%}".format),
+    )
+    found = []
+    for title, key, text in groups:
+        rows = sorted(((row, row[key]) for row in layers if row.get(key)), key=lambda pair: -pair[1])
+        if rows:
+            found.append({"title": title, "rows": rows[:MOST_RANKED], "text": text})
+    return found
+
+
+def _histogram(counts: Sequence[int], label: str) -> Markup:
+    return Markup(histogram(counts, label))
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def insert_profile(page: Path, facts: Mapping[str, Any]) -> bool:
@@ -55,5 +106,8 @@ def _template(name: str) -> Template:
         sqnr=sqnr_text,
         shape=shape_text,
         meaning=meaning_text,
+        duration=duration_text,
+        span=span_text,
     )
+    environment.globals["histogram"] = _histogram
     return environment.get_template(name)

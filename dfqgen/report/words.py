@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -49,3 +49,8 @@ def meaning_text(entry: Mapping[str, Any]) -> str:
 def shape_text(shape: list[int]) -> str:
     """Without the batch: 32x32x3."""
     return "x".join(map(str, shape[1:])) or "1"
+
+
+def span_text(bounds: Sequence[float]) -> str:
+    """From and to, in three digits."""
+    return "{:.3g} … {:.3g}".format(*bounds)

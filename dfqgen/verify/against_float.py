@@ -101,6 +101,11 @@ def compare_with_float(
     return FloatComparison(source, by, tuple(outputs), odd)
 
 
+def layers_are_cheap(program: Program) -> bool:
+    """Whether comparing every layer takes but seconds."""
+    return LAYER_SAMPLES * program.macs <= INTERPRETER_MACS
+
+
 def compare_layers_with_float(
     network: Network, graph: Graph, program: Program, data: Path | None
 ) -> tuple[LayerComparison, ...]:

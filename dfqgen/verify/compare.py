@@ -10,11 +10,13 @@ import numpy as np
 
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program, QOp
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.ops.argmax import QArgMax
 from dfqgen.ops.log_softmax import QLogSoftmax
 from dfqgen.ops.movement import QReshape, QTranspose
 from dfqgen.ops.softmax import QSoftmax
+from dfqgen.verify.spread import Spread, SpreadMeter
 
 Runner = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """Arrays [N, ...] by input tensor -> arrays [N, ...] by output tensor."""
@@ -134,11 +136,16 @@ class OutputComparison:
 
 @dataclass(frozen=True, slots=True)
 class LayerComparison:
-    """The tensor an integer operator writes against the same tensor of the float graph."""
+    """The tensor an integer operator writes against the same tensor of the float graph.
+
+    `spread` is of the float graph's values in the range of the integer type; None where that is not int8
+    or int16.
+    """
 
     tensor: str
     sqnr_db: float
     max_error: float
+    spread: Spread | None = None
 
 
 def compare_outputs(
@@ -229,6 +236,11 @@ def compare_layers(
 ) -> tuple[LayerComparison, ...]:
     """SQNR of every tensor of the program that `graph` (float, the same tensor names) has too, in order."""
     meters: dict[str, ErrorMeter] = {}
+    spreads = {
+        op.output: SpreadMeter(program.tensors[op.output].qtype)
+        for op in program.ops
+        if program.tensors[op.output].qtype.dtype in (IntType.INT8, IntType.INT16)
+    }
     count = len(next(iter(inputs.values())))
     written = {op.output for op in program.ops}
     for start in range(0, count, batch):
@@ -246,10 +258,17 @@ def compare_layers(
             if node.output in written:
                 real = program.tensors[node.output].qtype.dequantize(found[node.output])
                 meters.setdefault(node.output, ErrorMeter()).add(output, real)
+                if node.output in spreads:
+                    spreads[node.output].add(output)
 
         graph.evaluate(chunk, compare)
     return tuple(
-        LayerComparison(op.output, meters[op.output].sqnr_db, meters[op.output].largest)
+        LayerComparison(
+            op.output,
+            meters[op.output].sqnr_db,
+            meters[op.output].largest,
+            spreads[op.output].spread if op.output in spreads else None,
+        )
         for op in program.ops
         if op.output in meters
     )

@@ -62,6 +62,23 @@ def largest_loss(program: Program, output: str, layers: Sequence[LayerComparison
     return worst
 
 
+def noise_added(program: Program, layers: Sequence[LayerComparison]) -> dict[str, float]:
+    """By output tensor, how much its noise-to-signal ratio exceeds that of the layer's worst input.
+
+    A network's inputs count as clean. Layers that were not compared hand on what they get.
+    """
+    judged = [layer for layer in layers if layer.sqnr_db > float("-inf")]  # neither NaN nor without signal
+    measured = {layer.tensor: 10.0 ** (-layer.sqnr_db / 10.0) for layer in judged}
+    reaches: dict[str, float] = {}
+    added = {}
+    for op in program.ops:
+        before = max((reaches.get(name, 0.0) for name in op.inputs), default=0.0)
+        reaches[op.output] = after = measured.get(op.output, before)
+        if op.output in measured:
+            added[op.output] = max(after - before, 0.0)
+    return added
+
+
 def _ancestors(program: Program, tensor: str) -> set[str]:
     """The tensors that one depends on, itself among them."""
     writers: Mapping[str, tuple[str, ...]] = {op.output: op.inputs for op in program.ops}
