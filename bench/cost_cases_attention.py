@@ -1,4 +1,4 @@
-"""Products of activations, normalizations, quotients and trees for bench/cost_table.py, int8 and int16."""
+"""Products of activations, normalizations, quotients, trees and tables for bench/cost_table.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Op
 from dfqgen.graph.site import Site
 from dfqgen.ops.divide import Div
+from dfqgen.ops.embedding import Embedding
 from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.standardize import Standardize
 from dfqgen.ops.trees import TreeEnsemble
@@ -24,6 +25,8 @@ PRODUCTS = ((1, 16, 16, 16), (4, 12, 16, 12), (2, 49, 32, 49), (8, 10, 8, 10), (
 """Matrices, rows, depth and columns."""
 FORESTS = ((1, 6, 1), (10, 4, 3), (40, 5, 1), (20, 3, 10), (5, 8, 2))
 """Trees, their depth, outputs."""
+LOOKUPS = ((10, 100, 16), (1, 1000, 64), (32, 50, 3), (49, 20, 8))
+"""Rows that are read, rows there are, and their length."""
 TENSORS = ((1, 10, 64), (1, 49, 32), (1, 8, 8, 16), (1, 16, 16, 12), (1, 3, 200))
 
 
@@ -35,10 +38,15 @@ def attention_cases() -> Iterator[Case]:
         for place, types in enumerate(TYPES):
             yield _case(f"product{number}{place}", MatMul(), (a, b), types)
             swapped = (*b[:2], columns, depth)
-            yield _case(f"rows{number}{place}", MatMul(transpose_b=True), (a, swapped), types)
+            yield _case(f"transposed{number}{place}", MatMul(transpose_b=True), (a, swapped), types)
     for number, (count, depth, outputs) in enumerate(FORESTS):
         for place, types in enumerate(TYPES):
             yield _case(f"trees{number}{place}", _forest(rng, count, depth, outputs), ((1, 16),), types)
+    for number, (count, rows, channels) in enumerate(LOOKUPS):
+        for place, (source, to) in enumerate(TYPES):
+            numbers = QType(source.dtype, 1.0, 0)
+            table = Embedding(rng.normal(size=(rows, channels)))
+            yield _case(f"rows{number}{place}", table, ((1, count),), (numbers, to))
     for number, shape in enumerate(TENSORS):
         channels = shape[-1]
         gamma, beta = rng.uniform(0.5, 1.5, channels), rng.normal(size=channels)

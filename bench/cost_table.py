@@ -133,7 +133,7 @@ def fit(samples: Sequence[Sample]) -> Fit:
     chosen: list[str] = []
     prices: dict[str, float] = {}
     error = float(len(samples))
-    limit = min(MAX_PRICES, max(1, len(samples) - 1))
+    limit = min(MAX_PRICES, len(names), max(1, len(samples) - 1))
     while len(chosen) < limit:
         trials = [(solve([*chosen, name]), name) for name in names if name not in chosen]
         (found, smaller), best = min(trials, key=lambda trial: (trial[0][1], trial[1]))

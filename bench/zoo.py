@@ -38,6 +38,7 @@ from dfqgen.commands.evaluate import c_outputs
 from dfqgen.compile import Compiled, compile_model, read_network
 from dfqgen.emit.package import emit, write_files
 from dfqgen.errors import DfqgenError
+from dfqgen.frontend.read import read_model
 from dfqgen.graph.ir import Graph
 from dfqgen.plan import plan_program
 from dfqgen.recipe import Choices, make_recipe
@@ -125,7 +126,9 @@ class Measurement:
     def reference(self) -> Outputs:
         """The float network's outputs."""
         if self._reference is None:
-            self._reference = onnxruntime_static.run(self.model, self.feeds)
+            # As dfqgen reads it: onnxruntime refuses some axes that TensorFlow's converter writes.
+            model = read_model(self.model).SerializeToString()
+            self._reference = onnxruntime_static.run(model, self.feeds)
         return self._reference
 
     def run(self, columns: Sequence[str], log: Callable[[str], None]) -> Facts:
@@ -162,7 +165,8 @@ class Measurement:
         return {"accepted": True, **found.as_json()}
 
     def by_dfqgen(self, column: str) -> Facts:
-        choices = Choices(target="cortex-m4", input_shape=self.network.shapes)
+        fixed = {name: float(value) for name, value in self.subject.constants.items()}
+        choices = Choices(target="cortex-m4", input_shape=self.network.shapes, fix=fixed)
         if self.network.meaning is not None:
             choices["meaning"] = self.network.meaning
         try:

@@ -34,6 +34,12 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
     "face_slim_320": {"input": "mean 127, std 128", "data": "faces_320x240.npz"},
     "deeplab_mnv2_050_513": {"input": "mean 127.5, std 127.5", "data": "portraits_513.npz"},
 }
+# What zoo.toml says of these cannot be: other sizes, and the logarithm of a negative magnitude.
+CORRECTED: Mapping[str, Mapping[str, str]] = {
+    "armkws_LSTM": {"data": "mfcc250.npz"},
+    "armkws_GRU": {"data": "mfcc250.npz"},
+    "andes_dtln1": {"input": "range 0..1"},
+}
 # What nobody states is an int8 network's input.
 INTEGERS = InputMeaning(lo=-128.0, hi=127.0)
 # Inputs that are settings, not samples.
@@ -106,15 +112,12 @@ class Subject:
 def read_zoo(shared: Path) -> dict[str, Network]:
     """Every network, by name: those described in words first, then zoo.toml's."""
     entries = tomllib.loads((shared / "models" / "zoo.toml").read_text())
-    return {
-        name: Network(
-            name,
-            parse_meaning(entry["input"]) if "input" in entry else None,
-            parse_shapes(entry.get("shape", "")),
-            entry.get("data"),
-        )
-        for name, entry in {**DESCRIBED, **entries}.items()
-    }
+    found = {}
+    for name, stated in {**DESCRIBED, **entries}.items():
+        entry = {**stated, **CORRECTED.get(name, {})}
+        meaning = parse_meaning(entry["input"]) if "input" in entry else None
+        found[name] = Network(name, meaning, parse_shapes(entry.get("shape", "")), entry.get("data"))
+    return found
 
 
 def parse_meaning(text: str) -> InputMeaning:

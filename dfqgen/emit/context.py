@@ -45,7 +45,7 @@ class PortContext:
     zero_point: int
     offset: int
     dtype: IntType
-    reals: str
+    means: str
     by_rows: bool = False
     fed: bool = False
 
@@ -239,12 +239,24 @@ def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortCo
                 zero_point=tensor.qtype.zero_point,
                 offset=plan.offsets[port.tensor],
                 dtype=tensor.qtype.dtype,
-                reals=_reals_text(tensor.qtype),
+                means=_meaning_text(program, port.tensor),
                 by_rows=port.tensor == source,
                 fed=port.tensor == source and plan.segment is not None and plan.segment.fed,
             )
         )
     return tuple(contexts)
+
+
+def _meaning_text(program: Program, tensor: str) -> str:
+    """What the integers of an input or output stand for, in a few words."""
+    qtype = program.tensors[tensor].qtype
+    for op in program.ops:
+        heard = op.heard() if tensor in op.inputs else None
+        if heard is not None:
+            less = f", less {-qtype.zero_point}" if qtype.zero_point else ""
+            return f"numbers of a table's rows, 0 to {heard[1] - heard[0]}{less}"
+    reals = _reals_text(qtype)
+    return reals and f"reals from {reals}"
 
 
 def _reals_text(qtype: QType) -> str:

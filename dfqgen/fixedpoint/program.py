@@ -103,6 +103,10 @@ class QOp(ABC):
         """
         return self
 
+    def heard(self) -> tuple[int, int] | None:
+        """The least and the largest integer of its input that it tells apart, where types hold many more."""
+        return None
+
     def macs(self, output: QTensor) -> int:
         """Multiply-accumulates to compute an output of this shape; 0 but for the linear operators."""
         return 0

@@ -62,8 +62,15 @@ def _reals(tensor: QTensor, kind: str, seed: int) -> Array:
 
 
 def make_inputs(program: Program, kind: str, seed: int = 0) -> dict[str, Array]:
-    """An input of this kind for every program input, by tensor."""
-    return {port.tensor: make_input(program.tensors[port.tensor], kind, seed) for port in program.inputs}
+    """An input of this kind for every program input, by tensor; random ones are of integers that matter."""
+    made = {port.tensor: make_input(program.tensors[port.tensor], kind, seed) for port in program.inputs}
+    if kind == "random":
+        for op in program.ops:
+            heard, name = op.heard(), op.inputs[0]
+            if heard is not None and name in made:
+                lo, hi = heard
+                made[name] = (lo + made[name].astype(np.int64) % (hi - lo + 1)).astype(made[name].dtype)
+    return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)

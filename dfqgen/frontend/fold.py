@@ -23,6 +23,7 @@ from onnx.reference import ReferenceEvaluator
 from dfqgen.errors import ModelFileError
 from dfqgen.frontend.expand import expanded, inlined_branch, taken_branch
 from dfqgen.frontend.fused import NotPlain
+from dfqgen.frontend.indices import index_ranges
 from dfqgen.frontend.modernize import names_read
 from dfqgen.frontend.read import integer_ranges, needed_nodes, node_label, opset_version, stated_batch
 from dfqgen.graph.ir import Array, Shape
@@ -90,8 +91,9 @@ class FoldedModel:
     """What is left to import: nodes on activations, in order, and the constants they read.
 
     `grids` tell of constants that are dequantized integers; `integer_inputs` are the ranges of inputs of
-    integer types. `batch` is the batch that the file states where it was made 1, else 1. `shapes` holds every
-    activation whose shape ONNX could infer; `failures` why it could not, by the label of the node.
+    integer types, `indices` those of them that are numbers of a table's rows. `batch` is the batch that the
+    file states where it was made 1, else 1. `shapes` holds every activation whose shape ONNX could infer;
+    `failures` why it could not, by the label of the node.
     """
 
     name: str
@@ -99,6 +101,7 @@ class FoldedModel:
     inputs: Mapping[str, Shape]
     outputs: tuple[str, ...]
     integer_inputs: Mapping[str, tuple[int, int]]
+    indices: frozenset[str]
     batch: int
     nodes: tuple[onnx.NodeProto, ...]
     constants: Mapping[str, Array]
@@ -125,12 +128,15 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
             nodes.append(node)
     outputs = tuple(value.name for value in model.graph.output)
     kept = needed_nodes(nodes, outputs)
+    inputs = {name: s for name, s in input_shapes.items() if any(name in n.input for n in kept)}
+    indices = index_ranges(model, kept, walk.constants, inputs)
     return FoldedModel(
         name=model.graph.name,
         opset=walk.opset,
-        inputs={name: s for name, s in input_shapes.items() if any(name in n.input for n in kept)},
+        inputs=inputs,
         outputs=outputs,
-        integer_inputs=integer_ranges(model),
+        integer_inputs=integer_ranges(model) | indices,
+        indices=frozenset(indices),
         batch=stated_batch(model, input_shapes),
         nodes=kept,
         constants=walk.constants,

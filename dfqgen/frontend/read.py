@@ -43,6 +43,8 @@ INTEGER_INPUTS = {
     onnx.TensorProto.INT16: (-32768, 32767),
 }
 """Types that inputs may have besides float32: what cameras and microphones give."""
+INDEX_TYPES = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+"""Types that they may have where they are numbers of a table's rows (see indices.py)."""
 
 _RE_EXPORT = "Export the model again, and check that the file was copied as a whole."
 
@@ -444,7 +446,7 @@ def _check_input_type(value: onnx.ValueInfoProto) -> None:
     dtype = value.type.tensor_type.elem_type
     if dtype == onnx.TensorProto.FLOAT:
         return
-    if dtype in INTEGER_INPUTS:
+    if dtype in INTEGER_INPUTS or dtype in INDEX_TYPES:
         return
     known = onnx.TensorProto.DataType.values()
     name = onnx.TensorProto.DataType.Name(dtype).lower() if dtype in known else f"of unknown type {dtype}"

@@ -154,7 +154,7 @@ class Port:
     `ours = model_tensor.transpose(permutation)`. `whole`: the model's tensor is one sample, without an
     axis for the batch; the model's axes are then counted with one in front. `holds`: the model takes whole
     numbers in this range (uint8: 0 to 255), and converts them itself. `coding`: the model's tensor holds
-    the integers of a quantized one; ours are the reals that they stand for.
+    the integers of a quantized one; ours are the reals that they stand for. Both: numbers of a table's rows.
     """
 
     name: str
@@ -164,6 +164,11 @@ class Port:
     whole: bool = False
     holds: tuple[int, int] | None = None
     coding: Coding | None = None
+
+    @property
+    def indices(self) -> bool:
+        """Whether it holds numbers of a table's rows: of these no range or distribution can be stated."""
+        return self.holds is not None and self.coding is not None
 
     def from_model(self, value: Array) -> Array:
         """An array in the model's axes, in ours."""

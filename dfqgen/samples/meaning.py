@@ -112,7 +112,7 @@ def meanings_for(
                 f"It has {', '.join(map(repr, inputs))}.",
             )
     found = {
-        port.name: named.get(port.name, _usual(graph, port) if stated is None else stated)
+        port.name: named.get(port.name, _usual(graph, port) if stated is None or port.indices else stated)
         for port in graph.fed
     }
     for port in graph.fed:

@@ -14,11 +14,18 @@ from dfqgen.samples.meaning import InputMeaning
 def random_samples(
     graph: Graph, meanings: Mapping[str, InputMeaning], count: int, seed: int = 0, *, smooth: bool = True
 ) -> Samples:
-    """Raw inputs of the stated meaning: white noise, by turns with `smooth` random fields for images."""
+    """Raw inputs of the stated meaning: white noise, by turns with `smooth` random fields for images.
+
+    Numbers of a table's rows come each as often as any other.
+    """
     generator = np.random.default_rng(seed)
     raw = {}
     for port in graph.fed:
         meaning = meanings[port.name]
+        if port.indices:
+            drawn = generator.integers(int(meaning.lo), int(meaning.hi) + 1, (count, *port.shape[1:]))
+            raw[port.tensor] = drawn.astype(np.float32)
+            continue
         unit = np.stack(
             [_random_field(port.shape[1:], generator, smooth=smooth and bool(i % 2)) for i in range(count)]
         )

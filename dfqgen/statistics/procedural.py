@@ -78,7 +78,8 @@ def procedural_samples(
     """Inputs [N, ...] by tensor, float32, as the float network sees them, from the inputs' statistics.
 
     Images are dead leaves over the input's bounds, what is long enough is a signal within them, of a network
-    with states one signal over all samples. Anything else, or what has no bounds, is noise of its statistics.
+    with states one signal over all samples, numbers of rows are drawn. Anything else, or what has no bounds,
+    is noise of its statistics.
     """
     made = {}
     for i, port in enumerate(graph.fed):
@@ -86,7 +87,9 @@ def procedural_samples(
         found = statistics[port.tensor]
         bounded = bool(np.all(np.isfinite(found.lo)) and np.all(np.isfinite(found.hi)))
         samples = np.empty((count, *(port.shape[1:] or (1,))), np.float32)  # one number: a vector of one
-        if not bounded:
+        if port.indices:
+            samples[:] = rng.integers(int(found.lo.min()), int(found.hi.max()) + 1, samples.shape)
+        elif not bounded:
             _fill_with_noise(samples, rng, found)
         elif is_image(port.shape):
             _fill_with_images(samples, rng, found)

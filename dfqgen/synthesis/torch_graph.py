@@ -23,6 +23,7 @@ from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.divide import Div
+from dfqgen.ops.embedding import Embedding
 from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
@@ -318,6 +319,12 @@ def torch_standardize(op: Standardize) -> Function:
         return torch.addcmul(beta, (blocks * torch.rsqrt(variance + op.epsilon)).reshape(shape), gamma)
 
     return function
+
+
+@torch_function.register
+def torch_embedding(op: Embedding) -> Function:
+    """Steps; no gradient comes back through them."""
+    return lambda x: constant(op.evaluate(x.detach().numpy()))
 
 
 @torch_function.register

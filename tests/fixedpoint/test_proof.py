@@ -19,12 +19,12 @@ from dfqgen.targets import Isa
 from tests.fixedpoint.attention_edges import ATTENTION_EDGES
 from tests.fixedpoint.edges import LIMITS, OTHER_EDGES, Edge, case, extremes, with_output
 from tests.fixedpoint.recurrent_edges import RECURRENT_EDGES
-from tests.fixedpoint.tree_edges import TREE_EDGES
+from tests.fixedpoint.table_edges import TABLE_EDGES
 from tests.fixedpoint.wide_edges import WIDE_EDGES
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.tools import needs
 
-EDGES = [*OTHER_EDGES, *WIDE_EDGES, *RECURRENT_EDGES, *ATTENTION_EDGES, *TREE_EDGES]
+EDGES = [*OTHER_EDGES, *WIDE_EDGES, *RECURRENT_EDGES, *ATTENTION_EDGES, *TABLE_EDGES]
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=str)

@@ -14,6 +14,7 @@ from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.concat import Concat, Rescale
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.divide import Div
+from dfqgen.ops.embedding import Embedding
 from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.functions import FUNCTIONS
 from dfqgen.ops.log_softmax import LogSoftmax
@@ -101,6 +102,7 @@ EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
     (MatMul(transpose_b=True, factor=0.3), ((1, 2, 5, 4), (1, 2, 3, 4))),
     (Div(), (IMAGE, (1, 1, 1, 4))),
     (FOREST, ((1, 4),)),
+    (Embedding(RNG.normal(size=(3, 4))), ((1, 5),)),
     (Standardize(3, RNG.normal(size=4), RNG.normal(size=4)), (IMAGE,)),
     (Standardize(1, np.ones(1), np.zeros(1), groups=2), (IMAGE,)),
     (Standardize(2, RNG.normal(size=4), np.zeros(1), groups=4, centered=False, epsilon=0.1), (IMAGE,)),

@@ -49,6 +49,7 @@ from dfqgen.frontend.importers.stated import code_inputs, pass_on_codings
 from dfqgen.frontend.limits import LARGEST_NETWORK_ELEMENTS
 from dfqgen.frontend.read import node_label
 from dfqgen.graph.ir import Graph, Port
+from dfqgen.ops.embedding import index_coding
 from dfqgen.ops.movement import Reshape
 
 __all__ = ["import_model", "supported_operators"]
@@ -115,6 +116,8 @@ def _refuse_batch_behind(outputs: list[str], builder: Builder) -> None:
 def _port(name: str, builder: Builder) -> Port:
     tensor, coding = builder.tensors[name], builder.codings.get(name)
     holds = None if coding else builder.model.integer_inputs.get(name)
+    if holds is not None and name in builder.model.indices:
+        coding = index_coding(holds[1] + 1)
     return Port(
         name, tensor, builder.shapes[tensor], whole=tensor in builder.lifted, holds=holds, coding=coding
     )

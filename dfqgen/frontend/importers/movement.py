@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, along_first_axis, importer
-from dfqgen.frontend.importers.selection import select
-from dfqgen.ops.argmax import ArgMax
+from dfqgen.frontend.importers.selection import select, whole_numbers
 from dfqgen.ops.movement import Pad
 
 
@@ -34,19 +33,9 @@ def cast(node: OnnxNode) -> str:
         raise Refused("takes quantized integers for reals; put a DequantizeLinear in its place")
     if coding is not None:
         return node.tensor()
-    if node.integer("to", 1) != 1 and not _whole_numbers(node, node.tensor()):  # 1 is TensorProto.FLOAT
+    if node.integer("to", 1) != 1 and not whole_numbers(node, node.tensor()):  # 1 is TensorProto.FLOAT
         raise Refused("converts an activation to another type than float32")
     return node.tensor()
-
-
-def _whole_numbers(node: OnnxNode, tensor: str) -> bool:
-    """Whether the tensor holds positions or an input's integers, perhaps moved about."""
-    producers = {made.output: made for made in node.builder.nodes}
-    while tensor in producers and producers[tensor].op.keeps_type:
-        tensor = producers[tensor].inputs[0]
-    if tensor in producers:
-        return isinstance(producers[tensor].op, ArgMax)
-    return any(node.builder.tensors[name] == tensor for name in node.builder.model.integer_inputs)
 
 
 @importer("Flatten")

@@ -8,6 +8,8 @@ import numpy as np
 
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.stated import table_of_integers
+from dfqgen.ops.argmax import ArgMax
+from dfqgen.ops.embedding import Embedding
 from dfqgen.ops.take import Take
 
 
@@ -86,7 +88,7 @@ def gather(node: OnnxNode) -> str:
     if node.is_constant(0) and node.proto.input[1] in node.builder.codings:
         return table_of_integers(node)
     if not node.is_constant(1):
-        raise Refused("takes its indices from the network's input; only constant indices are supported")
+        return _rows(node)
     shape = node.shape()
     axis = node.axis(node.integer("axis", 0), len(shape))
     indices = node.constant(1, "indices")
@@ -94,6 +96,31 @@ def gather(node: OnnxNode) -> str:
         raise Refused(f"an index leaves an axis of {shape[axis]}")
     taken = select(node, node.tensor(), axis, (indices.ravel() % shape[axis]).tolist())
     return node.reshape(taken, (*shape[:axis], *indices.shape, *shape[axis + 1 :]))
+
+
+def _rows(node: OnnxNode) -> str:
+    """Rows of a constant by numbers that come while the network runs."""
+    numbers = node.tensor(1)
+    if not node.is_constant(0) or not whole_numbers(node, numbers):
+        raise Refused(
+            "takes its indices from the network's input; constant ones are supported, and for the rows of a "
+            "constant also an input's integers and the positions that an ArgMax gives"
+        )
+    table = node.weight(0, "table")
+    if table.ndim < 1 or node.integer("axis", 0) not in (0, -table.ndim):
+        raise Refused("picks from a constant along another axis than the first")
+    taken = node.emit(Embedding(table.reshape(len(table), -1)), numbers)
+    return node.reshape(taken, (*node.shape_of(numbers), *table.shape[1:]))
+
+
+def whole_numbers(node: OnnxNode, tensor: str) -> bool:
+    """Whether the tensor holds positions or an input's integers, perhaps moved about."""
+    producers = {made.output: made for made in node.builder.nodes}
+    while tensor in producers and producers[tensor].op.keeps_type:
+        tensor = producers[tensor].inputs[0]
+    if tensor in producers:
+        return isinstance(producers[tensor].op, ArgMax)
+    return any(node.builder.tensors[name] == tensor for name in node.builder.model.integer_inputs)
 
 
 @importer("Expand")

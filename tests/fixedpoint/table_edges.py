@@ -1,4 +1,4 @@
-"""The bounds of the proof of sums of trees (see edges.py)."""
+"""The bounds of the proofs of sums of trees and of rows of tables (see edges.py)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dfqgen.fixedpoint.qtype import IntType, QType
+from dfqgen.ops.embedding import MOST_ROWS, QEmbedding
 from dfqgen.ops.trees import QTreeEnsemble
 from tests.fixedpoint.edges import Edge, case, clamps, ends, full, with_input, with_op, with_output
 
@@ -75,4 +77,27 @@ def trees() -> Iterator[Edge]:
     yield Edge("half of the shift", half, more, "the sum can reach 2147483651, beyond 32 bits")
 
 
-TREE_EDGES = [*trees()]
+def rows() -> Iterator[Edge]:
+    numbers = QType(IntType.INT16, 1.0, -32768)
+    op = QEmbedding("op", ("x",), "y", np.zeros((3, 2), np.int8), -32768)
+    base = case(op, (1, 5), (1, 5, 2), x=numbers)
+    for what, outside in (
+        ("scale", with_input(base, qtype=QType(IntType.INT16, 0.5, -32768))),
+        ("offset", with_input(base, qtype=QType(IntType.INT16, 1.0, 0))),
+    ):
+        message = f"{outside.inputs[0]} does not hold numbers of rows less 32768"
+        yield Edge(what, base, outside, message)
+    flat = with_output(base, shape=(1, 10, 1))
+    yield Edge("shape", base, flat, f"{flat.inputs[0]} -> {flat.output} are no rows of a table of 3")
+    most, more = (with_op(base, table=np.zeros((count, 2), np.int8)) for count in (MOST_ROWS, MOST_ROWS + 1))
+    beyond = f"{more.inputs[0]} -> {more.output} are no rows of a table of 65537"
+    yield Edge("rows", most, more, beyond)
+    none = with_op(base, table=np.zeros((0, 2), np.int8))
+    yield Edge("no rows", base, none, f"{none.inputs[0]} -> {none.output} are no rows of a table of 0")
+    narrow = with_op(base, table=np.zeros((3, 1), np.int8))
+    yield Edge("channels", base, narrow, "the table has shape (3, 1), not (3, 2)")
+    wide = with_op(base, table=np.zeros((3, 2), np.int16))
+    yield Edge("type", base, wide, "the table lies in int16, not int8")
+
+
+TABLE_EDGES = [*trees(), *rows()]
