@@ -39,7 +39,7 @@ def api_files(
     classes = [
         port
         for port in net.outputs
-        if port.dtype is IntType.INT8 and port.size > 1 and port.size == port.shape[-1]
+        if port.dtype in (IntType.INT8, IntType.INT16) and port.size > 1 and port.size == port.shape[-1]
     ]
     files = {
         f"{net.name}_api.h": render(

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT-0 */
 /* What a firmware does before and after a network: pixels to inputs, the best classes, probabilities.
  *
- * Nothing here is needed to run a network, and nothing is called by one. Values are int8 outputs as they are; a real
- * number is scale * (q - zero_point), which keeps their order, so that the best class needs no arithmetic.
+ * Nothing here is needed to run a network, and nothing is called by one. Values are outputs as they are, int16 where `wide`
+ * is 1 and int8 where it is 0; a real number is scale * (q - zero_point), which keeps their order, so that the best class
+ * needs no arithmetic.
  */
 #ifndef DFQ_API_H
 #define DFQ_API_H
@@ -36,12 +37,17 @@ DFQ_API void dfq_pixels_table(const uint8_t *pixels, int32_t count, const int8_t
     }
 }
 
+DFQ_API int32_t dfq_value(const void *values, int32_t wide, int32_t i)
+{
+    return wide != 0 ? ((const int16_t *)values)[i] : ((const int8_t *)values)[i];
+}
+
 /* The first of the largest values. */
-DFQ_API int32_t dfq_best(const int8_t *values, int32_t count)
+DFQ_API int32_t dfq_best(const void *values, int32_t wide, int32_t count)
 {
     int32_t best = 0;
     for (int32_t i = 1; i < count; i++) {
-        if (values[i] > values[best]) {
+        if (dfq_value(values, wide, i) > dfq_value(values, wide, best)) {
             best = i;
         }
     }
@@ -49,12 +55,13 @@ DFQ_API int32_t dfq_best(const int8_t *values, int32_t count)
 }
 
 /* The places of the `k` largest values, largest first, the first of equals before the others; gives how many. */
-DFQ_API int32_t dfq_best_k(const int8_t *values, int32_t count, int32_t k, int32_t *places)
+DFQ_API int32_t dfq_best_k(const void *values, int32_t wide, int32_t count, int32_t k, int32_t *places)
 {
     int32_t found = 0;
     for (int32_t i = 0; i < count; i++) {
         int32_t at = found < k ? found++ : k;
-        for (; at > 0 && values[i] > values[places[at - 1]]; at--) {
+        const int32_t value = dfq_value(values, wide, i);
+        for (; at > 0 && value > dfq_value(values, wide, places[at - 1]); at--) {
             if (at < k) {
                 places[at] = places[at - 1];
             }
@@ -67,12 +74,12 @@ DFQ_API int32_t dfq_best_k(const int8_t *values, int32_t count, int32_t k, int32
 }
 
 /* Softmax of the real values: probabilities that add up to 1. Zero points do not matter to it. */
-DFQ_API void dfq_softmax_of(const int8_t *values, int32_t count, float scale, float *probabilities)
+DFQ_API void dfq_softmax_of(const void *values, int32_t wide, int32_t count, float scale, float *probabilities)
 {
-    const int32_t largest = values[dfq_best(values, count)];
+    const int32_t largest = dfq_value(values, wide, dfq_best(values, wide, count));
     float sum = 0.0f;
     for (int32_t i = 0; i < count; i++) {
-        probabilities[i] = expf(scale * (float)(values[i] - largest));
+        probabilities[i] = expf(scale * (float)(dfq_value(values, wide, i) - largest));
         sum += probabilities[i];
     }
     for (int32_t i = 0; i < count; i++) {

@@ -149,7 +149,7 @@ DFQ_API int32_t dfq_decode_boxes(const dfq_boxes_t *how, const dfq_head_t *boxes
         const dfq_head_t *from = yolo ? boxes : scores;
         const int32_t skipped = yolo ? 0 : how->background;
         const int32_t first = yolo ? at + 5 : i * how->classes + skipped;
-        const int32_t label = dfq_best(from->values + first, how->classes - skipped);
+        const int32_t label = dfq_best(from->values + first, 0, how->classes - skipped);
         float score = dfq_real(from, first + label);
         if (yolo) {
             score = dfq_logistic(score) * dfq_logistic(dfq_real(boxes, at + 4));

@@ -74,26 +74,29 @@ def test_the_best_classes_and_softmax_are_numpys(tmp_path: Path) -> None:
     lib = library(
         tmp_path,
         '#include "dfq_api.h"\n'
-        "int32_t best(const int8_t *v, int32_t n);\n"
-        "int32_t best(const int8_t *v, int32_t n) { return dfq_best(v, n); }\n"
-        "int32_t best_k(const int8_t *v, int32_t n, int32_t k, int32_t *p);\n"
-        "int32_t best_k(const int8_t *v, int32_t n, int32_t k, int32_t *p)\n"
-        "{ return dfq_best_k(v, n, k, p); }\n"
-        "void soft(const int8_t *v, int32_t n, float s, float *p);\n"
-        "void soft(const int8_t *v, int32_t n, float s, float *p) { dfq_softmax_of(v, n, s, p); }\n",
+        "int32_t best(const void *v, int32_t w, int32_t n);\n"
+        "int32_t best(const void *v, int32_t w, int32_t n) { return dfq_best(v, w, n); }\n"
+        "int32_t best_k(const void *v, int32_t w, int32_t n, int32_t k, int32_t *p);\n"
+        "int32_t best_k(const void *v, int32_t w, int32_t n, int32_t k, int32_t *p)\n"
+        "{ return dfq_best_k(v, w, n, k, p); }\n"
+        "void soft(const void *v, int32_t w, int32_t n, float s, float *p);\n"
+        "void soft(const void *v, int32_t w, int32_t n, float s, float *p)\n"
+        "{ dfq_softmax_of(v, w, n, s, p); }\n",
         HEADERS,
     )
-    for _ in range(200):
-        count, k = int(rng.integers(1, 12)), int(rng.integers(0, 14))
-        values = rng.integers(-3, 4, count).astype(np.int8) * np.int8(40)
+    for turn in range(200):
+        count, k, wide = int(rng.integers(1, 12)), int(rng.integers(0, 14)), turn % 2
+        step = np.int16(8000) if wide else np.int8(40)
+        values = rng.integers(-3, 4, count).astype(step.dtype) * step
         places = np.full(16, -1, np.int32)
-        assert lib.best(pointer(values), count) == values.argmax()
-        assert lib.best_k(pointer(values), count, k, pointer(places)) == min(count, k)
+        assert lib.best(pointer(values), wide, count) == values.argmax()
+        assert lib.best_k(pointer(values), wide, count, k, pointer(places)) == min(count, k)
         order = np.argsort(-values.astype(int), kind="stable")[:k]
         assert places.tolist() == order.tolist() + [-1] * (16 - len(order))
         probabilities = np.zeros(count, np.float32)
-        lib.soft(pointer(values), count, ctypes.c_float(0.1), pointer(probabilities))
-        exact = np.exp(0.1 * (values.astype(float) - values.max()))
+        scale = 4.0 / int(step)
+        lib.soft(pointer(values), wide, count, ctypes.c_float(scale), pointer(probabilities))
+        exact = np.exp(scale * (values.astype(float) - values.max()))
         np.testing.assert_allclose(probabilities, exact / exact.sum(), rtol=1e-5)
 
 

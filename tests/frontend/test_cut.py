@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dfqgen import resources
 from dfqgen.compile import compile_model
 from dfqgen.errors import UnsupportedModel, UserError
 from dfqgen.frontend import load
@@ -56,9 +57,21 @@ def best_of_many(net: Net, x: str) -> tuple[str, ...]:
     return (net.node("ArgMax", net.node("Reshape", conv(net, x), ints(1, -1)), axis=1),)
 
 
+def best_boxes(net: Net, x: str) -> tuple[str, ...]:
+    boxes = net.node("Reshape", conv(net, x), ints(1, 75, 4))
+    scores = net.node("Reshape", net.node("Sigmoid", x), ints(1, 4, 75))
+    kept = net.node("NonMaxSuppression", boxes, scores, ints(5), np.float32([0.5]), np.float32([0.3]))
+    return (kept,)
+
+
+HELPERS = {"best_ten": "dfq_best_k", "best_of_many": "dfq_best", "best_boxes": "dfq_decode_boxes"}
+"""By what the host does instead: a function of runtime_c/api."""
+
+
 @pytest.mark.parametrize(
     "build",
     [
+        best_boxes,
         unsupported_in_the_middle,
         unsupported_at_the_input,
         two_in_a_row,
@@ -74,6 +87,11 @@ def test_the_cut_that_an_error_advises_compiles(
     path = net.output(*build(net, net.input(1, 3, 10, 10))).save(tmp_path)
     with pytest.raises(UnsupportedModel) as caught:
         load(path)
+    helper = HELPERS.get(build.__name__)
+    if helper is not None:
+        header = re.search(r"runtime_c/(api/\w+\.h)", str(caught.value))
+        assert header
+        assert f" {helper}(" in (resources.runtime_dir() / header[1]).read_text()
     advice = re.search(r"--(inputs|outputs) (.+)$", caught.value.hint)
     assert advice, str(caught.value)
     names = shlex.split(advice[2])[0].split(",")

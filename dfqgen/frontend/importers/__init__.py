@@ -59,6 +59,12 @@ MOST_SAMPLES = 16
 
 DYNAMIC = "DynamicQuantizeLinear"
 _CONTROL = frozenset(["If", "Loop"])
+BEHIND_THE_NETWORK = {
+    "TopK": "sorts what comes out: dfq_best_k() of runtime_c/api/dfq_api.h does that behind the network",
+    "NonMaxSuppression": "gives as many boxes as it finds: runtime_c/api/dfq_boxes.h decodes boxes and "
+    "suppresses those that overlap, behind the network",
+}
+"""What the generated C has helpers for, of operators that are no part of the network proper."""
 
 
 def import_model(model: FoldedModel, states: frozenset[str] = frozenset()) -> Graph:
@@ -231,7 +237,7 @@ def _advice(proto: onnx.NodeProto) -> str:
         )
     if proto.op_type in _CONTROL:
         return "control flow is not supported; export the model with fixed shapes, by tracing"
-    return "is not supported"
+    return BEHIND_THE_NETWORK.get(proto.op_type, "is not supported")
 
 
 def _cut(model: FoldedModel, refused: frozenset[str]) -> str:

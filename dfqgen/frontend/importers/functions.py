@@ -204,7 +204,10 @@ def arg_max(node: OnnxNode) -> str:
     """Up to 256 positions, which fit the int8 output as (position - 128)."""
     shape, axis = node.shape(), lane_axis(node, 0)
     if shape[axis] > 256:
-        raise Refused(f"chooses among {shape[axis]} positions; up to 256 are supported")
+        raise Refused(
+            f"chooses among {shape[axis]} positions; up to 256 are supported, and dfq_best() of "
+            "runtime_c/api/dfq_api.h chooses among any number behind the network"
+        )
     op = ArgMax(axis, 1 if node.op_type == "ArgMax" else -1, node.flag("select_last_index", default=False))
     result = node.emit(op, node.tensor())
     if node.flag("keepdims", default=True):
