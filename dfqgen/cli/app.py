@@ -314,7 +314,12 @@ def evaluate(
     model: opt.Model,
     choices: opt.CompileChoices,
     data: Annotated[
-        Path, typer.Option("--data", help=".npz with x (uint8 or float32, NHWC) and optional labels y.")
+        Path,
+        typer.Option(
+            "--data",
+            help=".npz with x and labels y, .npy, .csv, a folder of images, or a .toml that says how to read "
+            "one of them (docs/data.md).",
+        ),
     ],
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first samples.")] = None,
     decode: Annotated[

@@ -238,7 +238,7 @@ CalibrationData = Annotated[
     Path | None,
     _dfq(
         "--calibration-data",
-        text="Your own samples (.npz with x) in place of statistics.",
+        text="Your own samples in place of statistics: whatever --data takes.",
         show_default=False,
     ),
 ]
@@ -439,7 +439,8 @@ Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Samples to compare on: .npz with x (uint8 or float32, NHWC) and optional labels y.",
+        help="Samples to compare on: .npz with x and labels y, .npy, .csv, a folder of images, or a .toml "
+        "that says how to read one of them (docs/data.md).",
         show_default="random inputs",
     ),
 ]

@@ -10,7 +10,6 @@ from dfqgen.commands.advice import quality_warnings, require_sqnr
 from dfqgen.commands.export import exported
 from dfqgen.compile import estimated
 from dfqgen.emit.package import MANIFEST, check_folder, write_folder
-from dfqgen.files import check_regular
 from dfqgen.fit import compile_to_fit
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
@@ -22,6 +21,7 @@ from dfqgen.report.facts import Facts
 from dfqgen.report.html import REPORT, render_report
 from dfqgen.report.layers import add_times, add_weights, layer_facts, mark_worst
 from dfqgen.report.verdict import verdict_facts
+from dfqgen.samples.sources import source_of
 from dfqgen.verify.against_float import compare_layers_with_float, compare_with_float, layers_are_cheap
 from dfqgen.verify.compare import LayerComparison
 
@@ -66,7 +66,7 @@ def build(
     model, folder = Path(model), Path(folder)
     check_folder(folder, force=force)
     if data is not None:
-        check_regular(data)
+        source_of(data)
     fitted = compile_to_fit(model, _within(recipe or Recipe(), budget), budget, progress)
     compiled, built = fitted.compiled, fitted.built
     network, program = compiled.network, compiled.program

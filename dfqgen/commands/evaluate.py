@@ -26,6 +26,7 @@ from dfqgen.recipe.records import Recipe
 from dfqgen.report.facts import Facts, note_facts, rounded
 from dfqgen.samples.doubts import sample_warnings
 from dfqgen.samples.files import Samples, load_samples
+from dfqgen.samples.sources import source_of
 from dfqgen.targets import load_target
 from dfqgen.verify.compare import ErrorMeter
 from dfqgen.verify.host import HostNetwork
@@ -66,7 +67,7 @@ def evaluate(
     Raises UserError (ToolMissing without a C compiler).
     """
     if not isinstance(data, Samples):
-        check_regular(Path(data))
+        source_of(Path(data))
     compiled = compile_model(model, recipe, progress)
     samples = data if isinstance(data, Samples) else load_samples(Path(data), compiled.network.graph)
     samples = samples.take(limit)

@@ -21,9 +21,9 @@ from dfqgen.plan import plan_program
 from dfqgen.plan.estimate import estimate
 from dfqgen.recipe.choices import Choices, make_recipe
 from dfqgen.recipe.command import build_command
-from dfqgen.recipe.manifest import file_hash
 from dfqgen.recipe.records import Optimize
 from dfqgen.report.facts import Facts, rounded, size_facts, time_facts
+from dfqgen.samples.sources import content_hash
 from dfqgen.targets import Target, load_target
 from dfqgen.verify.against_float import compare_with_float
 from dfqgen.verify.code_size import measure_code
@@ -56,7 +56,7 @@ class Job:
 
 def _for_key(value: Any) -> Any:
     if isinstance(value, Path):
-        return file_hash(value)
+        return content_hash(value)
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 

@@ -87,6 +87,8 @@ def plan_jobs(
     stems = [path.stem for path in models]
     if len(set(stems)) < len(stems):
         raise UserError("two models have one name", "Give files of different names.")
+    if data is not None and data.suffix != ".npz":
+        raise UserError(f"{data}: a search sends one file to its workers", "Give --data as .npz.")
     contents = {path: read_regular(path) for path in (*models, *([data] if data else []))}
     hashes = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
     share = max(1, round(search.points / (len(models) * len(search.places))))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 from dfqgen.errors import UserError
-from dfqgen.files import check_regular
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Shape
 from dfqgen.recipe.effect import flag, refuse_contradictions, without_effect
@@ -53,6 +52,7 @@ from dfqgen.recipe.records import (
 )
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import InputMeaning, state_meaning
+from dfqgen.samples.sources import source_of
 from dfqgen.targets import load_target
 from dfqgen.units import parse_size
 
@@ -69,7 +69,7 @@ class Choices(TypedDict, total=False):
     `state` the output that gives each state by its input, `fix` inputs that become constants. `input` are
     meanings by input name, "" of all that are not named; `meaning`, and the three of `input_*` together, are
     of those too. `bits` is like "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an
-    .npz file or samples,
+    file or folder of samples, or samples,
     `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default decided by predicted noise.
     `rounding` "auto" is to nearest at 8 bits and "feedback" below. `empirical_bias` is by default on where
     statistics are synthetic and weights to nearest. `n_sigma_scores` is the half-width of ranges of the
@@ -321,10 +321,10 @@ def _check_values(choices: Choices) -> None:
         data = choices.get(key)
         if isinstance(data, Path):
             try:
-                check_regular(data)
+                source_of(data)
             except UserError as error:
                 kinds = f" It takes {', '.join(SAMPLE_SOURCES)} too." if key == "rounding_data" else ""
-                raise UserError(f"{flag(key)}: {error.message}", f"Give an .npz file.{kinds}") from None
+                raise UserError(f"{flag(key)}: {error.message}", f"{error.hint}{kinds}".strip()) from None
     for key in ("n_sigma", "n_sigma_scores", "target_sqnr", "time_allowance"):
         value = choices.get(key)
         if isinstance(value, int | float) and not math.isfinite(value):

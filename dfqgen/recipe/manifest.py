@@ -17,6 +17,7 @@ from dfqgen.graph.ir import Shape
 from dfqgen.recipe.records import Recipe, RecordedSamples
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import InputMeaning
+from dfqgen.samples.sources import content_hash
 
 VERSION = 5
 """Goes up when a record changes in a way that old manifests do not fit."""
@@ -64,7 +65,7 @@ def recipe_from_json(record: Any) -> Recipe:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
-        return _plain(RecordedSamples(value.name, file_hash(value), None))
+        return _plain(RecordedSamples(value.name, content_hash(value), None))
     if isinstance(value, Samples):
         return _plain(RecordedSamples(None, None, value.count))
     if is_dataclass(value):

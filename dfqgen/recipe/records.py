@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dfqgen.samples.meaning import InputMeaning
 
     UserSamples: TypeAlias = "Path | Samples | RecordedSamples"
-    """An .npz file, samples at hand, or the record of either."""
+    """A file or folder of samples, samples at hand, or the record of either."""
 
 ScaleMode = Literal["multiplier", "power-of-two"]
 Optimize = Literal["speed", "size"]

@@ -1,10 +1,8 @@
-"""Samples from .npz files."""
+"""Samples of a network's inputs, from files."""
 
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfqgen.errors import DfqgenError, UserError
-from dfqgen.files import LARGEST_FILE_BYTES, check_regular
+from dfqgen.errors import UserError
 from dfqgen.graph.ir import Graph, Port
+from dfqgen.samples.sources import read_source
 
 Array = npt.NDArray[Any]
 
@@ -44,73 +42,42 @@ class Samples:
 
 
 def load_samples(path: Path, graph: Graph) -> Samples:
-    """Read an .npz file: `x` [N, ...], and `y` [N], the labels, where there are any.
+    """Read samples and their labels from whatever `sources` reads.
 
-    uint8 or float32, channels last; the model's own axes are taken too where they differ.
-    A network with several inputs has one array for each, named like the input. `made` is a text in files
-    of `dfqgen synthesize`.
+    In an .npz file `x` [N, ...], uint8 or float32, channels last, or in the model's own axes where they
+    differ; and `y`, the labels, where there are any: an integer for each sample, or one-hot rows. A network
+    with several inputs has one array for each, named like the input. `made` is a text in files of
+    `dfqgen synthesize`. Raises UserError.
     """
-    arrays = _read_npz(path)
+    arrays = read_source(path, graph.fed[0].shape[1:])
     raw: dict[str, Array] = {}
     for port in graph.fed:
         key = "x" if len(graph.fed) == 1 and "x" in arrays else port.name
         if key not in arrays:
             wanted = "x" if len(graph.fed) == 1 else key
-            raise UserError(f"{path}: has no array {wanted!r}, only {', '.join(sorted(arrays)) or 'nothing'}")
+            several = "" if len(graph.fed) == 1 else "Networks of several inputs take an .npz file."
+            found = ", ".join(sorted(arrays)) or "nothing"
+            raise UserError(f"{path}: has no array {wanted!r}, only {found}", several)
         raw[port.tensor] = _as_samples(path, key, arrays[key], port)
     counts = {len(value) for value in raw.values()}
     if len(counts) != 1:
         raise UserError(f"{path}: the inputs have different numbers of samples")
-    labels = arrays.get("y")
-    if labels is not None and (labels.shape != (counts.pop(),) or labels.dtype.kind not in "iu"):
-        raise UserError(f"{path}: y must hold one integer for each sample, not {labels.dtype} {labels.shape}")
+    labels = _as_labels(path, arrays["y"], counts.pop()) if "y" in arrays else None
     made = arrays.get("made")
     return Samples(raw, labels, str(made) if made is not None and made.dtype.kind == "U" else None)
 
 
-def _read_npz(path: Path) -> dict[str, Array]:
-    check_regular(path)
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: is not an .npz file", hint="Save it with numpy.savez(path, x=...).")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-            if sum(member.file_size for member in members) > LARGEST_FILE_BYTES:
-                raise UserError(
-                    f"{path}: unpacks to more than {LARGEST_FILE_BYTES:,} bytes", "Take fewer samples."
-                )
-            return {m.filename.removesuffix(".npy"): _read_array(archive, m) for m in members}
-    except DfqgenError:
-        raise
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        ArithmeticError,
-        NotImplementedError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise UserError(f"{path}: cannot be read as an .npz file ({error})") from None
-
-
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    """One array, never unpickled; its stated size is compared with the file's before memory is taken."""
-    with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, dtype = read_header(stream)
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
-            raise ValueError(f"{member.filename} holds objects, or less than its shape says")
-    with archive.open(member) as stream:
-        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-        return array
+def _as_labels(path: Path, y: Array, count: int) -> Array:
+    """[N] integers of labels, or of one-hot rows."""
+    if y.dtype.kind in "iub" and y.shape in ((count,), (count, 1)):
+        return y.reshape(count).astype(np.int64)
+    if y.dtype.kind in "iubf" and y.ndim == 2 and len(y) == count:
+        found = y.argmax(axis=1)
+        if np.array_equal(y, np.eye(y.shape[1])[found]):
+            return found
+    raise UserError(
+        f"{path}: y must hold one integer for each sample, or a one-hot row, not {y.dtype} {y.shape}"
+    )
 
 
 def _as_samples(path: Path, name: str, x: Array, port: Port) -> Array:
@@ -129,10 +96,20 @@ def _as_samples(path: Path, name: str, x: Array, port: Port) -> Array:
         return x
     if x.shape[1:] == model:
         return port.from_model(x)
+    if _without_ones(x.shape[1:]) == _without_ones(ours):
+        return x.reshape(len(x), *ours)
+    if _without_ones(x.shape[1:]) == _without_ones(model):
+        return port.from_model(x.reshape(len(x), *model))
+    if x.ndim == 2 and x.shape[1] == math.prod(ours):
+        return x.reshape(len(x), *ours)
     raise UserError(
         f"{path}: {name!r} holds samples of shape {x.shape[1:]}, input {port.name!r} takes {ours}"
         " (channels last)"
     )
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size > 1)
 
 
 def _inverse(permutation: tuple[int, ...] | None) -> tuple[int, ...] | None:

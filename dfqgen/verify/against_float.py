@@ -86,7 +86,7 @@ def compare_with_float(
 ) -> FloatComparison:
     """The whole network, by the generated C where it is compiled, by the interpreter otherwise.
 
-    On the samples of the .npz file `data`, or random ones. Raises UserError.
+    On the samples of `data` (see `load_samples`), or random ones. Raises UserError.
     """
     samples, source = choose_samples(network, program, data, INTERPRETER_MACS if built is None else C_MACS)
     outputs = compare_outputs(
