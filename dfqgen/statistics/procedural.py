@@ -17,7 +17,7 @@ from dfqgen.graph.ir import Array, Graph, Port
 from dfqgen.ops.movement import Reshape
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.pink_noise import pink_noise
-from dfqgen.statistics.signals import log_spectrum, signal, waveform
+from dfqgen.statistics.signals import has_channels, log_spectrum, signal, waveform
 
 SHORTEST_SIGNAL = 16
 SHORTEST_VECTOR = 128
@@ -78,8 +78,9 @@ def procedural_samples(
     """Inputs [N, ...] by tensor, float32, as the float network sees them, from the inputs' statistics.
 
     Images are dead leaves over the input's bounds, what is long enough is a signal within them, of a network
-    with states one signal over all samples, numbers of rows are drawn. Anything else, or what has no bounds,
-    is noise of its statistics.
+    with states one signal over all samples, numbers of rows are drawn. Several channels over time may as well
+    be features, of which nobody knows how they go together: signals by turns with noise. Anything else, or
+    what has no bounds, is noise of its statistics.
     """
     made = {}
     for i, port in enumerate(graph.fed):
@@ -136,10 +137,12 @@ def _fill_with_signals(
     samples: Array, rng: np.random.Generator, statistics: ChannelStatistics, axes: tuple[int, ...]
 ) -> None:
     centre, reach = (statistics.lo + statistics.hi) / 2, (statistics.hi - statistics.lo) / 2
-    # Nothing tells a spectrum from its cepstrum, so both are made by turns.
+    # Nothing tells a spectrum from its cepstrum, nor waveforms from features: each gets every other sample.
     for i in range(len(samples)):
-        values = signal(rng, axes or (1,), cepstrum=i % 2 == 0)
+        values = signal(rng, axes, cepstrum=i % 2 == 0)
         samples[i, ...] = centre + reach * values.reshape(samples.shape[1:])
+    if has_channels(axes):
+        _fill_with_noise(samples[1::2], rng, statistics)
 
 
 def _fill_with_steps(samples: Array, rng: np.random.Generator, statistics: ChannelStatistics) -> None:

@@ -16,13 +16,23 @@ from dfqgen.graph.ir import Array
 from dfqgen.statistics.pink_noise import pink_noise
 
 
+def is_map(shape: tuple[int, ...]) -> bool:
+    """Whether [H,W,C] is one channel over two axes: time and features that are one spectrum or cepstrum."""
+    return len(shape) == 3 and shape[2] == 1 and min(shape[:2]) > 1
+
+
+def has_channels(shape: tuple[int, ...]) -> bool:
+    """Whether there is more than one series, and no spectrum."""
+    return sum(size > 1 for size in shape) > 1 and not is_map(shape)
+
+
 def signal(rng: np.random.Generator, shape: tuple[int, ...], *, cepstrum: bool) -> Array:
     """One signal of this shape ([H,W,C] or a vector) in [-1, 1].
 
     A map of one channel is a log spectrum or its `cepstrum`; its longer axis is time. Of several channels
     each is a waveform, the longer axis of H and W being time. A vector is a waveform.
     """
-    if len(shape) == 3 and shape[2] == 1 and min(shape[:2]) > 1:
+    if is_map(shape):
         rows, columns = shape[:2]
         steps, features = max(rows, columns), min(rows, columns)
         values = log_spectrum(rng, steps, features)

@@ -57,9 +57,15 @@ def correlation(values: Array, axis: int) -> float:
 
 
 def test_what_is_no_image_changes_slowly_along_its_longest_axis() -> None:
-    for shape, axis in (((1, 49, 10, 1), 0), ((1, 10, 49, 1), 1), ((1, 1, 128, 9), 1), ((1, 1, 1, 640), 2)):
+    for shape, axis in (((1, 49, 10, 1), 0), ((1, 10, 49, 1), 1), ((1, 1, 1, 640), 2)):
         for sample in inputs(chain([relu()], shape)):
             assert correlation(sample, axis) > 0.5, (shape, axis)
+
+
+def test_what_may_be_features_gets_waveforms_by_turns_with_noise() -> None:
+    correlations = [correlation(sample, 1) for sample in inputs(chain([relu()], (1, 1, 128, 9)))]
+    assert min(correlations[::2]) > 0.5
+    assert max(correlations[1::2]) < 0.2
 
 
 def test_a_vector_that_the_network_reshapes_to_a_map_is_a_signal_of_that_map() -> None:
