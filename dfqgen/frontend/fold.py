@@ -23,7 +23,8 @@ from onnx.reference import ReferenceEvaluator
 from dfqgen.errors import ModelFileError
 from dfqgen.frontend.expand import expanded, inlined_branch, taken_branch
 from dfqgen.frontend.fused import NotPlain
-from dfqgen.frontend.indices import index_ranges
+from dfqgen.frontend.indices import index_ranges, lookups_of_inputs
+from dfqgen.frontend.loops import loop_as_scan, scan_shapes
 from dfqgen.frontend.modernize import names_read
 from dfqgen.frontend.read import integer_ranges, needed_nodes, node_label, opset_version, stated_batch
 from dfqgen.graph.ir import Array, Shape
@@ -127,7 +128,9 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
         elif not walk.fold(node):
             nodes.append(node)
     outputs = tuple(value.name for value in model.graph.output)
-    kept = needed_nodes(nodes, outputs)
+    looked_up, tables = lookups_of_inputs(nodes, walk.constants, input_shapes, walk.opset_imports)
+    walk.constants.update(tables)
+    kept = needed_nodes(looked_up, outputs)
     inputs = {name: s for name, s in input_shapes.items() if any(name in n.input for n in kept)}
     indices = index_ranges(model, kept, walk.constants, inputs)
     return FoldedModel(
@@ -185,7 +188,10 @@ class _Walk:
             branch = taken_branch(node, bool(self.constants[node.input[0]].any()))
             return None if branch is None else inlined_branch(node, branch)
         try:
-            expansion = expanded(node, self._rank)
+            loop = node.op_type == "Loop" and _standard_domain(node)
+            expansion = (
+                loop_as_scan(node, self.constants, self.shapes) if loop else expanded(node, self._rank)
+            )
         except NotPlain as reason:
             self.failures[node_label(node)] = str(reason)
             return None
@@ -247,6 +253,15 @@ class _Walk:
                 zero_point = self._types.get(node.input[2]) if len(node.input) > 2 else None
                 dtype = int(TensorProto.UINT8) if zero_point is None else zero_point.tensor_type.elem_type
             return {node.output[0]: helper.make_tensor_type_proto(dtype, self.shapes[node.input[0]])}
+        if node.op_type == "Scan" and _standard_domain(node):
+            known = self.shapes | {
+                name: self.constants[name].shape for name in node.input if name in self.constants
+            }
+            return {
+                name: helper.make_tensor_type_proto(TensorProto.FLOAT, shape)
+                for name, shape in scan_shapes(node, known).items()
+                if name
+            }
         if not _standard(node) or not onnx.defs.has(node.op_type, self.opset):
             return {}
         inputs = [name for name in node.input if name]

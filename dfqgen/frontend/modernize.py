@@ -1,7 +1,7 @@
 """Legal ONNX in forms that the rest of the frontend need not know: rewritten before anything else, in place.
 
-Nodes in any order, sparse constants, axes that vectors do not have, half and double precision, operator sets
-before the oldest that importers know.
+Nodes in any order, sparse constants, axes that vectors do not have, an operator that ONNX lacks, half and
+double precision, operator sets before the oldest that importers know.
 """
 
 from __future__ import annotations
@@ -131,6 +131,24 @@ def mend_axes(graph: onnx.GraphProto) -> None:
             for attribute in node.attribute:
                 if attribute.name == "axis":
                     attribute.i = 0
+
+
+def erfc_to_erf(graph: onnx.GraphProto) -> None:
+    """Erfc, which ONNX lacks, is 1 - erf: tf2onnx leaves TensorFlow's operator in an exact GELU. In place."""
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "Erfc" or node.domain not in ("", "ai.onnx"):
+            nodes.append(node)
+            continue
+        erf, one = f"{node.output[0]}/erf", f"{node.output[0]}/one"
+        value = numpy_helper.from_array(np.ones((), np.float32))
+        nodes.append(onnx.helper.make_node("Erf", node.input, [erf], node.name))
+        nodes.append(onnx.helper.make_node("Constant", [], [one], value=value))
+        nodes.append(onnx.helper.make_node("Sub", [one, erf], node.output, node.name))
+    if len(nodes) > len(graph.node):
+        rewritten = onnx.GraphProto(node=nodes)
+        del graph.node[:]
+        graph.node.extend(rewritten.node)
 
 
 def _convert_tensor(tensor: onnx.TensorProto) -> None:

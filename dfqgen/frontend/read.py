@@ -22,6 +22,7 @@ from dfqgen.frontend.limits import LARGEST_TENSOR_ELEMENTS, MOST_NODES
 from dfqgen.frontend.modernize import (
     OLDEST_OPSET,
     convert_old,
+    erfc_to_erf,
     mend_axes,
     names_read,
     nested_graphs,
@@ -66,6 +67,7 @@ def read_model(path: str | Path) -> onnx.ModelProto:
         sparse_to_nodes(model.graph)
         sort_nodes(model.graph)
         mend_axes(model.graph)
+        erfc_to_erf(model.graph)
         _check_graph(model, path)
         if other_precisions(model.graph):
             _check_types(model, path)

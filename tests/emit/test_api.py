@@ -86,15 +86,15 @@ def test_the_best_classes_and_softmax_are_numpys(tmp_path: Path) -> None:
     )
     for turn in range(200):
         count, k, wide = int(rng.integers(1, 12)), int(rng.integers(0, 14)), turn % 2
-        step = np.int16(8000) if wide else np.int8(40)
-        values = rng.integers(-3, 4, count).astype(step.dtype) * step
+        step, dtype = (8000, np.int16) if wide else (40, np.int8)
+        values = (step * rng.integers(-3, 4, count)).astype(dtype)
         places = np.full(16, -1, np.int32)
         assert lib.best(pointer(values), wide, count) == values.argmax()
         assert lib.best_k(pointer(values), wide, count, k, pointer(places)) == min(count, k)
         order = np.argsort(-values.astype(int), kind="stable")[:k]
         assert places.tolist() == order.tolist() + [-1] * (16 - len(order))
         probabilities = np.zeros(count, np.float32)
-        scale = 4.0 / int(step)
+        scale = 4.0 / step
         lib.soft(pointer(values), wide, count, ctypes.c_float(scale), pointer(probabilities))
         exact = np.exp(scale * (values.astype(float) - values.max()))
         np.testing.assert_allclose(probabilities, exact / exact.sum(), rtol=1e-5)

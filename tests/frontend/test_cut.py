@@ -60,7 +60,9 @@ def best_of_many(net: Net, x: str) -> tuple[str, ...]:
 def best_boxes(net: Net, x: str) -> tuple[str, ...]:
     boxes = net.node("Reshape", conv(net, x), ints(1, 75, 4))
     scores = net.node("Reshape", net.node("Sigmoid", x), ints(1, 4, 75))
-    kept = net.node("NonMaxSuppression", boxes, scores, ints(5), np.float32([0.5]), np.float32([0.3]))
+    kept = net.node(
+        "NonMaxSuppression", boxes, scores, ints(5), np.array([0.5], np.float32), np.array([0.3], np.float32)
+    )
     return (kept,)
 
 

@@ -137,7 +137,8 @@ def _import_node(proto: onnx.NodeProto, builder: Builder) -> str | None:
         failure = model.failures.get(node_label(proto))
         if failure is None:
             return _advice(proto)
-        return failure if proto.domain not in ("", "ai.onnx") else f"is malformed: {failure}"
+        standard = proto.domain in ("", "ai.onnx") and proto.op_type not in _CONTROL
+        return f"is malformed: {failure}" if standard else failure
     if any(name and not _usable(name, builder) for name in proto.input):
         return None  # behind a refused node: nothing more to learn
     try:

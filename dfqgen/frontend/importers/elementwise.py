@@ -8,7 +8,7 @@ import numpy as np
 
 from dfqgen.frontend.importers.constants import affine
 from dfqgen.frontend.importers.functions import lane_axis, pairwise
-from dfqgen.frontend.importers.norms import written_out
+from dfqgen.frontend.importers.norms import multiplied_out, of_unit_length, written_out
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.graph.ir import Op
 from dfqgen.ops.add import Add
@@ -85,9 +85,11 @@ def arithmetic(node: OnnxNode) -> str:
     if node.is_constant(0) or node.is_constant(1):
         return _with_constant(node, 0 if node.is_constant(0) else 1)
     if kind in ("Mul", "Div"):
-        known = _moments(node) or (_normalized(node) if kind == "Div" else None)
+        known = _moments(node) or (_normalized(node) if kind == "Div" else of_unit_length(node))
         if known is not None:
             return known
+    if kind == "Add" and (known := multiplied_out(node)) is not None:
+        return known
     coarse = node.proto.doc_string == COARSE
     ops: dict[str, Op] = {"Mul": Mul(), "Div": Div(), "Add": Add(1, coarse), "Sub": Add(-1, coarse)}
     return pairwise(node, ops[kind], node.tensor(0), node.tensor(1))

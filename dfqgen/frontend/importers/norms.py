@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from dfqgen.frontend.importers.constants import affine
 from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, importer
 from dfqgen.graph.ir import Array
+from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.standardize import Standardize
 
 ONE, ZERO = np.ones(1, np.float32), np.zeros(1, np.float32)
@@ -131,6 +133,37 @@ def written_out(node: OnnxNode, numerator: str, *, root: str = "", reciprocal_ro
     return _over_axes(node, x, axes, centered=found.centered, epsilon=found.epsilon)
 
 
+def multiplied_out(node: OnnxNode) -> str | None:
+    """x * k + (beta - mean * k), k = gamma / sqrt(variance + epsilon), as TensorFlow has it; else None."""
+    trace = _Trace(node)
+    for product, rest in (tuple(node.proto.input), tuple(reversed(node.proto.input))):
+        parts = trace.shifted(product, rest)
+        if parts is None:
+            continue
+        found, gamma, beta = parts
+        x = OnnxNode(
+            onnx.NodeProto(input=[found.x], output=node.proto.output), node.builder, node.lead
+        ).tensor()
+        rank = len(node.shape_of(x))
+        axes = tuple(sorted(node.axis(axis, rank) for axis in found.axes))
+        if axes[0] > 0:
+            result = _over_axes(node, x, axes, centered=True, epsilon=found.epsilon)
+            constants = np.broadcast_arrays(gamma.astype(np.float64), beta.astype(np.float64))
+            return affine(node, result, *constants)
+    return None
+
+
+def of_unit_length(node: OnnxNode) -> str | None:
+    """x / sqrt(sum of x * x) written as a product, Keras' UnitNormalization; None for another product."""
+    trace = _Trace(node)
+    for i, (x, inverse) in enumerate((tuple(node.proto.input), tuple(reversed(node.proto.input)))):
+        found = trace.length(inverse)
+        if found is not None and trace.name(found[0]) == trace.name(x) and len(found[1]) == 1:
+            axis = node.axis(found[1][0], len(node.shape(i)))
+            return node.emit(LpNormalize(axis, 2), node.tensor(i)) if axis > 0 else None
+    return None
+
+
 class _Trace:
     """Looks back from a node of the model."""
 
@@ -174,8 +207,60 @@ class _Trace:
             return self.root_of(quotient.input[1])
         return self._power(name, -0.5)
 
-    def moments(self, numerator: str, variance: str) -> Moments | None:
-        """Of a numerator and the variance, with its epsilon, below the root."""
+    def shifted(self, product: str, rest: str) -> tuple[Moments, Array, Array] | None:
+        """The moments, gamma and beta of x * k + (beta - mean * k), `product` being x * k."""
+        factors = self._is(product, "Mul")
+        beta = np.zeros(1)
+        total = self._is(rest, "Add", "Sub")
+        if total is not None:
+            added = total.input[0] if total.op_type == "Sub" else self._one_constant(total)
+            found = self._builder.model.constants.get(added)
+            if found is None:
+                return None
+            beta = found
+            rest = total.input[1] if added == total.input[0] else total.input[0]
+        subtracted = self._is(rest, "Mul")
+        if factors is None or subtracted is None:
+            return None
+        for x, k in (tuple(factors.input), tuple(reversed(factors.input))):
+            means = [name for name in subtracted.input if name != k]
+            negative = self._is(means[0], "Neg") if len(means) == 1 else None
+            mean = (
+                means[0]
+                if negative is None and len(means) == 1
+                else None
+                if negative is None
+                else negative.input[0]
+            )
+            signed = (negative is not None) == (total is None or total.op_type == "Add")
+            gamma, root = self._scale(k)
+            variance = self.reciprocal_root_of(root)
+            if mean is None or not signed or variance is None:
+                continue
+            own = self._mean(mean)
+            moments = None if own is None else self.moments("", variance, own)
+            if moments is not None and moments.x == self.name(x):
+                return moments, gamma, beta
+        return None
+
+    def _one_constant(self, node: onnx.NodeProto) -> str:
+        return next((name for name in node.input if name in self._builder.model.constants), "")
+
+    def _scale(self, name: str) -> tuple[Array, str]:
+        """A constant, 1 without one, and what it multiplies, expanded or not."""
+        gamma: Array = np.ones(1)
+        product = self._is(name, "Mul")
+        constant = "" if product is None else self._one_constant(product)
+        if product is not None and constant:
+            gamma = self._builder.model.constants[constant]
+            name = product.input[1] if constant == product.input[0] else product.input[0]
+        expanded = self._is(name, "Expand")
+        return gamma, name if expanded is None else expanded.input[0]
+
+    def moments(
+        self, numerator: str, variance: str, mean: tuple[str, tuple[int, ...]] | None = None
+    ) -> Moments | None:
+        """Of a numerator and the variance, with its epsilon, below the root; or of x and axes of a mean."""
         epsilon = 0.0
         total = self._is(variance, "Add")
         if total is not None:
@@ -194,29 +279,46 @@ class _Trace:
         if base is None:
             return None
         source, other = self._centered(numerator), self._centered(base)
+        if mean is not None:
+            source = self.name(mean[0]), mean[1]
         if source is not None and source == other and source[1] == axes:
             return Moments(source[0], axes, centered=True, epsilon=epsilon)
-        if self._name(base) == self._name(numerator):
-            return Moments(self._name(numerator), axes, centered=False, epsilon=epsilon)
+        if self.name(base) == self.name(numerator):
+            return Moments(self.name(numerator), axes, centered=False, epsilon=epsilon)
         return None
 
-    def _name(self, name: str) -> str:
+    def name(self, name: str) -> str:
         """The tensor before nodes that change nothing."""
         while (writer := self._producers.get(name)) is not None and writer.op_type in ("Identity", "Cast"):
             name = writer.input[0]
         return name
 
+    def length(self, inverse: str) -> tuple[str, tuple[int, ...]] | None:
+        """x and the axes of 1 / sqrt(sum of x * x), perhaps bounded from above."""
+        bounded = self._is(inverse, "Min")
+        if bounded is not None:
+            inverse = next((n for n in bounded.input if n not in self._builder.model.constants), inverse)
+        total = self.reciprocal_root_of(inverse)
+        found = None if total is None else self._reduced(total, "ReduceSum")
+        product = None if found is None else self._is(found[0], "Mul")
+        if found is None or product is None or product.input[0] != product.input[1]:
+            return None
+        return product.input[0], found[1]
+
     def _centered(self, name: str) -> tuple[str, tuple[int, ...]] | None:
         """x and the axes of x - mean(x)."""
         difference = self._is(name, "Sub")
         mean = None if difference is None else self._mean(difference.input[1])
-        if difference is None or mean is None or self._name(mean[0]) != self._name(difference.input[0]):
+        if difference is None or mean is None or self.name(mean[0]) != self.name(difference.input[0]):
             return None
-        return self._name(difference.input[0]), mean[1]
+        return self.name(difference.input[0]), mean[1]
 
     def _mean(self, name: str) -> tuple[str, tuple[int, ...]] | None:
         """x and the axes of a mean that keeps them, counted from the front."""
-        mean = self._is(name, "ReduceMean", "GlobalAveragePool")
+        return self._reduced(name, "ReduceMean", "GlobalAveragePool")
+
+    def _reduced(self, name: str, *kinds: str) -> tuple[str, tuple[int, ...]] | None:
+        mean = self._is(name, *kinds)
         if mean is None:
             return None
         tensor = self._builder.tensors.get(mean.input[0])

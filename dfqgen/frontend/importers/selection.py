@@ -123,6 +123,20 @@ def whole_numbers(node: OnnxNode, tensor: str) -> bool:
     return any(node.builder.tensors[name] == tensor for name in node.builder.model.integer_inputs)
 
 
+@importer("ReverseSequence", since=10)
+def reverse_sequence(node: OnnxNode) -> str:
+    """The first steps of each sample in the opposite order."""
+    shape = node.shape()
+    batch, time = (
+        node.axis(node.integer(*each), len(shape)) for each in (("batch_axis", 1), ("time_axis", 0))
+    )
+    lengths = set(node.list_input(1, "sequence_lens"))
+    if len(lengths) != 1 or batch == time or not 0 < max(lengths) <= shape[time]:
+        raise Refused("reverses sequences of several lengths")
+    length = max(lengths)
+    return select(node, node.tensor(), time, [*range(length - 1, -1, -1), *range(length, shape[time])])
+
+
 @importer("Expand")
 def expand(node: OnnxNode) -> str:
     target = (1,) * node.lead + node.folded_batch(node.list_input(1, "shape"))
