@@ -51,6 +51,19 @@ def test_both_distributions_carry_every_licence(distributions: Path, wheel: Path
     assert {*LICENSES, *PAPERS} <= packed
 
 
+def test_pypi_would_take_both(distributions: Path) -> None:
+    files = [str(path) for path in distributions.glob("dfqgen-*") if path.is_file()]
+    assert len(files) == 2
+    command = [sys.executable, "-m", "twine", "check", "--strict", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
+
+
+def test_the_wheel_says_that_it_is_typed(wheel: Path) -> None:
+    assert "dfqgen/py.typed" in zipfile.ZipFile(wheel).namelist()
+
+
 def test_the_wheel_carries_every_file_of_the_runtime_and_nothing_else(wheel: Path) -> None:
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("dfqgen/_data/")}
     wanted = {

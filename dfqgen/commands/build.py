@@ -13,6 +13,7 @@ from dfqgen.emit.package import MANIFEST, check_folder, write_folder
 from dfqgen.fit import compile_to_fit
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
+from dfqgen.notebook import html_table
 from dfqgen.plan.budget import TARGETS_OWN, Budget
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe
@@ -35,6 +36,14 @@ class BuildResult:
     plan: Plan
     facts: Facts
 
+    def __repr__(self) -> str:
+        return f"<BuildResult {self.folder}: {self.facts['verdict']['text']}>"
+
+    def _repr_html_(self) -> str:
+        verdict = self.facts["verdict"]
+        rows = [(point["level"], point["text"]) for point in verdict["points"]]
+        return html_table(f"{self.folder}: {verdict['text']}", ("", "why"), rows)
+
 
 def default_output(model: Path) -> Path:
     """Where a build goes when nobody says."""
@@ -48,7 +57,7 @@ def build(
     *,
     budget: Budget = TARGETS_OWN,
     force: bool = False,
-    data: Path | None = None,
+    data: str | Path | None = None,
     per_layer: bool = False,
     min_sqnr: float | None = None,
     qdq: bool = False,
@@ -65,6 +74,7 @@ def build(
     """
     model, folder = Path(model), Path(folder)
     check_folder(folder, force=force)
+    data = None if data is None else Path(data)
     if data is not None:
         source_of(data)
     fitted = compile_to_fit(model, _within(recipe or Recipe(), budget), budget, progress)

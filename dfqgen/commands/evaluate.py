@@ -20,6 +20,7 @@ from dfqgen.errors import UserError
 from dfqgen.files import check_regular
 from dfqgen.fixedpoint.program import Program
 from dfqgen.graph.ir import Array
+from dfqgen.notebook import html_table
 from dfqgen.plan import plan_program
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe
@@ -49,6 +50,19 @@ class Evaluation:
     float_outputs: Outputs
     outputs: Outputs
     seconds_per_sample: float
+
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self.compiled.network.model.name} on {self.samples.count} samples>"
+
+    def _repr_html_(self) -> str:
+        facts = evaluation_facts(self)
+        rows = [
+            (entry["name"], key, value)
+            for entry in facts["outputs"]
+            for key, value in entry.items()
+            if key != "name"
+        ]
+        return html_table(repr(self), ("output", "measure", "value"), rows)
 
 
 def evaluate(

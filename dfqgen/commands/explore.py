@@ -14,18 +14,20 @@ from dfqgen.report.facts import Facts
 
 
 def explore(
-    models: Sequence[Path],
-    folder: Path,
+    models: Sequence[str | Path],
+    folder: str | Path,
     search: Search,
-    base: Choices,
-    data: Path | None = None,
+    base: Choices | None = None,
+    data: str | Path | None = None,
     progress: Progress = silent,
 ) -> Facts:
     """Measure what is missing in `folder`, and write explore.json, explore.html and explore.png there.
 
-    Raises UserError.
+    `base` are choices as of `make_recipe`, the same for all builds. Raises UserError.
     """
-    facts = measure_all(models, folder, search, base, data, progress)
+    folder = Path(folder)
+    samples = None if data is None else Path(data)
+    facts = measure_all([Path(model) for model in models], folder, search, base or {}, samples, progress)
     progress("drawing")
     files = write_pages(facts, folder)
     return {**facts, "files": [str(folder / name) for name in files]}

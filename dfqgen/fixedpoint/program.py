@@ -11,13 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
-from dfqgen.errors import ProgramError
+from dfqgen.errors import ProgramError, UserError
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.fixedpoint.rows import RowWindow
+from dfqgen.notebook import html_table
 
 INT32_MAX = (1 << 31) - 1
 
@@ -172,6 +173,24 @@ class Program:
     ops: tuple[QOp, ...]
     states: tuple[QState, ...] = ()
 
+    def __repr__(self) -> str:
+        def words(ports: tuple[QPort, ...]) -> str:
+            found = ((port.name, self.tensors[port.tensor]) for port in ports)
+            return ", ".join(f"{name} {list(tensor.shape)} {tensor.qtype.dtype}" for name, tensor in found)
+
+        size = f"{len(self.ops)} layers, {self.macs:,} MACs, {self.weight_bytes:,} bytes of constants"
+        return f"<Program {self.name}: {words(self.inputs)} -> {words(self.outputs)}, {size}>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for op in self.ops:
+            y = self.tensors[op.output]
+            kind = type(op).__name__.removeprefix("Q")
+            rows.append(
+                (op.name, kind, list(y.shape), y.qtype.dtype, f"{y.qtype.scale:.4g}", op.weight_bytes)
+            )
+        return html_table(repr(self), ("layer", "operator", "output", "type", "scale", "constants"), rows)
+
     @cached_property
     def sources(self) -> tuple[str, ...]:
         """The tensors that are there before the first operator."""
@@ -234,15 +253,29 @@ class Program:
             if (before.shape, before.qtype) != (after.shape, after.qtype):
                 raise ProgramError(f"the state {state.name!r} is {before}, and {after} after a step")
 
+    @overload
+    def run(
+        self, inputs: Mapping[str, Array], watch: Callable[[QOp, Array], None] | None = None
+    ) -> dict[str, Array]: ...
+
+    @overload
+    def run(self, inputs: Array, watch: None = None) -> Array: ...
+
     def run(
         self,
-        inputs: Mapping[str, Array],
+        inputs: Mapping[str, Array] | Array,
         watch: Callable[[QOp, Array], None] | None = None,
-    ) -> dict[str, Array]:
+    ) -> dict[str, Array] | Array:
         """Interpret on integer arrays [N, ...] by input tensor, states among them; gives outputs and states.
 
         One step for each of N samples. `watch` sees (operator, output) as each is computed.
+
+        For a program of one input and one output also on one array [N, ...], channels last: integers give
+        integers, floats (as the float network sees them) floats; with states the samples are a sequence.
+        Raises UserError for an array of another shape.
         """
+        if isinstance(inputs, np.ndarray):
+            return self._run_array(inputs)
         values = {name: inputs[name] for name in self.sources}
         outputs = set(self.results)
         remaining: dict[str, int] = {}
@@ -260,6 +293,21 @@ class Program:
                 if not remaining[name] and name not in outputs:
                     del values[name]
         return {name: values[name] for name in outputs}
+
+    def _run_array(self, x: Array) -> Array:
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            names = ", ".join(repr(port.tensor) for port in self.inputs)
+            raise UserError(
+                f"{self.name} has not one input and one output", f"Give a dict of {names} to arrays."
+            )
+        source, result = self.tensors[self.inputs[0].tensor], self.tensors[self.outputs[0].tensor]
+        if x.shape[1:] != source.shape[1:]:
+            raise UserError(f"{self.name} takes samples of shape {source.shape[1:]}, not {x.shape[1:]}")
+        real, dtype = x.dtype.kind == "f", source.qtype.dtype
+        if not real and (x.min(initial=0) < dtype.minimum or x.max(initial=0) > dtype.maximum):
+            raise UserError(f"{self.name} takes {dtype}, and these integers go from {x.min()} to {x.max()}")
+        found = self.play({source.name: source.qtype.quantize(x) if real else x.astype(dtype.carrier)})
+        return result.qtype.dequantize(found[result.name]) if real else found[result.name]
 
     def steps(
         self,

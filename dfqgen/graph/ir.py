@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from dfqgen.errors import GraphError
 from dfqgen.fixedpoint.qtype import Coding, IntType
+from dfqgen.notebook import html_table
 
 if TYPE_CHECKING:
     from dfqgen.fixedpoint.program import QOp
@@ -203,6 +204,14 @@ class Graph:
     remarks: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
     fixed: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        ports = (", ".join(f"{p.name} {list(p.shape)}" for p in group) for group in (self.fed, self.given))
+        return f"<Graph {self.name}: {' -> '.join(ports)}, {len(self.nodes)} nodes>"
+
+    def _repr_html_(self) -> str:
+        rows = [(n.name, type(n.op).__name__, list(self.shapes[n.output])) for n in self.nodes]
+        return html_table(repr(self), ("node", "operator", "output"), rows)
 
     @cached_property
     def fed(self) -> tuple[Port, ...]:

@@ -13,7 +13,7 @@ import pytest
 from dfqgen import InputMeaning
 from dfqgen.commands import explore
 from dfqgen.errors import UserError
-from dfqgen.explore import Search
+from dfqgen.explore import Search, workers
 from dfqgen.progress import Part
 from dfqgen.recipe.choices import Choices
 from tests.models import DIGITS, DIGITS_INPUT, DIGITS_TEST, tiny
@@ -127,6 +127,6 @@ def test_a_cluster_finds_the_same_though_a_worker_is_killed(
 def test_a_scheduler_that_is_not_there_is_told(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dfqgen.explore.workers.CONNECT_SECONDS", 1)
+    monkeypatch.setattr(workers, "CONNECT_SECONDS", 1)
     with pytest.raises(UserError, match="no Dask scheduler at tcp"):
         explore([model], tmp_path / "x", Search(("host",), scheduler="tcp://127.0.0.1:9"), BASE)
