@@ -12,6 +12,7 @@ from dfqgen.fixedpoint.qtype import Array, IntType, QType, Requantize
 from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
+from dfqgen.quantization.line import Line
 from dfqgen.quantization.ranges import weight_scale
 from dfqgen.recipe.records import WeightsRecipe
 
@@ -61,6 +62,9 @@ def quantize_weights(
                 smallest: Array, conv: Conv2D = node.op, dtype: IntType = dtype, place: Place = place
             ) -> QuantizedWeight:
                 rounding = integers or to_nearest
+                if conv.weight[0].size == 1 and not (recipe.per_tensor or recipe.power_of_two):
+                    line = Line(conv.weight, place.bias, place.x, place.y)
+                    return line.quantized(smallest, dtype, place.idle_scale)
                 return quantize_weight(
                     conv.weight, recipe, smallest, dtype, rounding, idle_scale=place.idle_scale
                 )
