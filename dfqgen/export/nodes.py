@@ -11,7 +11,7 @@ from dfqgen.errors import UserError
 from dfqgen.export.writer import Writer, program_axes, stored_axes
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import MULTIPLIER_BITS, Array, QType, Requantize
-from dfqgen.frontend.importers.elementwise import COARSE
+from dfqgen.frontend.importers.marks import COARSE, HALVES
 from dfqgen.ops.add import QAdd, QBroadcastAdd
 from dfqgen.ops.argmax import QArgMax
 from dfqgen.ops.concat import QConcat
@@ -28,6 +28,12 @@ from dfqgen.ops.softmax import QSoftmax
 from dfqgen.ops.take import QTake
 from dfqgen.ops.windows import Pads
 
+NUDGE = 2.0**-12
+"""What is added to an average in front of its rounding, in steps; a sixteenth of it where it is a factor.
+
+More than what sums of 8-bit integers lose in float32 (2**-17 of them), less than what averages of up to 512
+elements are apart.
+"""
 NEIGHBOURS = 4
 """How many float32 numbers around the exact one are tried for a scale that gives back the multiplier."""
 
@@ -144,6 +150,31 @@ def _maximum(op: QMaximum, writer: Writer, inputs: tuple[QTensor, ...], output: 
     finish(op, writer, real, output, (np.array([op.lo]), np.array([op.hi])))
 
 
+def halves_nudge(op: QAveragePool) -> tuple[str, float] | None:
+    """What brings averages half way between two integers to where the program rounds them.
+
+    ("Add", steps) for all up or all down, ("Mul", factor) for all away from zero or all towards it; None
+    where there are no halves to speak of, or where they go here and there.
+    """
+    sums = np.arange(-(1 << 14), 1 << 14)
+    ways = set()
+    for multiplier in np.unique(op.multiplier):
+        real = np.ldexp((sums * int(multiplier)).astype(np.float64), op.pre_shift - MULTIPLIER_BITS)
+        half = np.abs(real - np.floor(real) - 0.5) < 2.0**-16
+        if half.mean() < 2.0**-12:
+            continue
+        rounded = ((sums << op.pre_shift) * int(multiplier) + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS
+        up = rounded > np.floor(real)
+        ways.add((up[half & (sums > 0)].mean(), up[half & (sums < 0)].mean()))
+    nudges = {
+        (1.0, 1.0): ("Add", NUDGE),
+        (0.0, 0.0): ("Add", -NUDGE),
+        (1.0, 0.0): ("Mul", 1.0 + NUDGE / 16),
+        (0.0, 1.0): ("Mul", 1.0 - NUDGE / 16),
+    }
+    return nudges.get(ways.pop()) if len(ways) == 1 else None
+
+
 @write.register
 def _average(op: QAveragePool, writer: Writer, inputs: tuple[QTensor, ...], output: QTensor) -> None:
     alike = len(np.unique(op.multiplier)) == 1
@@ -151,6 +182,15 @@ def _average(op: QAveragePool, writer: Writer, inputs: tuple[QTensor, ...], outp
         "AveragePool", *reals(op, writer), of=op, kernel_shape=op.kernel, strides=op.stride,
         pads=onnx_pads(op.pads), count_include_pad=int(alike),
     )  # fmt: skip
+    if op.even_count == 0:
+        writer.nodes[-1].doc_string = HALVES
+        nudge = halves_nudge(op)
+        if nudge is not None:
+            operator, amount = nudge
+            step = output.qtype.scale if operator == "Add" else 1.0
+            constant = writer.constant(np.array(amount * step, np.float32), f"{op.output}/{operator.lower()}")
+            real = writer.node(operator, real, constant, of=op)
+            writer.nodes[-1].doc_string = HALVES
     finish(op, writer, real, output, op.clamp)
 
 

@@ -80,7 +80,8 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise Malformed(f"{where} is not an object")
     names = [item.name for item in dataclasses.fields(kind)]
-    if set(value) != set(names):
+    needed = {item.name for item in dataclasses.fields(kind) if item.default is dataclasses.MISSING}
+    if not needed <= set(value) <= set(names):
         raise Malformed(f"{where} has not exactly the entries {', '.join(names)}")
     return kind(**decode_fields(kind, value, where))
 

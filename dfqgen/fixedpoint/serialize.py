@@ -66,7 +66,12 @@ def program_from_json(text: str | bytes) -> Program:
 
 def _encode(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _encode(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+        if isinstance(value, QOp):  # what operators got later says nothing where it is as it was before
+            for item in dataclasses.fields(value):
+                if item.default is not dataclasses.MISSING and fields[item.name] == item.default:
+                    del fields[item.name]
+        return {name: _encode(content) for name, content in fields.items()}
     if isinstance(value, np.ndarray):
         little = value.astype(value.dtype.newbyteorder("<"), order="C", copy=False)
         return {

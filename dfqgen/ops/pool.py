@@ -10,7 +10,14 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor, Work
-from dfqgen.fixedpoint.proof import check_clamp, check_factor, check_reach, check_shape, check_zero_point
+from dfqgen.fixedpoint.proof import (
+    check_clamp,
+    check_factor,
+    check_reach,
+    check_shape,
+    check_within,
+    check_zero_point,
+)
 from dfqgen.fixedpoint.qtype import IntType, Requantize
 from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.graph.ir import Array, Border, Op, Shape
@@ -35,12 +42,16 @@ LARGEST_WIDE_WINDOW = (1 << 16) - 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AveragePool(Op):
-    """Mean over each window of x [N,H,W,C]; `count_include_pad` counts the zero border as elements."""
+    """Mean over each window of x [N,H,W,C]; `count_include_pad` counts the zero border as elements.
+
+    `halves_up`: means half way between two integers go up, even where the model states all types.
+    """
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     pads: Pads = NO_PADS
     count_include_pad: bool = False
+    halves_up: bool = False
 
     fuses_clip: ClassVar[bool] = True
 
@@ -100,6 +111,9 @@ class AveragePool(Op):
             x.qtype.scale / y.qtype.scale / distinct.astype(np.float64), y.qtype.zero_point, 0, 0
         )
         channels = y.shape[-1]
+        # As ONNX rounds. Other scales, and odd counts, have no means half way between two integers.
+        even = site.stated and not self.halves_up and x.qtype.scale == y.qtype.scale and distinct.size == 1
+        even &= x.qtype.dtype is y.qtype.dtype is IntType.INT8 and distinct[0] % 2 == 0
         return (
             QAveragePool(
                 name=site.name,
@@ -114,6 +128,7 @@ class AveragePool(Op):
                 zero_point=y.qtype.zero_point,
                 lo=np.broadcast_to(lo, (channels,)).copy(),
                 hi=np.broadcast_to(hi, (channels,)).copy(),
+                even_count=int(distinct[0]) if even else 0,
             ),
         )
 
@@ -153,6 +168,8 @@ class QAveragePool(QOp):
 
     acc is the sum of x - input_zero_point over the real elements of the window; multiplier int64
     [OH,OW] holds scale / count, so that borders may average fewer elements. lo, hi int64 [C].
+    `even_count`, where it is not 0: every window has that many elements, input and output one scale, and
+    what lies half way between two integers (before the zero point) goes to the even one.
     """
 
     name: str
@@ -167,6 +184,7 @@ class QAveragePool(QOp):
     zero_point: int
     lo: Array
     hi: Array
+    even_count: int = 0
 
     def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
         return QOp.work(self, inputs, output) | window_work(self.kernel, output)
@@ -179,7 +197,12 @@ class QAveragePool(QOp):
         x = inputs[0].astype(np.int64) - self.input_zero_point
         acc = window_sums(x, self.kernel, self.stride, self.pads, 0)
         product = (acc << self.pre_shift) * self.multiplier[:, :, None] + (1 << 31)
-        return np.clip(self.zero_point + (product >> 32), self.lo, self.hi)
+        mean = product >> 32
+        if self.even_count:
+            rest = 2 * (acc - mean * self.even_count)
+            half_way = np.abs(rest) == self.even_count
+            mean = mean + np.where(half_way & (mean % 2 == 1), np.sign(rest), 0)
+        return np.clip(self.zero_point + mean, self.lo, self.hi)
 
     def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
         """None where rows differ in what they divide by: those at a border that does not count."""
@@ -204,6 +227,11 @@ class QAveragePool(QOp):
         largest = largest_distance(x.qtype, self.input_zero_point)
         worst = self.kernel[0] * self.kernel[1] * largest << self.pre_shift
         check_reach(self.name, "the sum over the window", worst)
+        check_within(self.name, "the even count", self.even_count, 0, self.kernel[0] * self.kernel[1])
+        if self.even_count:
+            means = (worst * int(self.multiplier.max()) >> 32) + 1
+            rest = 2 * ((worst >> self.pre_shift) + means * self.even_count)
+            check_reach(self.name, "what a mean leaves", rest)
 
     @property
     def weight_bytes(self) -> int:

@@ -50,7 +50,23 @@ typedef struct {
     int32_t lo, hi;
     const DFQ_FLASH int8_t *los; /* [channels], or NULL: lo for all */
     const DFQ_FLASH int8_t *his;
+    int32_t even_count; /* elements of every window if halves go to the even integer; 0 if they go up */
 } dfq_average_pool_s8_t;
+
+/* `mean` of `count` elements with the sum `acc`, rounded; the even neighbour if the sum is half way between two. */
+DFQ_INLINE int32_t dfq_half_to_even(int32_t mean, int32_t acc, int32_t count)
+{
+    const int32_t rest = 2 * (acc - mean * count);
+    int32_t even = mean;
+    if (mean % 2 != 0 && rest == count) {
+        even = mean + 1;
+    } else if (mean % 2 != 0 && rest == -count) {
+        even = mean - 1;
+    } else {
+        /* the nearest already */
+    }
+    return even;
+}
 
 /* clamp(out_zero_point + ((sum(x - in_zero_point) << pre_shift) * multiplier + 2^31 >> 32), lo, hi) */
 DFQ_KERNEL void dfq_average_pool_s8(const dfq_average_pool_s8_t *layer, const int8_t *x, int8_t *out)
@@ -77,7 +93,11 @@ DFQ_KERNEL void dfq_average_pool_s8(const dfq_average_pool_s8_t *layer, const in
                 const int32_t shifted = acc * (int32_t)((uint32_t)1 << layer->pre_shift);
                 const int32_t lo = layer->los != NULL ? layer->los[c] : layer->lo;
                 const int32_t hi = layer->his != NULL ? layer->his[c] : layer->hi;
-                *out++ = (int8_t)dfq_clamp(dfq_multiply_round(shifted, multiplier) + layer->out_zero_point, lo, hi);
+                int32_t mean = dfq_multiply_round(shifted, multiplier);
+                if (layer->even_count != 0) {
+                    mean = dfq_half_to_even(mean, acc, layer->even_count);
+                }
+                *out++ = (int8_t)dfq_clamp(mean + layer->out_zero_point, lo, hi);
             }
         }
     }

@@ -412,6 +412,13 @@ def pools() -> Iterator[Edge]:
     message = "the sum over the window can reach {}, beyond 32 bits"
     yield Edge("pre-shift of a sum", most, more, message.format(255 << 24))
     yield Edge("largest pre-shift", most, with_op(base, pre_shift=31), "the pre-shift lies outside [0, 30]")
+    one, two = (with_op(base, even_count=count) for count in (1, 2))
+    yield Edge("even count", one, two, "the even count lies outside [0, 1]")
+    fine = full(INT32_MAX, 1, 1)
+    most, more = (with_op(column_pool(2, INT8, shift), multiplier=fine, even_count=2) for shift in (21, 22))
+    yield Edge(
+        "rest of a mean", most, more, f"what a mean leaves can reach {(510 << 23) + 1020}, beyond 32 bits"
+    )
     table = with_op(base, multiplier=full(1, 1, 2))
     yield Edge("multipliers", base, table, "the table of multipliers has shape (1, 2), not (2, 1)")
     other = with_output(base, shape=(1, 1, 2, 3))

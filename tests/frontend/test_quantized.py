@@ -241,6 +241,37 @@ def test_ports_of_integers_hold_the_models_own(tmp_path: Path, dtype: int) -> No
                                   np.arange(256) + port.coding.lo)  # fmt: skip
 
 
+def test_a_batch_normalization_between_two_roundings_is_exact(tmp_path: Path) -> None:
+    """It is a layer of one weight a channel, whose bias is a whole multiple of that weight's scale."""
+    net = Net()
+    x = quantized(net, net.input(1, 64, 4, 4), 0.02, np.int8(14))
+    numbers = (RNG.uniform(0.5, 2, 64), RNG.normal(0, 1, 64), RNG.normal(0, 1, 64), RNG.uniform(0.1, 2, 64))
+    y = net.node("BatchNormalization", x, *(n.astype(np.float32) for n in numbers))
+    net.output(quantized(net, net.node("Relu", y), 0.011, np.int8(-128)))
+    program = agreeing(net, tmp_path, same=0.9995).program
+    integers = program.tensors[program.inputs[0].tensor]
+    every = np.broadcast_to(np.arange(-128, 128, dtype=np.int8)[:, None, None, None], (256, 4, 4, 64))
+    (found,) = program.run({integers.name: every}).values()
+    gamma, beta, mean, variance = numbers
+    real = (integers.qtype.dequantize(every) - mean) * gamma / np.sqrt(variance + 1e-5) + beta
+    expected = program.tensors[program.outputs[0].tensor].qtype.quantize(real)
+    assert np.mean(found != expected) < 0.0005
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 3), (8, 8), (5, 5), (12, 10)], ids=str)
+def test_averages_half_way_go_to_the_even_integer(tmp_path: Path, size: tuple[int, int]) -> None:
+    net = Net()
+    x = quantized(net, net.input(1, 3, *size), 0.02, np.int8(5))
+    net.output(quantized(net, net.node("GlobalAveragePool", x), 0.02, np.int8(5)))
+    program = compile_model(net.save(tmp_path)).program
+    (port,), (output,) = program.inputs, program.outputs
+    values = RNG.integers(-128, 128, (512, *size, 3))
+    found = program.run({port.tensor: values.astype(np.int8)})[output.tensor]
+    # What lies half way is exact in float64.
+    expected = np.rint((values - 5).sum(axis=(1, 2)) / float(np.prod(size))) + 5
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+
+
 # --- operators on integers ---
 
 

@@ -274,8 +274,10 @@ def pools(draw: st.DrawFn) -> Case:
         return make_case(op, (x,), tensor("y", (1, *size, channels)), rng)
     assume(all(n + p >= k for n, p, k, _ in _reach(image, kernel, dilation, pads)))
     average = AveragePool(kernel, stride, pads, draw(st.booleans()))
-    assume(average.counts(image).min() > 0)
-    return average_case(rng, average, image, channels)
+    counts = average.counts(image)
+    assume(counts.min() > 0)
+    case = average_case(rng, average, image, channels)
+    return halves_to_even(case, int(counts.max())) if draw(st.booleans()) else case
 
 
 def average_case(rng: np.random.Generator, pool: AveragePool, image: Pair, channels: int) -> Case:
@@ -289,6 +291,16 @@ def average_case(rng: np.random.Generator, pool: AveragePool, image: Pair, chann
         form.multiplier.reshape(counts.shape), form.pre_shift, int(rng.integers(-128, 128)), lo, hi,
     )  # fmt: skip
     return make_case(op, (tensor("x", (1, *image, channels)),), tensor("y", (1, *size, channels)), rng)
+
+
+def halves_to_even(case: Case, count: int) -> Case:
+    """The means of a case where input and output have one type, with every window of `count` elements."""
+    op = case.op
+    assert isinstance(op, QAveragePool)
+    op = replace(op, zero_point=op.input_zero_point, lo=op.lo * 0 - 128, hi=op.hi * 0 + 127, even_count=count)
+    form = Requantize.from_scale(np.ones(1) / count, 0, 0, 0)
+    multiplier = np.broadcast_to(form.multiplier, op.multiplier.shape).copy()
+    return replace(case, op=replace(op, multiplier=multiplier, pre_shift=form.pre_shift))
 
 
 def _reach(

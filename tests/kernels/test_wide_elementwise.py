@@ -45,7 +45,9 @@ def widened(case: Case, rng: np.random.Generator) -> Case:
             hi=op.hi * 200,
         )
     elif isinstance(op, QAveragePool):
-        op = replace(op, input_zero_point=zero, zero_point=zero // 2, lo=op.lo * 200, hi=op.hi * 200)
+        op = replace(
+            op, input_zero_point=zero, zero_point=zero // 2, lo=op.lo * 200, hi=op.hi * 200, even_count=0
+        )
     elif isinstance(op, QPad):
         op = replace(op, value=zero)
     else:

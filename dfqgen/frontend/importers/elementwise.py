@@ -8,6 +8,7 @@ import numpy as np
 
 from dfqgen.frontend.importers.constants import affine
 from dfqgen.frontend.importers.functions import lane_axis, pairwise
+from dfqgen.frontend.importers.marks import COARSE, HALVES
 from dfqgen.frontend.importers.norms import multiplied_out, of_unit_length, written_out
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
 from dfqgen.graph.ir import Op
@@ -21,8 +22,6 @@ from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import Take
 
-COARSE = "multipliers of 16 bits"
-"""The doc_string of sums in programs that were exported: read again they are the same program."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -82,6 +81,8 @@ def _clip(node: OnnxNode, lo: float, hi: float) -> str:
 def arithmetic(node: OnnxNode) -> str:
     """Two activations, or one and a constant, broadcast as numpy does."""
     kind = node.op_type
+    if node.proto.doc_string == HALVES:
+        return node.tensor(0)
     if node.is_constant(0) or node.is_constant(1):
         return _with_constant(node, 0 if node.is_constant(0) else 1)
     if kind in ("Mul", "Div"):

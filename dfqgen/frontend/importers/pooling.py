@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dfqgen.frontend.importers.functions import scaled
+from dfqgen.frontend.importers.marks import HALVES
 from dfqgen.frontend.importers.registry import Length, OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.windows import read_window
 from dfqgen.graph.ir import Op
@@ -33,7 +34,8 @@ def average_pool(node: OnnxNode) -> str:
         image, pads, counted = node.emit(border, image), NO_PADS, False
     pads = _sum(pads, window.extra)
     counted = counted and window.pads != NO_PADS
-    pool = AveragePool(window.kernel, window.stride, pads, counted)
+    halves_up = node.proto.doc_string == HALVES
+    pool = AveragePool(window.kernel, window.stride, pads, counted, halves_up)
     return node.from_image(_emit_pool(node, pool, image), rank)
 
 

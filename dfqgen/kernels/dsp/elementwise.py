@@ -77,7 +77,8 @@ class AveragePoolS8DspKernel(AveragePoolS8Kernel):
 
     def supports(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> bool:
         small = op.kernel[0] * op.kernel[1] <= 256  # sums are 16 bits
-        return super().supports(op, inputs, output) and output.shape[3] % 4 == 0 and small
+        fits = super().supports(op, inputs, output) and output.shape[3] % 4 == 0
+        return fits and small and not op.even_count
 
 
 class MaxPoolS8DspKernel(MaxPoolS8Kernel):

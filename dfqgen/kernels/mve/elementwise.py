@@ -12,6 +12,7 @@ from dfqgen.kernels.portable.broadcast import MultiplyS8Kernel
 from dfqgen.kernels.portable.elementwise import AddS8Kernel, LookupS8Kernel
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
 from dfqgen.ops.add import QAdd
+from dfqgen.ops.pool import QAveragePool
 from dfqgen.targets import Isa
 
 
@@ -49,6 +50,9 @@ class AveragePoolS8MveKernel(AveragePoolS8Kernel):
     function = "dfq_average_pool_s8_mve"
     header = "mve/dfq_pool_s8_mve.h"
     isa = Isa.MVE
+
+    def supports(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return super().supports(op, inputs, output) and not op.even_count
 
 
 class MaxPoolS8MveKernel(MaxPoolS8Kernel):

@@ -75,6 +75,7 @@ class AveragePoolS8Kernel(Kernel[QAveragePool]):
                 Field("in_zero_point", op.input_zero_point),
                 Field("out_zero_point", op.zero_point),
                 *bounds,
+                *((Field("even_count", op.even_count),) if op.even_count else ()),
             ),
             arrays=arrays,
         )

@@ -106,7 +106,7 @@ class AveragePoolS16Kernel(Kernel[QAveragePool]):
     header = HEADER
 
     def supports(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return any_wide(inputs[0], output)
+        return any_wide(inputs[0], output) and not op.even_count
 
     def code(self, op: QAveragePool, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         multiplier, multipliers = multiplier_field(op.multiplier.reshape(-1))
