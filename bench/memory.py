@@ -4,7 +4,8 @@
 
 For every network its arenas in bytes, how many layers run row by row, and how long planning takes. With
 `--count`, the instructions of one inference on the emulated target too, beside those with whole layers.
-Names like mobilenetv2_035_160, the width times 100 and the side, are made by bench/mobilenet_v2.py.
+Names like mobilenetv2_035_160, the width times 100 and the side, are made by bench/mobilenet_v2.py, those
+like densenet_100_8, depth and growth, by bench/densenet.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import densenet
 import mobilenet_v2
 from rich.console import Console
 
@@ -35,6 +37,7 @@ INPUTS: dict[str, tuple[float, float]] = {
     "deeplab_mnv2_050_513": (127.5, 127.5),
     "effnet_lite0": (127.0, 128.0),
     "mobilenetv2_035_160": (127.5, 127.5),
+    "densenet_100_8": (127.5, 127.5),
 }
 """Networks, with the mean and the deviation of their pixels."""
 
@@ -43,11 +46,14 @@ def programs(models: Path, names: list[str]) -> Iterator[tuple[str, Program]]:
     """The networks as the compiler makes them of the files, statistics in closed form to save time."""
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            made = name.startswith("mobilenetv2_")
+            made = name.startswith(("mobilenetv2_", "densenet_"))
             path = (Path(folder) if made else models) / f"{name}.onnx"
             if made:
-                width, side = map(int, name.split("_")[1:])
-                mobilenet_v2.save(width / 100, side, path)
+                first, second = map(int, name.split("_")[1:])
+                if name.startswith("densenet_"):
+                    densenet.save(first, second, path)
+                else:
+                    mobilenet_v2.save(first / 100, second, path)
             mean, std = INPUTS.get(name, INPUTS["mobilenetv2_035_160"])
             recipe = make_recipe(
                 target="cortex-m4",
@@ -88,7 +94,7 @@ def main() -> None:
             begin = time.process_time()
             plan = plan_program(program, target, winograd=False, **options)
             seconds = time.process_time() - begin
-            layers = 0 if plan.segment is None else len(plan.segment)
+            layers = sum(map(len, plan.segments))
             text = f"{name} {way}: {plan.arena_bytes:,} bytes, {layers} of {len(plan.steps)} layers"
             text += f", {seconds:.1f} s"
             if name in counted:

@@ -82,7 +82,7 @@ Stream = Annotated[
     Literal["auto", "on", "off"],
     typer.Option(
         "--stream",
-        help="Run the first layers row by row, which takes less RAM; auto: where whole layers do not fit it.",
+        help="Run layers row by row where that takes less RAM; auto: where whole layers do not fit it.",
         rich_help_panel=_CODE,
     ),
 ]

@@ -90,7 +90,7 @@ def build(
         layers = compare_layers_with_float(network, graph, program, data)
     checked = [built.check.warning] if built.check.warning else []
     warnings = [*compiled.warnings, *fitted.sacrifices, *checked, *comparison.warnings]
-    if compiled.recipe.code.stream == "on" and built.plan.segment is None:
+    if compiled.recipe.code.stream == "on" and not built.plan.segments:
         warnings.append("--stream on has no effect: no layers take less memory row by row")
     warnings += quality_warnings(compiled, comparison, layers, data, progress)
     warnings = list(dict.fromkeys(warnings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dfqgen.emit.describe import shape_text
@@ -11,7 +11,7 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
 from dfqgen.kernels.rows import Segment
 from dfqgen.plan.lifetimes import Lifetime, lifetimes, scratch_name
-from dfqgen.plan.workload import ROW_COUNTERS, SOURCE_ROWS, planned_workload
+from dfqgen.plan.workload import planned_workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,17 @@ def arena_table(
     words.update(inputs)
     for index, symbol in enumerate(symbols):
         words[scratch_name(index)] = f"{symbol}_scratch"
-    if plan.segment is not None:
-        words |= {SOURCE_ROWS: f"{inputs[plan.segment.source]}_rows", ROW_COUNTERS: "row_counters"}
+    for segment in plan.segments:
+        words[segment.counters] = "row_counters"
+        if segment.source is not None and not segment.fed:
+            words[segment.buffer(segment.source)] = f"{words[workload.buffer_of[segment.source]]}_rows"
     alive = lifetimes(workload, order)
-    bands = {} if plan.segment is None else plan.segment.bands
-    over = {name: band.over for name, band in bands.items() if band.over is not None}
-    alive = tuple(life for life in alive if life.buffer not in over)
     found = {life.buffer for life in alive}
     names = [name for name in words if name in found]
     unique = numbered(words[name] for name in names)
     macros = {name: f"{network}_AT_{word.upper()}" for name, word in zip(names, unique, strict=True)}
-    if plan.segment is not None:
-        under = {
-            name: SOURCE_ROWS if other == plan.segment.source and not plan.segment.fed else other
-            for name, other in over.items()
-        }
-        macros |= {name: macros[other] for name, other in under.items()}
+    for segment in plan.segments:
+        macros |= {name: macros[segment.buffer(name)] for name in segment.bands if name not in macros}
     return ArenaTable(
         lines=_lines(program, plan, alive, macros),
         buffers=macros,
@@ -65,7 +60,7 @@ def _lines(
     program: Program, plan: Plan, alive: Sequence[Lifetime], macros: Mapping[str, str]
 ) -> tuple[str, ...]:
     scratch = {scratch_name(index): step for index, step in enumerate(plan.steps)}
-    bands = {} if plan.segment is None else kept_rows(plan.segment)
+    bands = kept_rows(plan.segments)
     rows = []
     for life in alive:
         if life.buffer in scratch:
@@ -89,14 +84,17 @@ def _lines(
     )
 
 
-def kept_rows(segment: Segment) -> dict[str, str]:
-    """What the buffers of a segment hold that are not tensors."""
-    texts = {ROW_COUNTERS: f"counters of {len(segment.bands)} bands"}
-    for name, band in segment.bands.items():
-        if not band.whole:
-            buffer = SOURCE_ROWS if name == segment.source and not segment.fed else name
-            rows = "1 row" if band.capacity == 1 else f"{band.capacity} rows"
-            texts[buffer] = f"{rows} of {shape_text(band.tensor.shape)} {band.tensor.qtype.dtype}"
+def kept_rows(segments: Iterable[Segment]) -> dict[str, str]:
+    """What the buffers of segments hold that are not tensors."""
+    texts = {}
+    for segment in segments:
+        texts[segment.counters] = f"counters of {len(segment.bands)} bands"
+        for name, band in segment.bands.items():
+            if not band.whole and band.over is None:
+                rows = "1 row" if band.capacity == 1 else f"{band.capacity} rows"
+                texts[segment.buffer(name)] = (
+                    f"{rows} of {shape_text(band.tensor.shape)} {band.tensor.qtype.dtype}"
+                )
     return texts
 
 

@@ -11,7 +11,7 @@ from dfqgen.emit.arena import ArenaTable, arena_table
 from dfqgen.emit.describe import layer_lines, layer_title, shape_text
 from dfqgen.emit.names import comment_lines, comment_text, identifier, unique_identifiers
 from dfqgen.emit.provenance import Provenance
-from dfqgen.emit.rows import RowsContext, rows_context
+from dfqgen.emit.rows import Places, RowsContext, rows_contexts
 from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step, input_names
@@ -121,7 +121,24 @@ class NetworkContext:
     states: tuple[StateContext, ...]
     optimize_size: bool
     left_out: tuple[str, ...]
-    rows: RowsContext | None
+    segments: tuple[RowsContext, ...]
+
+    @property
+    def rows(self) -> RowsContext | None:
+        """The layers that run as rows of an input come: they may come one by one."""
+        return self.segments[0] if self.fed_input is not None else None
+
+    @property
+    def schedule(self) -> tuple[RowsContext | LayerContext, ...]:
+        """What is left to run when the rows of the input are all there."""
+        begins = {rows.begin: rows for rows in self.segments}
+        taken = {index for rows in self.segments for index in range(rows.begin, rows.end)}
+        done = 0 if self.rows is None else self.rows.end
+        return tuple(
+            begins.get(layer.index, layer)
+            for layer in self.layers[done:]
+            if layer.index in begins or layer.index not in taken
+        )
 
     @property
     def whole_inputs(self) -> tuple[PortContext, ...]:
@@ -176,10 +193,10 @@ def network_context(
         _layer(name, index, symbol, step, arena, target)
         for index, (symbol, step) in enumerate(zip(symbols, plan.steps, strict=True))
     )
-    common, rows = {"portable/dfq_common.h"}, None
-    if plan.segment is not None:
+    common = {"portable/dfq_common.h"}
+    if plan.segments:
         common.add("portable/dfq_rows.h")
-        rows = rows_context(plan, plan.segment, symbols, words[plan.segment.source], arena.buffers)
+    words |= {step.output.name: symbol for step, symbol in zip(plan.steps, symbols, strict=True)}
     return NetworkContext(
         name=name,
         macro=name.upper(),
@@ -197,7 +214,7 @@ def network_context(
         states=_states(program, arena),
         optimize_size=optimize == "size",
         left_out=_left_out(plan) if optimize == "size" else (),
-        rows=rows,
+        segments=rows_contexts(plan, Places(arena.tensors, arena.buffers, words)),
     )
 
 
@@ -225,7 +242,7 @@ def _member_names(fields: Sequence[Field]) -> Iterator[str]:
 
 def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortContext, ...]:
     names = unique_identifiers((port.name for port in ports), "port")
-    source = None if plan.segment is None else plan.segment.source
+    rows = plan.rows_in
     contexts = []
     for port, symbol in zip(ports, names, strict=True):
         tensor = program.tensors[port.tensor]
@@ -240,8 +257,8 @@ def _ports(program: Program, plan: Plan, ports: Sequence[QPort]) -> tuple[PortCo
                 offset=plan.offsets[port.tensor],
                 dtype=tensor.qtype.dtype,
                 means=_meaning_text(program, port.tensor),
-                by_rows=port.tensor == source,
-                fed=port.tensor == source and plan.segment is not None and plan.segment.fed,
+                by_rows=rows is not None and port.tensor == rows.source,
+                fed=rows is not None and port.tensor == rows.source and rows.fed,
             )
         )
     return tuple(contexts)

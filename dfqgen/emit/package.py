@@ -23,8 +23,7 @@ from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.serialize import program_to_json
 from dfqgen.fixedpoint.vectors import GoldenVector, golden_vectors
 from dfqgen.kernels.base import Plan
-from dfqgen.kernels.rows import Segment
-from dfqgen.plan.workload import ROW_COUNTERS, band_offset
+from dfqgen.plan.workload import band_offset
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 
@@ -219,7 +218,7 @@ def _manifest(
         "arena_lower_bound_bytes": plan.lower_bound_bytes,
         "constant_bytes": net.constant_bytes,
         "macs": program.macs,
-        "rows": None if plan.segment is None else _rows(plan, plan.segment),
+        "rows": _rows(plan) if plan.segments else None,
         "inputs": [_port(program, plan, port) for port in program.inputs],
         "outputs": [_port(program, plan, port) for port in program.outputs],
         "states": [
@@ -230,25 +229,38 @@ def _manifest(
     }
 
 
-def _rows(plan: Plan, segment: Segment) -> dict[str, Any]:
-    """`turns`: the layers in the order in which they are called, those with whole tensors too; before them
-    comes the beginning, which counts for the first. `bands`: of the input and the layers that take turns.
+def _rows(plan: Plan) -> dict[str, Any]:
+    """`turns`: the layers in the order in which they are called, those with whole tensors too; before those
+    of each segment comes its beginning, which counts for its first. `bands`: of its source and its layers.
+    `input`: whose rows may come one by one; they must where it is `fed`.
     """
+    rows_in = plan.rows_in
+    turns = list(range(len(plan.steps)))
+    for segment in reversed(plan.segments):
+        turns[segment.begin : segment.end] = [segment.begin, *(segment.begin + t for t in segment.turns)]
     return {
-        "input": segment.source,
-        "layers": len(segment),
-        "fed": segment.fed,
-        "turns": [0, *segment.turns, *range(len(segment), len(plan.steps))],
-        "counters_offset": plan.offsets[ROW_COUNTERS],
-        "bands": [
+        "input": None if rows_in is None else rows_in.source,
+        "fed": rows_in is not None and rows_in.fed,
+        "turns": turns,
+        "segments": [
             {
-                "tensor": name,
-                "offset": band_offset(plan, segment, name),
-                "row_bytes": band.row_bytes,
-                "capacity": band.capacity,
-                "whole": band.whole,
+                "begin": segment.begin,
+                "layers": len(segment),
+                "source": segment.source,
+                "fed": segment.fed,
+                "counters_offset": plan.offsets[segment.counters],
+                "bands": [
+                    {
+                        "tensor": name,
+                        "offset": band_offset(plan, segment, name),
+                        "row_bytes": band.row_bytes,
+                        "capacity": band.capacity,
+                        "whole": band.whole,
+                    }
+                    for name, band in segment.bands.items()
+                ],
             }
-            for name, band in segment.bands.items()
+            for segment in plan.segments
         ],
     }
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from dfqgen.emit.names import numbered
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.kernels.base import Plan, Step, input_names
-from dfqgen.kernels.rows import Band, RowBlock, Segment
-from dfqgen.plan.workload import SOURCE_ROWS
+from dfqgen.kernels.rows import Band, RowBlock, Segment, row_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
-    """When a layer runs, in C: expressions of `row`, its next output row. `inputs`: names and bands."""
+    """When a layer runs, in C: expressions of `row`, its next output row. `inputs`: names and places."""
 
     symbol: str
     title: str
@@ -24,7 +24,6 @@ class TurnContext:
     padded: bool
     keep: str
     unready: tuple[str, ...]
-    first: str
     arguments: str
     count: int
     after: str
@@ -32,62 +31,102 @@ class TurnContext:
 
 
 @dataclass(frozen=True, slots=True)
-class RowsContext:
-    """The layers that take turns, and the rows of the input, which come first."""
+class SourceContext:
+    """The tensor whose rows come first, one by one; `place` is that of all of it where it is in the arena."""
 
-    layers: int
-    bands: tuple[str, ...]
-    table: tuple[str, ...]
-    source: str
-    source_keep: str
-    source_keep_here: str
-    source_height: int
-    source_taken: int
-    source_padded: bool
-    source_after: str
+    band: str
+    keep: str
+    keep_here: str
+    height: int
+    taken: int
+    padded: bool
     row_size: int
     row_bytes: int
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowsContext:
+    """Layers that take turns, `begin` to `end` - 1. `suffix` tells its C names from those of other segments,
+    `flow_from` is the band whose turn comes first.
+    """
+
+    begin: int
+    end: int
+    suffix: str
+    bands: tuple[str, ...]
+    table: tuple[str, ...]
+    counters: str
+    source: SourceContext | None
+    flow_from: str
     fed: bool
     turns: tuple[TurnContext, ...]
 
 
-def rows_context(
-    plan: Plan, segment: Segment, symbols: Sequence[str], source_word: str, places: Mapping[str, str]
-) -> RowsContext:
-    """`symbols` of the steps, `places` of buffers in the arena."""
-    steps = plan.steps[: len(segment)]
-    words = {segment.source: source_word}
-    words |= {step.output.name: symbol for step, symbol in zip(steps, symbols, strict=False)}
-    names = {name: f"ROWS_{word.upper()}" for name, word in words.items()}
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Names of places in the arena, of whole tensors and of buffers; `words` are for names of tensors."""
+
+    tensors: Mapping[str, str]
+    buffers: Mapping[str, str]
+    words: Mapping[str, str]
+
+
+def rows_contexts(plan: Plan, places: Places) -> tuple[RowsContext, ...]:
+    """One a segment."""
+    words = [
+        f"{places.words[name]}_rows" if segment.begin and name == segment.source else places.words[name]
+        for segment in plan.segments
+        for name in segment.bands
+    ]
+    names = iter([f"ROWS_{word.upper()}" for word in numbered(words)])
+    return tuple(
+        _rows(
+            plan, segment, {name: next(names) for name in segment.bands}, places, f"_{number}" * (number > 1)
+        )
+        for number, segment in enumerate(plan.segments, 1)
+    )
+
+
+def _rows(plan: Plan, segment: Segment, names: Mapping[str, str], places: Places, suffix: str) -> RowsContext:
+    steps = plan.steps[segment.begin : segment.end]
     readers = _readers(steps, segment)
-    source = segment.bands[segment.source]
+    order = list(names.values())
+    turns = []
+    for number, (step, block) in enumerate(zip(steps, segment.blocks, strict=True), segment.source_bands):
+        after, before = order[segment.resume[number]], order[number - 1] if number else "-1"
+        turns.append(_turn(step, block, segment, names, places, readers[step.output.name], after, before))
+    source = None if segment.source is None else _source(segment, segment.source, names, places, readers)
     return RowsContext(
-        layers=len(segment),
-        bands=tuple(names[name] for name in segment.bands),
+        begin=segment.begin,
+        end=segment.end,
+        suffix=suffix,
+        bands=tuple(order),
         table=tuple(
-            _band_text(band, places[SOURCE_ROWS if name == segment.source and not segment.fed else name])
-            for name, band in segment.bands.items()
+            _band_text(band, places.buffers[segment.buffer(name)]) for name, band in segment.bands.items()
         ),
-        source=names[segment.source],
-        source_keep=_keep(source, readers[segment.source], names, "all"),
-        source_keep_here=_keep(source, readers[segment.source], names, "&all"),
-        source_height=source.height,
-        source_taken=min(source.height, source.wanted),
-        source_padded=source.wanted > source.height,
-        row_size=source.tensor.elements // source.height,
-        row_bytes=source.row_bytes,
+        counters=places.buffers[segment.counters],
+        source=source,
+        flow_from=order[segment.resume[0] if source is not None else -1],
         fed=segment.fed,
-        source_after=list(names.values())[segment.resume[0]],
-        turns=tuple(
-            replace(
-                _turn(step, block, symbol, segment.bands[step.output.name], readers[step.output.name], names),
-                after=list(names.values())[segment.resume[number]],
-                before=list(names.values())[number - 1],
-            )
-            for number, (step, block, symbol) in enumerate(
-                zip(steps, segment.blocks, symbols, strict=False), 1
-            )
-        ),
+        turns=tuple(turns),
+    )
+
+
+def _source(
+    segment: Segment, name: str, names: Mapping[str, str], places: Places, all_readers: Mapping[str, Readers]
+) -> SourceContext:
+    band = segment.bands[name]
+    return SourceContext(
+        band=names[name],
+        keep=_keep(band, all_readers[name], names, "all"),
+        keep_here=_keep(band, all_readers[name], names, "&all"),
+        height=band.height,
+        taken=min(band.height, band.wanted),
+        padded=band.wanted > band.height,
+        row_size=band.tensor.elements // band.height,
+        row_bytes=band.row_bytes,
+        place=places.tensors[name],
     )
 
 
@@ -99,33 +138,48 @@ def _readers(steps: Sequence[Step], segment: Segment) -> Mapping[str, Readers]:
     readers: dict[str, dict[tuple[str, RowWindow], None]] = {name: {} for name in segment.bands}
     for step, block in zip(steps, segment.blocks, strict=True):
         for tensor in step.inputs:
-            readers[tensor.name][step.output.name, block.window] = None
+            if tensor.name in readers:
+                readers[tensor.name][step.output.name, block.window] = None
     return readers
 
 
 def _turn(
-    step: Step, block: RowBlock, symbol: str, band: Band, readers: Readers, names: Mapping[str, str]
+    step: Step,
+    block: RowBlock,
+    segment: Segment,
+    names: Mapping[str, str],
+    places: Places,
+    readers: Readers,
+    after: str,
+    before: str,
 ) -> TurnContext:
-    window = block.window
+    window, band = block.window, segment.bands[step.output.name]
     inputs = input_names(step)
-    last = affine(window, window.end(block.rows - 1))
+    first, last = affine(window, -window.before), affine(window, window.end(block.rows - 1))
     done = () if band.wanted > band.height else (f"row >= {band.wanted}",)
-    early = [f"dfq_next_row(all, {names[x]}) < {last}" for x in dict.fromkeys(x.name for x in step.inputs)]
+    waits = [names[x] for x in dict.fromkeys(x.name for x in step.inputs) if x in names]
     scratch = ["all->arena"] if step.scratch_bytes else []
     return TurnContext(
-        symbol=symbol,
+        symbol=places.words[step.output.name],
         title=_turn_text(window, block.rows),
         band=names[band.tensor.name],
-        inputs=tuple((name, names[x.name]) for name, x in zip(inputs, step.inputs, strict=True)),
+        inputs=tuple(
+            (
+                name,
+                f"dfq_row(all, {names[x.name]}, {first})"
+                if x.name in names
+                else f"all->arena + {places.tensors[x.name]} + {first} * {row_bytes(x)}",
+            )
+            for name, x in zip(inputs, step.inputs, strict=True)
+        ),
         height=band.height,
         padded=band.wanted > band.height,
         keep=_keep(band, readers, names, "all"),
-        unready=(*done, *early),
-        first=affine(window, -window.before),
+        unready=(*done, *(f"dfq_next_row(all, {name}) < {last}" for name in waits)),
         arguments=", ".join((*scratch, *inputs, "y")),
         count=block.rows,
-        after="",
-        before="",
+        after=after,
+        before=before,
     )
 
 

@@ -183,14 +183,21 @@ class Plan:
 
     `lower_bound_bytes` is the largest sum of bytes alive at once in this order, without any overlap
     of an operator's output with its inputs; the arena may be smaller where kernels allow overlap.
-    The first steps may be a `segment`: then `offsets` tells where its bands are.
+    Of the steps of `segments`, in order, `offsets` tells where the bands are. `feeds`: the source of the
+    first one is an input whose rows may come one by one, since nothing reads it later.
     """
 
     steps: tuple[Step, ...]
     offsets: dict[str, int]
     arena_bytes: int
     lower_bound_bytes: int
-    segment: Segment | None = None
+    segments: tuple[Segment, ...] = ()
+    feeds: bool = False
+
+    @property
+    def rows_in(self) -> Segment | None:
+        """The segment that may begin before all rows of its source are there."""
+        return self.segments[0] if self.feeds else None
 
 
 @dataclass(frozen=True, slots=True)

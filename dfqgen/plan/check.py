@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import Program
+from dfqgen.fixedpoint.program import Program, QTensor
+from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.kernels.base import Plan, Step
-from dfqgen.kernels.rows import Band, RowBlock, Segment
+from dfqgen.kernels.rows import Band, RowBlock, Segment, row_bytes
 from dfqgen.plan.workload import (
     ALIGNMENT_BYTES,
     COUNTER_BYTES,
-    ROW_COUNTERS,
     band_offset,
     buffers_of,
     needs_code,
@@ -43,14 +43,20 @@ def check_plan(program: Program, plan: Plan) -> None:
     for i, first in enumerate(present):
         for second in present[i + 1 :]:
             _check_apart(program, plan, "the start", first, second)
+    begins = {segment.begin: segment for segment in plan.segments}
     begin = 0
-    if plan.segment is not None:
-        begin = len(plan.segment)
-        kept = [name for name in present if wanted_until.get(name, -1) >= 0]
-        check_segment(program, plan, plan.segment, kept)
-        present = [name for name in kept if wanted_until[name] >= begin]
-        present += [step.output.name for step in plan.steps[:begin] if step.output.name not in partial]
-    for position, step in enumerate(plan.steps[begin:], begin):
+    for position, step in enumerate(plan.steps):
+        if position in begins:
+            segment = begins[position]
+            if position < begin:
+                raise ProgramError(f"step {position} takes turns with others twice")
+            begin = segment.end
+            kept = [name for name in present if wanted_until.get(name, -1) >= position]
+            check_segment(program, plan, segment, kept, wanted_until)
+            present = [name for name in kept if wanted_until[name] >= begin]
+            present += [s.output.name for s in plan.steps[position:begin] if s.output.name not in partial]
+        if position < begin:
+            continue
         where = f"step {position} ({step.op.name})"
         missing = [tensor.name for tensor in step.inputs if root[tensor.name] not in present]
         if missing:
@@ -107,31 +113,50 @@ def _collide(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 def partial_tensors(plan: Plan) -> frozenset[str]:
     """Tensors that are never in memory as a whole."""
-    if plan.segment is None:
-        return frozenset()
-    partial = {name for name, band in plan.segment.bands.items() if not band.whole}
-    return frozenset(partial if plan.segment.fed else partial - {plan.segment.source})
+    return frozenset(
+        name
+        for segment in plan.segments
+        for name, band in segment.bands.items()
+        if not band.whole and (segment.fed or name != segment.source)
+    )
 
 
-def check_segment(program: Program, plan: Plan, segment: Segment, others: Sequence[str]) -> None:
+def check_segment(
+    program: Program, plan: Plan, segment: Segment, others: Sequence[str], wanted_until: Mapping[str, int]
+) -> None:
     """Run the schedule of a segment on row numbers and addresses.
 
-    `others` are the buffers that hold data beside it, the whole source among them where it is not fed.
+    `others` are the buffers that hold data when it begins, the whole source among them where it is not fed,
+    and each is read for the last time in the step `wanted_until`. Those that it alone reads yet may be
+    overwritten as they are read.
     """
     ranges = {
         name: (band_offset(plan, segment, name), band.capacity * band.row_bytes)
         for name, band in segment.bands.items()
         if band.over is None
     }
-    ranges["counters"] = (plan.offsets[ROW_COUNTERS], COUNTER_BYTES * len(segment.bands))
-    for step in plan.steps[: len(segment)]:
+    ranges["counters"] = (plan.offsets[segment.counters], COUNTER_BYTES * len(segment.bands))
+    steps = plan.steps[segment.begin : segment.end]
+    for step in steps:
         ranges[f"scratch of {step.op.name}"] = (step.scratch_offset, step.scratch_bytes)
-    frame = None if segment.fed else segment.source
+    root = buffers_of(program)
+    outside = {x.name: x for step in steps for x in step.inputs if x.name not in segment.bands}
+    if segment.source is not None and not segment.fed:
+        outside[segment.source] = program.tensors[segment.source]
+    missing = [name for name in outside if root[name] not in others]
+    if missing:
+        raise ProgramError(f"layers that take turns read {missing[0]!r}, which is not there")
+    read = {root[name] for name in outside}
+    dying = {name for name in others if name in read and wanted_until[name] < segment.end}
     for name in others:
-        if name != frame:
+        if name not in dying:
             ranges[f"all of {name}"] = (plan.offsets[name], program.tensors[name].size_bytes)
     _check_ranges(ranges, plan.arena_bytes)
-    walk = _Walk(plan, segment, frame)
+    still = [(plan.offsets[name], program.tensors[name].size_bytes) for name in dying]
+    for name in ranges.keys() - {band for band in segment.bands if segment.bands[band].whole}:
+        if any(_collide(ranges[name], each) for each in still):
+            raise ProgramError(f"{name!r} shares bytes with what layers that take turns read")
+    walk = _Walk(plan, segment, outside)
     walk.all()
 
 
@@ -149,9 +174,9 @@ def _check_ranges(ranges: dict[str, tuple[int, int]], arena_bytes: int) -> None:
 class _Walk:
     """What the generated C does: rows first ... end - 1 of each band are there."""
 
-    def __init__(self, plan: Plan, segment: Segment, frame: str | None) -> None:
-        self.plan, self.segment, self.frame = plan, segment, frame
-        self.steps = plan.steps[: len(segment)]
+    def __init__(self, plan: Plan, segment: Segment, outside: Mapping[str, QTensor]) -> None:
+        self.plan, self.segment, self.outside = plan, segment, outside
+        self.steps = plan.steps[segment.begin : segment.end]
         self.first = {name: -band.above for name, band in segment.bands.items()}
         self.end = dict.fromkeys(segment.bands, 0)
         self.turns: list[int] = []
@@ -160,39 +185,43 @@ class _Walk:
     def all(self) -> None:
         for name, band in self.segment.bands.items():
             self._write(name, -band.above, band.above)
-        source = self.segment.bands[self.segment.source]
-        for self.fed in range(1, source.height + 1):
-            if self.end[source.tensor.name] < min(source.height, source.wanted):
-                self._append(source.tensor.name, 1)
-            self._flow()
+        if self.segment.source is None:
+            self._flow(len(self.segment.bands) - 1)
+        else:
+            source = self.segment.bands[self.segment.source]
+            for self.fed in range(1, source.height + 1):
+                if self.end[source.tensor.name] < min(source.height, source.wanted):
+                    self._append(source.tensor.name, 1)
+                self._flow(self.segment.resume[0])
         if tuple(self.turns) != self.segment.turns:
             raise ProgramError("layers do not take turns as the plan says")
         for name, band in self.segment.bands.items():
             if self.end[name] < (band.height if band.whole else min(band.wanted, band.height)):
                 raise ProgramError(f"{name}: only {self.end[name]} of {band.height} rows are made")
 
-    def _flow(self) -> None:
+    def _flow(self, number: int) -> None:
         """After each block, the last layer that reads it has a turn; where none can be, the layer before."""
-        number = self.segment.resume[0]
         while number >= 0:
             number = self.segment.resume[number] if self._turn(number) else number - 1
 
     def _turn(self, number: int) -> bool:
-        if number == 0:
-            return self._pad(self.segment.source)
-        step, block = self.steps[number - 1], self.segment.blocks[number - 1]
+        index = number - self.segment.source_bands
+        if index < 0:
+            return self._pad(next(iter(self.segment.bands)))
+        step, block = self.steps[index], self.segment.blocks[index]
         name, window = step.output.name, block.window
         band, row = self.segment.bands[name], self.end[name]
         if row >= min(band.wanted, band.height):
             return self._pad(name)
-        if any(self.end[x.name] < window.end(row + block.rows - 1) for x in step.inputs):
+        needed = window.end(row + block.rows - 1)
+        if any(self.end.get(x.name, needed) < needed for x in step.inputs):
             return False
         for x in step.inputs:
             self._read(x.name, window.first(row), window.end(row + block.rows - 1), window.padding)
         if band.over is not None:
             self._check_over(band, block)
         self._append(name, block.rows)
-        self.turns.append(number - 1)
+        self.turns.append(index)
         return True
 
     def _check_over(self, band: Band, block: RowBlock) -> None:
@@ -231,13 +260,13 @@ class _Walk:
         self.end[name] = min(self.end[name] + rows, max(band.height, self.end[name]))
 
     def _wanted_from(self, name: str) -> list[int]:
-        return [
-            block.window.first(self.end[step.output.name])
-            for step, block in zip(self.steps, self.segment.blocks, strict=True)
-            if name in step.op.inputs
-        ]
+        return [window.first(self.end[output]) for output, window in self._readers(name)]
 
     def _read(self, name: str, first: int, end: int, padding: int | None) -> None:
+        if name not in self.segment.bands:
+            if first < 0 or end > self.outside[name].shape[1]:
+                raise ProgramError(f"{name}: rows {first} to {end - 1} are read, outside of it")
+            return
         band = self.segment.bands[name]
         if first < self.first[name] or end > self.end[name]:
             raise ProgramError(f"{name}: rows {first} to {end - 1} are read, not all of them are there")
@@ -246,13 +275,29 @@ class _Walk:
             raise ProgramError(f"{name}: padding of {padding} is read, {band.padding} is there")
 
     def _write(self, name: str, first: int, rows: int) -> None:
-        """No row of the whole source that has yet to be read may be written over."""
+        """No row of a whole tensor that has yet to be read may be written over."""
         band = self.segment.bands[name]
-        if self.frame is None or rows == 0:
-            return
-        source = self.segment.bands[self.frame]
-        unread = self.plan.offsets[self.frame] + self.fed * source.row_bytes
-        end = self.plan.offsets[self.frame] + source.tensor.size_bytes
         at = band_offset(self.plan, self.segment, name) + (first - self.first[name]) * band.row_bytes
-        if _collide((at, rows * band.row_bytes), (unread, end - unread)):
-            raise ProgramError(f"{name}: row {first} overwrites rows of {self.frame!r} that are still wanted")
+        for other, tensor in self.outside.items():
+            unread = self.plan.offsets[other] + self._rows_read(other) * row_bytes(tensor)
+            end = self.plan.offsets[other] + tensor.size_bytes
+            if rows and _collide((at, rows * band.row_bytes), (unread, end - unread)):
+                raise ProgramError(f"{name}: row {first} overwrites rows of {other!r} that are still wanted")
+
+    def _rows_read(self, name: str) -> int:
+        """How many rows of a whole tensor no layer will read again."""
+        if name == self.segment.source:
+            return self.fed
+        unfinished = [
+            window.first(self.end[output])
+            for output, window in self._readers(name)
+            if self.end[output] < min(self.segment.bands[output].wanted, self.segment.bands[output].height)
+        ]
+        return max(0, min([self.outside[name].shape[1], *unfinished]))
+
+    def _readers(self, name: str) -> list[tuple[str, RowWindow]]:
+        return [
+            (step.output.name, block.window)
+            for step, block in zip(self.steps, self.segment.blocks, strict=True)
+            if name in step.op.inputs
+        ]

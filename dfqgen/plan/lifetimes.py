@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from dfqgen.fixedpoint.program import Program
 from dfqgen.kernels.base import Plan
-from dfqgen.plan.workload import (
-    ROW_COUNTERS,
-    SOURCE_ROWS,
-    Work,
-    Workload,
-    band_lead_bytes,
-    planned_workload,
-)
+from dfqgen.plan.workload import Work, Workload, band_lead_bytes, planned_workload
 
 BEFORE_FIRST_STEP = -1
 
@@ -65,13 +58,15 @@ def lifetimes(workload: Workload, order: Sequence[int]) -> tuple[Lifetime, ...]:
             scratch.append(Lifetime(scratch_name(step), work.scratch_bytes, step, step))
     for buffer in workload.outputs:
         last[buffer] = len(order)
-    if workload.segment is not None:
-        end = workload.together - 1
-        first = {name: min(step, 0) if step <= end else step for name, step in first.items()}
-        last = {name: max(step, end) for name, step in last.items()}
-        for name in (SOURCE_ROWS, ROW_COUNTERS):
-            if name in workload.sizes_bytes:
-                first[name], last[name] = 0, end
+    for segment in workload.segments:
+        begin, end = segment.begin, segment.end
+        first = {name: begin if begin <= step < end else step for name, step in first.items()}
+        last = {name: end - 1 if begin <= step < end else step for name, step in last.items()}
+        own = {segment.buffer(name) for name in segment.bands} | {segment.counters}
+        for name in own - first.keys():
+            first[name], last[name] = begin, end - 1
+        for name in segment.bands.keys() - own - {segment.source}:
+            del first[name], last[name]  # it lies over another one
     buffers = [Lifetime(name, workload.sizes_bytes[name], first[name], last[name]) for name in first]
     return (*buffers, *scratch)
 
@@ -85,9 +80,12 @@ def overlaps(workload: Workload, order: Sequence[int], alive: Sequence[Lifetime]
         for buffer, lead in work.leads_bytes.items()
         if last[buffer] == step
     ]
-    segment = workload.segment
-    if segment is not None and not segment.fed and last[segment.source] == workload.together - 1:
-        found += [Overlap(name, segment.source, lead) for name, lead in segment.leads_bytes.items()]
+    for segment in workload.segments:
+        leads: dict[tuple[str, str], int] = {}
+        for (output, tensor), lead in segment.leads_bytes.items():
+            pair = output, workload.buffer_of[tensor]
+            leads[pair] = max(lead, leads.get(pair, 0))
+        found += [Overlap(*pair, lead) for pair, lead in leads.items() if last[pair[1]] == segment.end - 1]
     return tuple(found)
 
 
@@ -102,6 +100,14 @@ def bytes_by_step(alive: Sequence[Lifetime], steps: int) -> list[int]:
         running += delta
         totals.append(running)
     return totals  # [before the first step, each step ..., after the last step]
+
+
+def bytes_between(workload: Workload, order: Sequence[int]) -> list[int]:
+    """Bytes that hold data before each step and are wanted from there on."""
+    alive = lifetimes(workload, order)
+    return [
+        sum(each.size_bytes for each in alive if each.first < step <= each.last) for step in range(len(order))
+    ]
 
 
 def overlap_gain_bytes(work: Work, dying: Iterable[str], sizes_bytes: Mapping[str, int]) -> int:
@@ -124,10 +130,8 @@ def placed_buffers(program: Program, plan: Plan) -> Iterator[tuple[Lifetime, int
     """Every buffer of a plan, scratch included, and where it starts."""
     workload, order = planned_workload(program, plan)
     scratch = {scratch_name(index): step.scratch_offset for index, step in enumerate(plan.steps)}
-    bands = {} if plan.segment is None else plan.segment.bands
+    bands = workload.bands
     for life in lifetimes(workload, order):
-        if life.buffer in bands and bands[life.buffer].over is not None:
-            continue
         if life.buffer in scratch:
             yield life, scratch[life.buffer]
         else:

@@ -14,8 +14,8 @@ from dfqgen.plan.check import check_plan
 from dfqgen.plan.kernels import Choice, choices
 from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_name
 from dfqgen.plan.schedule import best_order, peak_bytes
-from dfqgen.plan.streaming import SPARING, TRIED, Streamed, streamed
-from dfqgen.plan.workload import ROW_COUNTERS, SOURCE_ROWS, Workload, band_lead_bytes
+from dfqgen.plan.streaming import SPARING, TRIED, Line, Streamed, streamed
+from dfqgen.plan.workload import Workload, band_lead_bytes
 from dfqgen.recipe.records import Stream
 from dfqgen.targets import Target
 
@@ -89,17 +89,16 @@ def _plan_by_rows(
     best = whole
     fastest = sum(choice.instructions for choice in chosen if choice is not None)
     sparing = choices(program, target, registry, optimize, winograd=False, slowdown=SPARING)
-    found: list[tuple[Streamed, tuple[int, ...], list[Choice]]] = []
-    for kernels_of in (chosen, sparing):
+    found: list[tuple[Streamed, Line]] = []
+    same = all(a is b or (a and b and a.kernel is b.kernel) for a, b in zip(chosen, sparing, strict=True))
+    for kernels_of in (chosen,) if same else (chosen, sparing):
         workload, own = _workload(program, kernels_of)
         for order in dict.fromkeys((tuple(range(len(own))), best_order(workload))):
-            segments = streamed(
-                workload, order, own, target, registry, optimize, fed=whole is None, fastest=fastest
-            )
-            found += [(each, order, own) for each in segments]
-    for each, order, own in sorted(found, key=lambda entry: entry[0].least_bytes)[:TRIED]:
+            line = Line.of(workload, order, own, target, registry, optimize)
+            found += [(each, line) for each in streamed(line, fed=whole is None, fastest=fastest)]
+    for each, line in sorted(found, key=lambda entry: entry[0].least_bytes)[:TRIED]:
         if best is None or each.least_bytes < best.arena_bytes:
-            plan = place_steps(each.workload, each.chosen_in(order, own), order, each.least_bytes)
+            plan = place_steps(each.workload, each.chosen, line.order, each.least_bytes)
             best = plan if best is None or plan.arena_bytes < best.arena_bytes else best
     if best is None:
         raise UserError(
@@ -112,24 +111,30 @@ def _plan_by_rows(
 def place_steps(workload: Workload, chosen: Sequence[Choice], order: Sequence[int], least_bytes: int) -> Plan:
     """The works in an order, placed; `chosen` are theirs. The search ends early at `least_bytes`."""
     alive = lifetimes(workload, order)
-    segment = workload.segment
     placement = place(alive, overlaps(workload, order, alive), least_bytes)
-    offsets = {tensor: placement.offsets[buffer] for tensor, buffer in workload.buffer_of.items()}
-    if segment is not None:
-        leads = {name: band_lead_bytes(band) for name, band in segment.bands.items()}
-        offsets = {name: at + leads.get(workload.buffer_of[name], 0) for name, at in offsets.items()}
-        offsets |= {name: at for name, at in placement.offsets.items() if name in (SOURCE_ROWS, ROW_COUNTERS)}
-        for name, band in segment.bands.items():
-            if band.over is not None:
-                frame = band.over == segment.source and not segment.fed
-                offsets[name] = offsets[SOURCE_ROWS if frame else band.over]
+    at = dict(placement.offsets)
+    for buffer, band in workload.bands.items():
+        at[buffer] += band_lead_bytes(band)
+    for segment in workload.segments:
+        over = [name for name, band in segment.bands.items() if band.over is not None]
+        at |= {name: at[segment.buffer(name)] for name in over}
+    offsets = {tensor: at[buffer] for tensor, buffer in workload.buffer_of.items()}
+    offsets |= {name: offset for name, offset in at.items() if name in workload.row_buffers}
     return Plan(
         steps=_steps(workload, chosen, order, placement, offsets),
         offsets=offsets,
         arena_bytes=placement.size_bytes,
         lower_bound_bytes=max(bytes_by_step(alive, len(order))),
-        segment=segment,
+        segments=workload.segments,
+        feeds=_feeds(workload, order),
     )
+
+
+def _feeds(workload: Workload, order: Sequence[int]) -> bool:
+    first = workload.segments[0] if workload.segments else None
+    if first is None or first.begin or first.source is None or first.source in workload.outputs:
+        return False
+    return not any(first.source in workload.works[index].reads for index in order[first.end :])
 
 
 def _steps(
@@ -139,7 +144,7 @@ def _steps(
     placement: Placement,
     offsets: Mapping[str, int],
 ) -> tuple[Step, ...]:
-    blocks = () if workload.segment is None else workload.segment.blocks
+    blocks = {s.begin + i: block for s in workload.segments for i, block in enumerate(s.blocks)}
     steps = []
     for position, index in enumerate(order):
         work, choice = workload.works[index], chosen[index]
@@ -154,7 +159,7 @@ def _steps(
                 scratch_offset=placement.offsets[scratch_name(position)] if work.scratch_bytes else 0,
                 scratch_bytes=work.scratch_bytes,
                 selection=choice.selection,
-                block=blocks[position] if position < len(blocks) else None,
+                block=blocks.get(position),
             )
         )
     return tuple(steps)

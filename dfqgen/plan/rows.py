@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.rows import RowWindow
-from dfqgen.kernels.rows import Band, RowBlock, Segment
+from dfqgen.kernels.rows import Band, RowBlock, Segment, row_bytes
 from dfqgen.plan.workload import align, band_lead_bytes
 
 
@@ -21,19 +22,43 @@ def with_rows(tensor: QTensor, rows: int) -> QTensor:
     return replace(tensor, shape=(1, rows, *tensor.shape[2:]))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Piece:
-    """The operators of a segment by their blocks; `kept`: tensors that something after the segment reads."""
+    """The operators of a segment by their blocks; `kept`: tensors that something after the segment reads.
 
-    source: QTensor
+    `there` are whole tensors they read in place. `begin` is the step of the first operator.
+    """
+
+    begin: int
+    source: QTensor | None
+    there: tuple[QTensor, ...]
     outputs: tuple[QTensor, ...]
     inputs: tuple[tuple[str, ...], ...]
     blocks: tuple[RowBlock, ...]
     scratch_bytes: tuple[int, ...]
     kept: frozenset[str]
 
+    @property
+    def outside(self) -> tuple[QTensor, ...]:
+        """Whole tensors made before."""
+        return self.there if self.source is None else (self.source, *self.there)
+
+    @property
+    def banded(self) -> tuple[QTensor, ...]:
+        """The tensors that have bands, in their order."""
+        return self.outputs if self.source is None else (self.source, *self.outputs)
+
+    @cached_property
+    def _readers(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for index, names in enumerate(self.inputs):
+            for name in dict.fromkeys(names):
+                found.setdefault(name, []).append(index)
+        return found
+
     def readers(self, tensor: str) -> list[int]:
-        return [index for index, names in enumerate(self.inputs) if tensor in names]
+        """The operators that read a tensor, by their numbers."""
+        return self._readers.get(tensor, [])
 
     def has_bands(self) -> bool:
         """Whether the padding around each tensor is of one value."""
@@ -41,7 +66,7 @@ class Piece:
 
     def windows(self) -> dict[str, tuple[tuple[str, RowWindow], ...]]:
         """By tensor, what it is read for: the outputs, and the windows they are made through."""
-        names = [self.source.name, *(tensor.name for tensor in self.outputs)]
+        names = [tensor.name for tensor in (*self.banded, *self.there)]
         return {
             name: tuple((self.outputs[r].name, self.blocks[r].window) for r in self.readers(name))
             for name in names
@@ -51,13 +76,13 @@ class Piece:
         """The first `count` operators."""
         names = {tensor.name for tensor in self.outputs[:count]}
         later = {name for reads in self.inputs[count:] for name in reads}
-        return Piece(
-            self.source,
-            self.outputs[:count],
-            self.inputs[:count],
-            self.blocks[:count],
-            self.scratch_bytes[:count],
-            frozenset((self.kept | later) & names),
+        return replace(
+            self,
+            outputs=self.outputs[:count],
+            inputs=self.inputs[:count],
+            blocks=self.blocks[:count],
+            scratch_bytes=self.scratch_bytes[:count],
+            kept=frozenset((self.kept | later) & names),
         )
 
 
@@ -72,13 +97,14 @@ def segment(piece: Piece, *, fed: bool) -> Segment | None:
     run = _Run(piece, bands)  # once more: how much is moved depends on the room there is
     run.all()
     return Segment(
-        source=piece.source.name,
+        begin=piece.begin,
+        source=None if piece.source is None else piece.source.name,
         fed=fed,
         blocks=piece.blocks,
         bands=bands | _laid_over(piece, bands),
         turns=tuple(run.turns),
         resume=run.resume,
-        leads_bytes={name: align(lead) for name, lead in run.leads_bytes.items()},
+        leads_bytes={} if fed else {pair: align(lead) for pair, lead in run.leads_bytes.items()},
         moved_bytes=run.moved_bytes,
         filled_bytes=run.filled_bytes,
     )
@@ -87,7 +113,7 @@ def segment(piece: Piece, *, fed: bool) -> Segment | None:
 def _bands(piece: Piece) -> dict[str, Band] | None:
     """Of all tensors, capacities open: how many rows are wanted, from the end to the source."""
     bands: dict[str, Band] = {}
-    for tensor in reversed((piece.source, *piece.outputs)):
+    for tensor in reversed(piece.banded):
         height, above, paddings = tensor.shape[1], 0, set()
         whole = tensor.name in piece.kept
         wanted = height if whole else 0
@@ -114,6 +140,8 @@ def _laid_over(piece: Piece, bands: Mapping[str, Band]) -> dict[str, Band]:
     for index, (output, names, block) in enumerate(
         zip(piece.outputs, piece.inputs, piece.blocks, strict=True)
     ):
+        if names[0] not in bands:
+            continue
         x, y, window = bands[names[0]], bands[output.name], block.window
         alone = len(names) == 1 and piece.readers(names[0]) == [index]
         own = not x.whole and x.capacity == window.rows(block.rows) and names[0] not in found
@@ -146,51 +174,70 @@ class _Run:
     end: dict[str, int] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
     turns: list[int] = field(default_factory=list)
-    leads_bytes: dict[str, int] = field(default_factory=dict)
+    leads_bytes: dict[tuple[str, str], int] = field(default_factory=dict)
     moved_bytes: int = 0
     filled_bytes: int = 0
     fed: int = 0
     resume: tuple[int, ...] = ()
     readers: dict[str, tuple[tuple[str, RowWindow], ...]] = field(default_factory=dict)
+    stages: list[tuple[str, int, int, int, int, tuple[str, ...]]] = field(default_factory=list)
+    """Output, its rows, rows of a block, stride, the first block's rows of inputs, those that have bands."""
 
     def all(self) -> None:
         """From the first row of the source to the last row of everything."""
-        source = self.piece.source.name
         self.readers = self.piece.windows()
-        names = list(self.bands)
+        numbers = {name: number for number, name in enumerate(self.bands)}
+        outputs = [tensor.name for tensor in self.piece.outputs]
         self.resume = tuple(
-            max([number, *(reader + 1 for reader in self.piece.readers(name))])
-            for number, name in enumerate(names)
+            max([numbers[name], *(numbers[outputs[reader]] for reader in self.piece.readers(name))])
+            for name in self.bands
         )
+        for tensor, block, names in zip(
+            self.piece.outputs, self.piece.blocks, self.piece.inputs, strict=True
+        ):
+            band, window = self.bands[tensor.name], block.window
+            inputs = tuple(name for name in names if name in self.bands)
+            wanted = min(band.wanted, band.height)
+            ahead = window.end(block.rows - 1)
+            self.stages.append((tensor.name, wanted, block.rows, window.stride, ahead, inputs))
+        self.first = {name: -band.above for name, band in self.bands.items()}
+        self.end = dict.fromkeys(self.bands, 0)
         for name, band in self.bands.items():
-            self.first[name], self.end[name] = -band.above, 0
             self.most[name] = band.above
             self.filled_bytes += band.above * band.row_bytes
             if band.whole:
                 self._lead(name, 0)
+        if self.piece.source is None:
+            self._flow(len(self.bands) - 1)
+            return
+        source = self.piece.source.name
         band = self.bands[source]
         while self.fed < band.height:
             self.fed += 1
             if self.end[source] < min(band.wanted, band.height):
                 self._take(source, 1)
                 self.filled_bytes += band.row_bytes
-            turn = self.resume[0]
-            while turn >= 0:
-                turn = self.resume[turn] if self._turn(turn) else turn - 1
+            self._flow(self.resume[0])
+
+    def _flow(self, turn: int) -> None:
+        """Turns, from that of one band on, while any can be."""
+        while turn >= 0:
+            turn = self.resume[turn] if self._turn(turn) else turn - 1
 
     def _turn(self, turn: int) -> bool:
-        """The source's, which is number 0, or that of a stage; whether it could do anything."""
-        if turn == 0:
-            return self._pad(self.piece.source.name)
-        stage = turn - 1
-        block, name = self.piece.blocks[stage], self.piece.outputs[stage].name
-        band, row = self.bands[name], self.end[name]
-        if row >= min(band.wanted, band.height):
+        """Of a band by its number: the source's, or that of a stage; whether it could do anything."""
+        stage = turn - len(self.bands) + len(self.piece.outputs)
+        if stage < 0:
+            return self._pad(self.piece.banded[0].name)
+        name, wanted, rows, stride, ahead, inputs = self.stages[stage]
+        row = self.end[name]
+        if row >= wanted:
             return self._pad(name)
-        needed = block.window.end(row + block.rows - 1)
-        if any(self.end[x] < needed for x in self.piece.inputs[stage]):
-            return False
-        self._take(name, block.rows)
+        needed = row * stride + ahead
+        for x in inputs:
+            if self.end[x] < needed:
+                return False
+        self._take(name, rows)
         self.turns.append(stage)
         return True
 
@@ -210,18 +257,30 @@ class _Run:
         if end - self.first[name] + rows > band.capacity:
             self.moved_bytes += (end - keep) * band.row_bytes
             self.first[name] = keep
-        limit = band.height if end < band.height else band.wanted
-        self.end[name] = min(end + rows, limit)
         if band.whole:
             self._lead(name, end + rows)
+        limit = band.height if end < band.height else band.wanted
+        self.end[name] = min(end + rows, limit)
 
     def first_wanted(self, name: str) -> int:
         """The first row of a band that a window will still reach."""
         return min([self.end[name], *(w.first(self.end[output]) for output, w in self.readers[name])])
 
+    def _read_rows(self, tensor: QTensor) -> int:
+        """How many rows of a tensor that was there before are read for the last time."""
+        wanted = [
+            window.first(self.end[output])
+            for output, window in self.readers[tensor.name]
+            if self.end[output] < min(self.bands[output].wanted, self.bands[output].height)
+        ]
+        return max(0, min([tensor.shape[1], *wanted]))
+
     def _lead(self, name: str, rows: int) -> None:
-        """So many rows of a whole band are written when `fed` rows of the source have been read."""
-        band, source = self.bands[name], self.bands[self.piece.source.name]
+        """So many rows of a whole band are written: how far is it ahead of those read for the last time?"""
+        band = self.bands[name]
         written = band_lead_bytes(band) + rows * band.row_bytes
-        free = self.fed * source.row_bytes
-        self.leads_bytes[name] = max(self.leads_bytes.get(name, 0), written - free, 0)
+        for tensor in self.piece.outside:
+            rows_read = self.fed if tensor is self.piece.source else self._read_rows(tensor)
+            read = rows_read * row_bytes(tensor)
+            pair = name, tensor.name
+            self.leads_bytes[pair] = max(self.leads_bytes.get(pair, 0), written - read, 0)

@@ -1,15 +1,17 @@
-"""How far a program runs row by row: the segments worth a try, smallest arena first."""
+"""Which layers of a program run row by row: segments from its input on, and others where memory is short."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.kernels.base import Registry
 from dfqgen.kernels.rows import RowBlock, Segment
 from dfqgen.plan.kernels import Choice, best_first, price, selected
-from dfqgen.plan.lifetimes import span_bytes
+from dfqgen.plan.lifetimes import bytes_between
+from dfqgen.plan.partition import Part, partition
 from dfqgen.plan.rows import Piece, segment, with_rows
 from dfqgen.plan.schedule import peaks_by_step
 from dfqgen.plan.workload import Work, Workload, align, band_bytes
@@ -25,10 +27,13 @@ SPARING = 1.25
 """What a kernel with less scratch may take, against the fastest, in a program that runs row by row."""
 
 SIMULATED = 16
-"""Lengths of a segment whose schedule is run, of those that promise the least."""
+"""Lengths of a segment from the input whose schedule is run, of those that promise the least."""
 
 TRIED = 6
-"""Segments that are placed, of those that promise the least."""
+"""Plans that are placed, of those that promise the least."""
+
+LONGEST = 16
+"""Steps of a segment that begins behind the input."""
 
 COPIED_BYTE = 0.75
 """Instructions to move a byte, measured on a Cortex-M4 with rows that are whole words."""
@@ -36,150 +41,252 @@ COPIED_BYTE = 0.75
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Streamed:
-    """A segment, the workload with it, the choice of a kernel for each of its steps, and the least arena."""
+    """Segments, the workload with them, choices of kernels for all works of an order, and the least arena."""
 
-    segment: Segment
+    segments: tuple[Segment, ...]
     workload: Workload
     chosen: tuple[Choice, ...]
     least_bytes: int
 
-    def chosen_in(self, order: Sequence[int], whole: Sequence[Choice]) -> list[Choice]:
-        """Of all works: those of the segment, and `whole` for the rest."""
-        choices = list(whole)
-        for index, choice in zip(order, self.chosen, strict=False):
-            choices[index] = choice
-        return choices
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """How a step of the order would run row by row."""
+
+    block: RowBlock
+    choice: Choice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Stage:
-    block: RowBlock
-    choice: Choice
-    whole: Choice
+class Line:
+    """A workload in an order: its works, how each can run row by row, and what else is in memory.
+
+    `whole` are the choices for whole layers, `peaks` their bytes, by step. `wanted_bytes` hold data before a
+    step and are read in it or later, `last_read` is by buffer.
+    """
+
+    workload: Workload
+    order: tuple[int, ...]
+    works: tuple[Work, ...]
+    whole: tuple[Choice, ...]
+    stages: tuple[Stage | None, ...]
+    peaks: tuple[int, ...]
+    wanted_bytes: tuple[int, ...]
+    last_read: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls,
+        workload: Workload,
+        order: Sequence[int],
+        chosen: Sequence[Choice],
+        target: Target,
+        registry: Registry,
+        optimize: str,
+    ) -> Line:
+        """`chosen` are the choices of the works, in their own order."""
+        works = tuple(workload.works[index] for index in order)
+        whole = tuple(chosen[index] for index in order)
+        return cls(
+            workload=workload,
+            order=tuple(order),
+            works=works,
+            whole=whole,
+            stages=tuple(
+                _stage(work, choice, target, registry, optimize)
+                for work, choice in zip(works, whole, strict=True)
+            ),
+            peaks=tuple(peaks_by_step(workload, order)),
+            wanted_bytes=tuple(bytes_between(workload, order)),
+            last_read={buffer: step for step, work in enumerate(works) for buffer in work.reads},
+        )
+
+    def piece(self, begin: int, end: int, source: str | None = None) -> Piece | None:
+        """Steps `begin` to `end` - 1 as a piece; the rows of `source` come one by one.
+
+        So do those of a tensor with padding above or below; None where there are two.
+        """
+        works, stages = self.works[begin:end], self.stages[begin:end]
+        blocks = tuple(stage.block for stage in stages if stage is not None)
+        outside = self._outside(works)
+        if len(blocks) < len(works) or outside is None:
+            return None
+        by_rows = [
+            tensor
+            for name, tensor in outside.items()
+            if name == source
+            or any(_beyond(tensor, w, b) for w, b in zip(works, blocks, strict=True) if name in w.op.inputs)
+        ]
+        if len(by_rows) > 1:
+            return None
+        return Piece(
+            begin=begin,
+            source=by_rows[0] if by_rows else None,
+            there=tuple(tensor for tensor in outside.values() if tensor not in by_rows),
+            outputs=tuple(work.output for work in works),
+            inputs=tuple(tuple(x.name for x in work.inputs) for work in works),
+            blocks=blocks,
+            scratch_bytes=tuple(stage.choice.scratch_bytes for stage in stages if stage is not None),
+            kept=frozenset(work.writes for work in works if self.read_from(work.writes, end)),
+        )
+
+    def _outside(self, works: Sequence[Work]) -> dict[str, QTensor] | None:
+        """What works read and others write; None where that is a reshape of what they write."""
+        inside = {work.output.name for work in works}
+        found = {x.name: x for work in works for x in work.inputs if x.name not in inside}
+        return None if any(self.workload.buffer_of[name] in inside for name in found) else found
+
+    def buffer_of(self, tensor: QTensor) -> str:
+        """The name of what may be a reshape."""
+        return self.workload.buffer_of[tensor.name]
+
+    def read_from(self, buffer: str, step: int) -> bool:
+        """Whether a step from this one on reads a buffer, or it is an output."""
+        return buffer in self.workload.outputs or self.last_read.get(buffer, -1) >= step
+
+    def input_pieces(self, *, fed: bool) -> list[Piece]:
+        """From the first step on, of all lengths, those whose source is a program input."""
+        first = self.works[0].inputs if self.works else ()
+        source = first[0].name if len({x.name for x in first}) == 1 else ""
+        workload = self.workload
+        if source not in set(workload.inputs) - workload.outputs or first[0].shape[1:2] in ((), (1,)):
+            return []
+        there, count = {source}, 0
+        for work, stage in zip(self.works, self.stages, strict=True):
+            if stage is None or not there.issuperset(x.name for x in work.inputs):
+                break
+            there.add(work.output.name)
+            count += 1
+        longest = None
+        while count and ((longest := self.piece(0, count, source)) is None or not longest.has_bands()):
+            count -= 1
+        if longest is None:
+            return []
+        lengths = [n for n in range(1, count + 1) if not (fed and self.read_from(source, n))]
+        return [longest.shorter(length) for length in lengths]
 
 
 def streamed(
-    workload: Workload,
-    order: Sequence[int],
-    whole: Sequence[Choice],
-    target: Target,
-    registry: Registry,
-    optimize: str,
-    *,
-    fed: bool,
-    fastest: float,
-    overhead: float = OVERHEAD,
-    tried: int = SIMULATED,
+    line: Line, *, fed: bool, fastest: float, overhead: float = OVERHEAD, tried: int = SIMULATED
 ) -> list[Streamed]:
-    """Segments of the first steps of an order, those that promise the smallest arena first.
+    """Ways to run a program partly row by row, those that promise the smallest arena first.
 
-    `whole` are the choices of the works, in their order, for whole layers; `overhead` is to `fastest`, what
-    the program takes at least. The schedule is run for `tried` lengths at most.
+    Segments from the input alone, of `tried` lengths at most, and segments everywhere. `overhead` is to
+    `fastest`, the instructions that the program takes at least.
     """
-    stages = _stages(workload, order, whole, target, registry, optimize)
-    works = [workload.works[index] for index in order]
-    piece = _piece(workload, works, stages) if stages else None
-    if piece is None:
-        return []
-    lengths = range(1, len(piece.blocks) + 1)
-    if fed:
-        source = piece.source.name
-        lengths = [n for n in lengths if not _read_later(workload, works[n:], source)]  # type: ignore[assignment]
-    rest = peaks_by_step(workload, order)
-    promise = _promises(workload, piece, rest, fed=fed)
-    taken = sum(choice.instructions for choice in whole)
-    results = []
-    for length in sorted(lengths, key=lambda length: promise[length])[:tried]:
-        found = segment(piece.shorter(length), fed=fed)
-        if found is None or taken + _added(found, stages[:length]) > overhead * fastest:
-            continue
-        choices = tuple(stage.choice for stage in stages[:length])
-        scratch = [choice.scratch_bytes for choice in choices]
-        changed = workload.with_segment(found, order, scratch)
-        least = max(_segment_bytes(changed, found, scratch), *rest[length:], 0)
-        results.append(Streamed(found, changed, choices, least))
-    return sorted(results, key=lambda each: each.least_bytes)
+    known: dict[tuple[int, int], Part | None] = {}
 
+    def simulate(part: Part) -> Part | None:
+        span = part.begin, part.end
+        if span not in known:
+            known[span] = simulated(line, part.piece, fed=False)
+        return known[span]
 
-def _piece(workload: Workload, works: Sequence[Work], stages: Sequence[_Stage]) -> Piece | None:
-    """The longest that has bands."""
-    for count in range(len(stages), 0, -1):
-        piece = Piece(
-            works[0].inputs[0],
-            tuple(work.output for work in works[:count]),
-            tuple(tuple(x.name for x in work.inputs) for work in works[:count]),
-            tuple(stage.block for stage in stages[:count]),
-            tuple(stage.choice.scratch_bytes for stage in stages[:count]),
-            _kept(workload, works, count),
+    allowed = overhead * fastest - sum(choice.instructions for choice in line.whole)
+    parts: list[Part] = []
+    found: list[Streamed] = []
+    pieces = line.input_pieces(fed=fed)
+    for piece in sorted(pieces, key=lambda piece: _promise(line, piece, fed=fed))[:tried]:
+        part = simulated(line, piece, fed=fed)
+        if part is not None and part.instructions <= allowed:
+            parts.append(part)
+            found.append(with_parts(line, [part]))
+    for lean in (False, True) if parts or not fed else ():
+        chosen = partition(
+            [*parts, *_estimates(line)],
+            line.peaks,
+            allowed,
+            simulate,
+            whole_first=not fed,
+            lean=lean,
         )
-        if piece.has_bands():
-            return piece
-    return None
+        if chosen:
+            found.append(with_parts(line, chosen))
+    return sorted(found, key=lambda each: each.least_bytes)
 
 
-def _promises(workload: Workload, piece: Piece, rest: Sequence[int], *, fed: bool) -> dict[int, int]:
-    """About how large the arena gets, by the length of the segment: from the bands of the longest."""
-    longest = segment(piece, fed=fed)
-    assert longest is not None, "the piece has bands"
-    promises = {}
-    for length in range(1, len(piece.blocks) + 1):
-        part = piece.shorter(length)
-        whole = sum(workload.sizes_bytes[name] for name in part.kept)
-        partial = [tensor.name for tensor in part.outputs if tensor.name not in part.kept]
-        frame = 0 if fed else workload.sizes_bytes[piece.source.name]
-        bands = sum(band_bytes(replace(longest.bands[name], whole=False)) for name in partial)
-        promises[length] = max(bands + max(frame, whole) + max(part.scratch_bytes), *rest[length:], 0)
-    return promises
+def simulated(line: Line, piece: Piece, *, fed: bool) -> Part | None:
+    """A piece after its schedule has been run; None where it has no bands."""
+    found = segment(piece, fed=fed)
+    if found is None:
+        return None
+    stages = [stage for stage in line.stages[found.begin : found.end] if stage is not None]
+    copies = (found.moved_bytes + found.filled_bytes) * COPIED_BYTE
+    kernels = sum(
+        stage.choice.instructions - whole.instructions
+        for stage, whole in zip(stages, line.whole[found.begin : found.end], strict=True)
+    )
+    added = copies + len(found.turns) * TURN + kernels
+    changed = line.workload.with_segment(found, line.order, piece.scratch_bytes)
+    return Part(found.begin, found.end, _segment_bytes(changed, line, found, piece), added, piece, found)
 
 
-def _read_later(workload: Workload, works: Sequence[Work], buffer: str) -> bool:
-    return buffer in workload.outputs or any(buffer in work.reads for work in works)
+def with_parts(line: Line, parts: Sequence[Part]) -> Streamed:
+    """The steps of parts whose segments are known row by row, all others whole."""
+    workload, chosen = line.workload, list(line.whole)
+    least = list(line.peaks)
+    for part in parts:
+        assert part.segment is not None
+        workload = workload.with_segment(part.segment, line.order, part.piece.scratch_bytes)
+        for step in range(part.begin, part.end):
+            stage = line.stages[step]
+            assert stage is not None
+            chosen[step], least[step] = stage.choice, part.size_bytes
+    by_work = dict(zip(line.order, chosen, strict=True))
+    segments = tuple(part.segment for part in parts if part.segment is not None)
+    in_own_order = tuple(by_work[index] for index in range(len(chosen)))
+    return Streamed(segments, workload, in_own_order, max(least, default=0))
 
 
-def _kept(workload: Workload, works: Sequence[Work], count: int) -> frozenset[str]:
-    """Tensors of the first works that later ones read, or that the program gives."""
-    later = {buffer for work in works[count:] for buffer in work.reads} | workload.outputs
-    return frozenset(work.writes for work in works[:count] if work.writes in later)
+def _promise(line: Line, piece: Piece, *, fed: bool) -> int:
+    """About how large the arena gets with a segment from the input, and nothing else row by row."""
+    sizes = line.workload.sizes_bytes
+    assert piece.source is not None
+    whole = sum(sizes[name] for name in piece.kept)
+    frame = 0 if fed else sizes[piece.source.name]
+    rows = sum(_rows_bytes(tensor, piece) for tensor in piece.outputs if tensor.name not in piece.kept)
+    rest = line.peaks[len(piece.blocks) :]
+    return max(rows + max(frame, whole) + max(piece.scratch_bytes), *rest, 0)
 
 
-def _stages(
-    workload: Workload,
-    order: Sequence[int],
-    whole: Sequence[Choice],
-    target: Target,
-    registry: Registry,
-    optimize: str,
-) -> list[_Stage]:
-    """The first steps that can run row by row from one program input."""
-    stages: list[_Stage] = []
-    there: set[str] = set()
-    for index in order:
-        work = workload.works[index]
-        names = {x.name for x in work.inputs}
-        if not stages:
-            if (
-                len(names) != 1
-                or not names <= set(workload.inputs) - workload.outputs
-                or work.inputs[0].shape[1:2] in ((), (1,))
-            ):
+def _rows_bytes(tensor: QTensor, piece: Piece) -> int:
+    """About what the band of a tensor takes, where no branch lets its rows wait."""
+    readers = [piece.blocks[index] for index in piece.readers(tensor.name)]
+    rows = max((block.window.rows(block.rows) for block in readers), default=1)
+    return align(rows * with_rows(tensor, 1).size_bytes)
+
+
+def _estimates(line: Line) -> Iterator[Part]:
+    """All pieces up to LONGEST that may save anything, with the least that they can take."""
+    for begin in range(len(line.works)):
+        for end in range(begin + 1, min(begin + LONGEST, len(line.works)) + 1):
+            piece = None if line.stages[end - 1] is None else line.piece(begin, end)
+            if piece is None:
                 break
-            there = set(names)
-        stage = _stage(work, whole[index], target, registry, optimize) if names <= there else None
-        if stage is None:
-            break
-        there.add(work.output.name)
-        stages.append(stage)
-    return stages
+            rows = [_rows_bytes(tensor, piece) for tensor in piece.banded if tensor.name not in piece.kept]
+            kept = sum(line.workload.sizes_bytes[name] for name in piece.kept)
+            dying = sum(t.size_bytes for t in piece.outside if not line.read_from(line.buffer_of(t), end))
+            size = line.wanted_bytes[begin] + sum(rows) + max(piece.scratch_bytes) + kept - min(kept, dying)
+            if size >= max(line.peaks[begin:end]):
+                continue
+            turns = sum(-(-t.shape[1] // b.rows) for t, b in zip(piece.outputs, piece.blocks, strict=True))
+            yield Part(begin, end, size, turns * TURN, piece, None)
 
 
-def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimize: str) -> _Stage | None:
+def _beyond(tensor: QTensor, work: Work, block: RowBlock) -> bool:
+    """Whether rows above the first or below the last of a tensor are read for an output."""
+    rows = -(-work.output.shape[1] // block.rows) * block.rows
+    return block.window.before > 0 or block.window.end(rows - 1) > tensor.shape[1]
+
+
+def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimize: str) -> Stage | None:
     """The kernel that makes the rows of one operator, a few at a time; None without any.
 
     It is chosen as for whole layers, and for size the same one where it can be. What it takes is priced as if
     it made all rows in one call: the loops are the same.
     """
     window = work.op.row_window(work.inputs, work.output)
-    if window is None:
+    if window is None or work.output.shape[1] == 1:
         return None
     stages = []
     for kernel in registry.kernels:
@@ -191,7 +298,7 @@ def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimi
             instructions, measured = price(kernel, work.op, work.inputs, work.output, target, optimize)
             scratch = kernel.scratch_bytes(block.op, block.inputs, block.output)
             choice = Choice(work.op, kernel, instructions, scratch_bytes=scratch, measured=measured)
-            stages.append(_Stage(block, choice, whole))
+            stages.append(Stage(block, choice))
     if not stages:
         return None
     ordered = best_first([stage.choice for stage in stages])
@@ -199,7 +306,7 @@ def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimi
     best = (same or ordered)[0]
     block = next(stage.block for stage in stages if stage.choice is best)
     fastest = min(choice.instructions for choice in ordered)
-    return _Stage(block, selected(best, len(ordered), fastest), whole)
+    return Stage(block, selected(best, len(ordered), fastest))
 
 
 def _block(work: Work, window: RowWindow, rows: int, *, over: bool) -> RowBlock | None:
@@ -209,21 +316,27 @@ def _block(work: Work, window: RowWindow, rows: int, *, over: bool) -> RowBlock 
     return RowBlock(work.op.of_rows(rows), inputs, with_rows(work.output, rows), window, rows, over)
 
 
-def _added(found: Segment, stages: Sequence[_Stage]) -> float:
-    """Instructions more than with whole layers."""
-    copies = (found.moved_bytes + found.filled_bytes) * COPIED_BYTE
-    kernels = sum(stage.choice.instructions - stage.whole.instructions for stage in stages)
-    return copies + len(found.turns) * TURN + kernels
+def _segment_bytes(workload: Workload, line: Line, found: Segment, piece: Piece) -> int:
+    """What is in memory while a segment runs, less the most that one band saves by overwriting."""
+    sizes, total = workload.sizes_bytes, line.wanted_bytes[found.begin]
+    if found.fed and found.source is not None:
+        total -= line.workload.sizes_bytes[found.source]
+    total += sum(band_bytes(band) for band in found.bands.values() if band.over is None)
+    total += sizes[found.counters] + align(max(piece.scratch_bytes))
+    outputs = {output for output, _ in found.leads_bytes}
+    return total - max((_gain_bytes(workload, line, found, output) for output in outputs), default=0)
 
 
-def _segment_bytes(workload: Workload, found: Segment, scratch: Sequence[int]) -> int:
-    """No placement keeps less than this while a segment runs; the whole source may be overwritten."""
+def _gain_bytes(workload: Workload, line: Line, found: Segment, output: str) -> int:
+    """What a whole band saves that is written over tensors as they are read for the last time."""
     sizes = workload.sizes_bytes
-    own = [name for name in sizes if name in found.bands or name in workload.inputs or name.startswith("\0")]
-    total = sum(sizes[name] for name in own) + align(max(scratch))
-    if found.fed:
-        return total
-    source = sizes[found.source]
-    for name, lead in found.leads_bytes.items():
-        total -= sizes[name] + source - span_bytes(sizes[name], source, lead)
-    return total
+    leads: dict[str, int] = {}
+    for (written, tensor), lead in found.leads_bytes.items():
+        buffer = workload.buffer_of[tensor]
+        if written == output and not line.read_from(buffer, found.end):
+            leads[buffer] = max(lead, leads.get(buffer, 0))
+    end = 0
+    for buffer, lead in sorted(leads.items(), key=lambda item: item[1]):
+        end = max(end, lead) + sizes[buffer]
+    apart = sizes[output] + sum(sizes[buffer] for buffer in leads)
+    return max(0, apart - max(sizes[output], end))

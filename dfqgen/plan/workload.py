@@ -37,9 +37,6 @@ class Work:
     leads_bytes: Mapping[str, int]
 
 
-SOURCE_ROWS, ROW_COUNTERS = "\0rows of the source", "\0row counters"
-"""Buffers that a segment has beside its tensors; the NUL keeps them apart from tensors."""
-
 COUNTER_BYTES = 8
 """Of a band: the first row in memory, and the row after the last."""
 
@@ -50,9 +47,7 @@ def band_lead_bytes(band: Band) -> int:
 
 
 def band_bytes(band: Band) -> int:
-    """Of a band's buffer; a band over another has none."""
-    if band.over is not None:
-        return 0
+    """Of the buffer of a band that has one."""
     if band.whole:
         return band_lead_bytes(band) + align((band.capacity - band.above) * band.row_bytes)
     return align(band.capacity * band.row_bytes)
@@ -64,8 +59,8 @@ class Workload:
 
     Tensors that are reshapes of each other share one buffer, named after the first of them:
     `buffer_of` maps every tensor to its buffer. `inputs` hold data before the first operator,
-    `outputs` after the last, states both. Sizes are rounded up to the alignment. The works of a `segment`
-    come first and take turns, so that all its buffers are alive together; their sizes are those of its bands.
+    `outputs` after the last, states both. Sizes are rounded up to the alignment. The works of each of the
+    `segments` take turns, so that all its buffers are alive together; their sizes are those of its bands.
     """
 
     works: tuple[Work, ...]
@@ -73,24 +68,31 @@ class Workload:
     buffer_of: Mapping[str, str]
     inputs: tuple[str, ...]
     outputs: frozenset[str]
-    segment: Segment | None = None
+    segments: tuple[Segment, ...] = ()
 
     @property
-    def together(self) -> int:
-        """How many steps of an order take turns."""
-        return 0 if self.segment is None else len(self.segment)
+    def bands(self) -> dict[str, Band]:
+        """All bands by their buffers, but for those that lie over others."""
+        found = ((s.buffer(name), band) for s in self.segments for name, band in s.bands.items())
+        return {buffer: band for buffer, band in found if band.over is None}
+
+    @property
+    def row_buffers(self) -> set[str]:
+        """Those that segments have beside tensors."""
+        own = {segment.buffer(name) for segment in self.segments for name in segment.bands}
+        return own.difference(self.buffer_of) | {segment.counters for segment in self.segments}
 
     def with_segment(self, segment: Segment, order: Sequence[int], scratch_bytes: Sequence[int]) -> Workload:
-        """The same with the first steps of an order run row by row, each with that much scratch."""
+        """The same with more steps of an order run row by row, each with that much scratch."""
         works = list(self.works)
-        for index, scratch in zip(order, scratch_bytes, strict=False):
+        for index, scratch in zip(order[segment.begin : segment.end], scratch_bytes, strict=True):
             works[index] = replace(works[index], scratch_bytes=align(scratch), leads_bytes={})
-        bands = dict(segment.bands)
-        source = bands.pop(segment.source)
-        sizes = dict(self.sizes_bytes) | {name: band_bytes(band) for name, band in bands.items()}
-        sizes[segment.source if segment.fed else SOURCE_ROWS] = band_bytes(source)
-        sizes[ROW_COUNTERS] = align(COUNTER_BYTES * len(segment.bands))
-        return replace(self, works=tuple(works), sizes_bytes=sizes, segment=segment)
+        sizes = dict(self.sizes_bytes)
+        for name, band in segment.bands.items():
+            if band.over is None:
+                sizes[segment.buffer(name)] = band_bytes(band)
+        sizes[segment.counters] = align(COUNTER_BYTES * len(segment.bands))
+        return replace(self, works=tuple(works), sizes_bytes=sizes, segments=(*self.segments, segment))
 
     @classmethod
     def of(cls, program: Program, kernels: Sequence[Kernel[Any] | None]) -> Workload:
@@ -128,9 +130,9 @@ def planned_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]
     workload = Workload.of(program, [kernels.get(op.output) for op in program.ops])
     position = {work.writes: index for index, work in enumerate(workload.works)}
     order = [position[step.op.output] for step in plan.steps]
-    if plan.segment is not None:
-        scratch = [step.scratch_bytes for step in plan.steps[: len(plan.segment)]]
-        workload = workload.with_segment(plan.segment, order, scratch)
+    for segment in plan.segments:
+        scratch = [step.scratch_bytes for step in plan.steps[segment.begin : segment.end]]
+        workload = workload.with_segment(segment, order, scratch)
     return workload, order
 
 
@@ -149,10 +151,8 @@ def wanted(program: Program) -> tuple[str, ...]:
 
 def band_offset(plan: Plan, segment: Segment, tensor: str) -> int:
     """Where the first row of a band lies when nothing has been dropped yet: padding, if there is any."""
-    if tensor == segment.source and not segment.fed:
-        return plan.offsets[SOURCE_ROWS]
     band = segment.bands[tensor]
-    return plan.offsets[tensor] - (band.above * band.row_bytes if band.whole else 0)
+    return plan.offsets[segment.buffer(tensor)] - (band.above * band.row_bytes if band.whole else 0)
 
 
 def needs_code(op: QOp) -> bool:

@@ -13,7 +13,6 @@ from dfqgen.passes.contract import Note
 from dfqgen.plan.budget import Budget
 from dfqgen.plan.estimate import LayerEstimate, seconds
 from dfqgen.plan.lifetimes import placed_buffers, scratch_name
-from dfqgen.plan.workload import ROW_COUNTERS, SOURCE_ROWS
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 from dfqgen.verify.against_float import FloatComparison
@@ -84,16 +83,13 @@ def meaning_facts(meanings: Mapping[str, InputMeaning]) -> list[Facts]:
 def memory_facts(program: Program, plan: Plan) -> list[Facts]:
     """Every buffer's place in the arena, and the steps it is alive: -1 is before the first."""
     labels = {scratch_name(i): f"scratch of {step.op.name}" for i, step in enumerate(plan.steps)}
-    if plan.segment is not None:
+    for segment in plan.segments:
+        labels[segment.counters] = "row counters"
         labels |= {
-            name: f"{band.capacity} rows of {name}"
-            for name, band in plan.segment.bands.items()
-            if not band.whole
+            segment.buffer(name): f"{band.capacity} rows of {name}"
+            for name, band in segment.bands.items()
+            if not band.whole and band.over is None
         }
-        labels[SOURCE_ROWS] = labels[plan.segment.source]
-        labels[ROW_COUNTERS] = "row counters"
-        if not plan.segment.fed:
-            del labels[plan.segment.source]
     rows = []
     for life, offset in placed_buffers(program, plan):
         place = {"buffer": labels.get(life.buffer, life.buffer), "offset": offset, "bytes": life.size_bytes}

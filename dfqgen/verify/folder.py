@@ -29,7 +29,8 @@ _PORT = {"name": str, "tensor": str, "shape": list, "type": str, "offset": int}
 _LAYER = {"name": str, "title": str, "kernel": str, "macs": int}
 _LAYER |= {"output": str, "output_shape": list, "output_type": str, "output_offset": int}
 
-_ROWS = {"input": str, "layers": int, "fed": bool, "turns": list, "counters_offset": int, "bands": list}
+_ROWS = {"fed": bool, "turns": list, "segments": list}
+_SEGMENT = {"begin": int, "layers": int, "fed": bool, "counters_offset": int, "bands": list}
 _BAND = {"tensor": str, "offset": int, "row_bytes": int, "capacity": int, "whole": bool}
 
 _TYPES = {str(kind): kind for kind in IntType}
@@ -136,17 +137,26 @@ def _check_rows(manifest: dict[str, Any]) -> set[str]:
     _check_fields(rows, _ROWS, "rows")
     if not all(type(turn) is int and 0 <= turn < layers for turn in rows["turns"]):
         raise _Damaged("rows tells of turns of layers that are not there")
-    if not 0 < rows["layers"] == len(rows["bands"]) - 1 <= layers:
-        raise _Damaged("rows does not tell of a band for the input and each of its layers")
-    _check_place(rows["counters_offset"], 8 * len(rows["bands"]), arena_bytes, "rows")
-    for index, band in enumerate(rows["bands"]):
-        where = f"rows.bands[{index}]"
-        _check_fields(band, _BAND, where)
-        if band["row_bytes"] < 1 or band["capacity"] < 1:
-            raise _Damaged(f"{where} has no rows")
-        _check_place(band["offset"], band["row_bytes"] * band["capacity"], arena_bytes, where)
-    partial = {band["tensor"] for band in rows["bands"] if not band["whole"]}
-    return partial if rows["fed"] else partial - {rows["input"]}
+    partial: set[str] = set()
+    for number, segment in enumerate(rows["segments"]):
+        where = f"rows.segments[{number}]"
+        _check_fields(segment, _SEGMENT, where)
+        begin, count, source = segment["begin"], segment["layers"], segment.get("source")
+        if not 0 <= begin < begin + count <= layers or len(segment["bands"]) != count + (source is not None):
+            raise _Damaged(f"{where} does not tell of a band for its source and each of its layers")
+        _check_place(segment["counters_offset"], 8 * len(segment["bands"]), arena_bytes, where)
+        for index, band in enumerate(segment["bands"]):
+            _check_band(band, arena_bytes, f"{where}.bands[{index}]")
+        own = {band["tensor"] for band in segment["bands"] if not band["whole"]}
+        partial |= own if segment["fed"] else own - {source}
+    return partial
+
+
+def _check_band(band: Any, arena_bytes: int, where: str) -> None:
+    _check_fields(band, _BAND, where)
+    if band["row_bytes"] < 1 or band["capacity"] < 1:
+        raise _Damaged(f"{where} has no rows")
+    _check_place(band["offset"], band["row_bytes"] * band["capacity"], arena_bytes, where)
 
 
 def _check_shape(shape: list[Any], dtype: str, where: str) -> int:

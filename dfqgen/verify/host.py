@@ -93,9 +93,10 @@ class HostNetwork:
         if self.keeps_state:
             self._ffi.cdef(f"int32_t {self.name}_reset(void *net);")
         self._rows: dict[str, Any] = manifest.get("rows") or {}
+        self._rows_of = self._rows.get("input")
         if not self._rows or not self._rows["fed"]:
             self._ffi.cdef(f"int32_t {self.name}_invoke(void *net);")
-        if self._rows:
+        if self._rows_of is not None:
             self._ffi.cdef(f"int32_t {self.name}_begin(void *net);")
             self._ffi.cdef(f"int32_t {self.name}_feed_rows(void *net, void *rows, int32_t count);")
             self._ffi.cdef(f"int32_t {self.name}_finish(void *net);")
@@ -131,7 +132,7 @@ class HostNetwork:
     @property
     def ways(self) -> tuple[bool, ...]:
         """What `run` may be told of `by_rows`."""
-        if not self._rows:
+        if self._rows_of is None:
             return (False,)
         return (True,) if self._rows["fed"] else (False, True)
 
@@ -158,7 +159,7 @@ class HostNetwork:
             getattr(self._library, f"{self.name}_reset")(self._ffi.cast("void *", arena.ctypes.data))
 
     def _run_sample(self, inputs: Mapping[str, Array], arena: Array, by_rows: bool) -> None:
-        fed = self._rows["input"] if by_rows else None
+        fed = self._rows_of if by_rows else None
         for port in self.inputs:
             value = np.asarray(inputs[port.tensor])
             if value.dtype != port.dtype or value.size != port.size:

@@ -22,23 +22,33 @@ class LayerTrace:
         self.outputs = [
             np.zeros(layer["output_shape"], np.dtype(layer.get("output_type", "int8"))) for layer in layers
         ]
-        self.bands = rows["bands"][1:] if rows else []
-        self.counters = int(rows["counters_offset"]) + 8 if rows else 0
+        self.segments: Sequence[Mapping[str, Any]] = rows["segments"] if rows else []
+        self.segment: Mapping[str, Any] | None = None
+        self.layer: int | None = None
 
     def before_layer(self, layer: int) -> None:
-        """What the probe calls."""
-        if self.bands and layer <= len(self.bands):
-            self._copy_rows()
-        elif layer > 0:
-            start = int(self.layers[layer - 1]["output_offset"])
-            self._copy(layer - 1, 0, start, self.outputs[layer - 1].nbytes)
+        """What the probe calls: a block of rows or a layer has ended, and another begins."""
+        if self.segment is not None:
+            self._copy_rows(self.segment)
+        elif self.layer is not None:
+            start = int(self.layers[self.layer]["output_offset"])
+            self._copy(self.layer, 0, start, self.outputs[self.layer].nbytes)
+        within = (s for s in self.segments if s["begin"] <= layer < s["begin"] + s["layers"])
+        self.segment = next(within, None)
+        self.layer = layer if layer < len(self.layers) else None
 
-    def _copy_rows(self) -> None:
-        counters = self.arena[self.counters :][: 8 * len(self.bands)].view(np.int32).reshape(-1, 2)
-        for index, (band, (first, end)) in enumerate(zip(self.bands, counters.tolist(), strict=True)):
-            row_bytes, height = int(band["row_bytes"]), self.outputs[index].shape[1]
+    def _copy_rows(self, segment: Mapping[str, Any]) -> None:
+        bands = segment["bands"]
+        counters = (
+            self.arena[int(segment["counters_offset"]) :][: 8 * len(bands)].view(np.int32).reshape(-1, 2)
+        )
+        sources = len(bands) - int(segment["layers"])
+        for index, band in enumerate(bands[sources:]):
+            first, end = counters[sources + index].tolist()
+            layer = int(segment["begin"]) + index
+            row_bytes, height = int(band["row_bytes"]), self.outputs[layer].shape[1]
             for row in range(max(first, 0), min(end, height)):
-                self._copy(index, row * row_bytes, int(band["offset"]) + (row - first) * row_bytes, row_bytes)
+                self._copy(layer, row * row_bytes, int(band["offset"]) + (row - first) * row_bytes, row_bytes)
 
     def _copy(self, layer: int, at: int, start: int, count: int) -> None:
         self.outputs[layer].reshape(-1).view(np.int8)[at : at + count] = self.arena[start : start + count]

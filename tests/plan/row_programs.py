@@ -11,6 +11,7 @@ from dfqgen import kernels
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.kernels.base import Plan
+from dfqgen.kernels.rows import row_bytes
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.concat import QConcat
 from dfqgen.ops.conv import QConv2D
@@ -19,8 +20,9 @@ from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
 from dfqgen.ops.windows import NO_PADS, Pads, window_output
 from dfqgen.plan.check import check_plan
 from dfqgen.plan.kernels import choices
+from dfqgen.plan.partition import Part
 from dfqgen.plan.planner import place_steps
-from dfqgen.plan.streaming import streamed
+from dfqgen.plan.streaming import Line, simulated, with_parts
 from dfqgen.plan.workload import Workload, band_offset
 from dfqgen.targets import Target
 from tests.kernels.strategies import requantize
@@ -111,6 +113,13 @@ class Builder:
         n, h, w, c = self.tensors[x].shape
         return self.add(QConcat(name, (y, x), name, 3), (n, h, w, 2 * c))
 
+    def program(self, outputs: list[str]) -> Program:
+        """From x to these."""
+        ports = tuple(QPort(name, name) for name in outputs)
+        program = Program("net", (QPort("x", "x"),), ports, self.tensors, tuple(self.ops))
+        program.verify()
+        return program
+
     def pad(self, x: str, name: str) -> str:
         before = (0, *(int(k) for k in self.rng.integers(0, 3, 2)), 0)
         after = (0, *(int(k) for k in self.rng.integers(0, 3, 2)), 0)
@@ -136,37 +145,67 @@ def image_programs(draw: st.DrawFn) -> Program:
     outputs = [last]
     if len(builder.ops) > 2 and draw(st.booleans()):
         outputs.append(builder.ops[len(builder.ops) // 2].output)
-    names = tuple(dict.fromkeys(name for name in outputs if name != "x")) or ("x",)
-    ports = tuple(QPort(name, name) for name in names)
-    program = Program("net", (QPort("x", "x"),), ports, builder.tensors, tuple(builder.ops))
-    program.verify()
-    return program
+    return builder.program(list(dict.fromkeys(name for name in outputs if name != "x")) or ["x"])
 
 
-def plans_by_rows(program: Program, target: Target, *, fed: bool) -> list[Plan]:
-    """One for each number of layers that can run row by row."""
+def line_of(program: Program, target: Target) -> Line:
+    """In the program's own order, with the fastest kernels."""
     chosen = [c for c in choices(program, target, kernels.REGISTRY) if c is not None]
     given = {choice.op.output: choice.kernel for choice in chosen}
     workload = Workload.of(program, [given.get(op.output) for op in program.ops])
-    order = tuple(range(len(workload.works)))
-    found = streamed(
-        workload,
-        order,
-        chosen,
-        target,
-        kernels.REGISTRY,
-        "speed",
-        fed=fed,
-        fastest=1.0,
-        overhead=np.inf,
-        tried=99,
-    )
-    plans = [
-        place_steps(each.workload, each.chosen_in(order, chosen), order, each.least_bytes) for each in found
-    ]
-    for plan in plans:
-        check_plan(program, plan)
-    return plans
+    order = range(len(workload.works))
+    return Line.of(workload, order, chosen, target, kernels.REGISTRY, "speed")
+
+
+def placed(program: Program, line: Line, parts: list[Part]) -> Plan:
+    each = with_parts(line, parts)
+    plan = place_steps(each.workload, each.chosen, line.order, each.least_bytes)
+    check_plan(program, plan)
+    return plan
+
+
+def plans_by_rows(program: Program, target: Target, *, fed: bool) -> list[Plan]:
+    """One for each number of first layers that can run row by row."""
+    line = line_of(program, target)
+    found = [simulated(line, piece, fed=fed) for piece in line.input_pieces(fed=fed)]
+    return [placed(program, line, [part]) for part in found if part is not None]
+
+
+def branching(rng: np.random.Generator) -> Program:
+    """Two concatenations and a sum between: conv, join, conv, add, conv, join."""
+    builder = Builder(rng, {"x": QTensor("x", (1, 11, 9, 6), TYPE)})
+    last = builder.concat(builder.residual(builder.concat("x", "join0"), "sum"), "join1")
+    return builder.program([last])
+
+
+def cut(program: Program, target: Target, spans: list[tuple[int, int]]) -> Plan:
+    """These steps row by row."""
+    line = line_of(program, target)
+    pieces = [line.piece(begin, end) for begin, end in spans]
+    parts = [simulated(line, piece, fed=False) for piece in pieces if piece is not None]
+    return placed(program, line, [part for part in parts if part is not None])
+
+
+def scattered_plan(program: Program, target: Target, rng: np.random.Generator, *, fed: bool) -> Plan | None:
+    """Segments of random lengths in random places; None without any."""
+    line = line_of(program, target)
+    parts: list[Part] = []
+    step = 0
+    if fed:
+        firsts = [simulated(line, piece, fed=True) for piece in line.input_pieces(fed=True)]
+        known = [part for part in firsts if part is not None]
+        if not known:
+            return None
+        parts.append(known[rng.integers(len(known))])
+        step = parts[0].end
+    while step < len(line.works):
+        end = min(len(line.works), step + int(rng.integers(1, 7)))
+        piece = line.piece(step, end) if rng.integers(3) else None
+        part = None if piece is None else simulated(line, piece, fed=False)
+        if part is not None:
+            parts.append(part)
+        step = step + 1 if part is None else part.end
+    return placed(program, line, parts) if parts else None
 
 
 class RowMachine:
@@ -176,48 +215,70 @@ class RowMachine:
     """
 
     def __init__(self, program: Program, plan: Plan, inputs: dict[str, Array]) -> None:
-        assert plan.segment is not None
-        self.program, self.plan, self.segment, self.inputs = program, plan, plan.segment, inputs
+        assert plan.segments
+        self.program, self.plan, self.segment, self.inputs = program, plan, plan.segments[0], inputs
         self.arena = np.full(plan.arena_bytes, 77, np.int8)
-        self.first = {name: -band.above for name, band in self.segment.bands.items()}
-        self.end = dict.fromkeys(self.segment.bands, 0)
+        self.first: dict[str, int] = {}
+        self.end: dict[str, int] = {}
 
     def run(self) -> dict[str, Array]:
-        source = self.segment.source
         for port in self.program.inputs:
-            if port.tensor != source or not self.segment.fed:
+            if port.tensor != self.segment.source or not self.segment.fed:
                 self.store(self.plan.offsets[port.tensor], self.inputs[port.tensor])
-        for name, band in self.segment.bands.items():
-            self.store(self.start(name), np.full(band.above * band.row_bytes, band.padding, np.int8))
-        band = self.segment.bands[source]
-        for row in range(band.height):
-            if self.end[source] < min(band.height, band.wanted):
-                frame = self.inputs[source][0, row].reshape(-1)
-                if not self.segment.fed:
-                    frame = self.load(self.plan.offsets[source] + row * band.row_bytes, band.row_bytes)
-                self.append(source, frame.copy(), 1)
-            number = self.segment.resume[0]
-            while number >= 0:
-                number = self.segment.resume[number] if self.turn(number) else number - 1
-        for step in self.plan.steps[len(self.segment) :]:
+        begins = {segment.begin: segment for segment in self.plan.segments}
+        number = 0
+        while number < len(self.plan.steps):
+            if number in begins:
+                self.segment = begins[number]
+                self.run_segment()
+                number = self.segment.end
+                continue
+            step = self.plan.steps[number]
             values = [self.tensor(x) for x in step.inputs]
             self.store(step.scratch_offset, np.full(step.scratch_bytes, 99, np.int8))
             self.store(step.output_offset, step.op.evaluate(*values))
+            number += 1
         return {port.tensor: self.tensor(self.program.tensors[port.tensor]) for port in self.program.outputs}
 
+    def run_segment(self) -> None:
+        self.first = {name: -band.above for name, band in self.segment.bands.items()}
+        self.end = dict.fromkeys(self.segment.bands, 0)
+        self.store(self.plan.offsets[self.segment.counters], np.full(8 * len(self.first), 88, np.int8))
+        for name, band in self.segment.bands.items():
+            self.store(self.start(name), np.full(band.above * band.row_bytes, band.padding, np.int8))
+        source = self.segment.source
+        if source is None:
+            self.flow(len(self.segment.bands) - 1)
+            return
+        band = self.segment.bands[source]
+        for row in range(band.height):
+            if self.end[source] < min(band.height, band.wanted):
+                if self.segment.fed:
+                    frame = self.inputs[source][0, row].reshape(-1)
+                else:
+                    frame = self.load(self.plan.offsets[source] + row * band.row_bytes, band.row_bytes)
+                self.append(source, frame.copy(), 1)
+            self.flow(self.segment.resume[0])
+
+    def flow(self, number: int) -> None:
+        while number >= 0:
+            number = self.segment.resume[number] if self.turn(number) else number - 1
+
     def turn(self, number: int) -> bool:
-        if number == 0:
-            return self.pad(self.segment.source)
-        step, block = self.plan.steps[number - 1], self.segment.blocks[number - 1]
+        number -= self.segment.source_bands
+        if number < 0:
+            return self.pad(next(iter(self.segment.bands)))
+        step, block = self.plan.steps[self.segment.begin + number], self.segment.blocks[number]
         name, window = step.output.name, block.window
         band, row = self.segment.bands[name], self.end[name]
         if row >= min(band.height, band.wanted):
             return self.pad(name)
-        if any(self.end[x.name] < window.end(row + block.rows - 1) for x in step.inputs):
+        needed = window.end(row + block.rows - 1)
+        if any(self.end.get(x.name, needed) < needed for x in step.inputs):
             return False
         values = []
         for x, shape in zip(step.inputs, block.inputs, strict=True):
-            at = self.place(x.name, window.first(row))
+            at = self.place(x, window.first(row))
             values.append(self.load(at, shape.size_bytes).reshape(shape.shape).copy())
         self.store(step.scratch_offset, np.full(step.scratch_bytes, 99, np.int8))
         self.append(name, block.op.evaluate(*values), block.rows)
@@ -245,14 +306,16 @@ class RowMachine:
             )
             self.store(start, kept.copy())
             self.first[name] = first
-        self.store(self.place(name, end), rows)
+        self.store(self.place(band.tensor, end), rows)
         self.end[name] = min(end + count, max(end, band.height))
 
     def start(self, name: str) -> int:
         return band_offset(self.plan, self.segment, name)
 
-    def place(self, name: str, row: int) -> int:
-        return self.start(name) + (row - self.first[name]) * self.segment.bands[name].row_bytes
+    def place(self, tensor: QTensor, row: int) -> int:
+        if tensor.name not in self.segment.bands:
+            return self.plan.offsets[tensor.name] + row * row_bytes(tensor)
+        return self.start(tensor.name) + (row - self.first[tensor.name]) * row_bytes(tensor)
 
     def tensor(self, tensor: QTensor) -> Array:
         return self.load(self.plan.offsets[tensor.name], tensor.size_bytes).reshape(tensor.shape).copy()

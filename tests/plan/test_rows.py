@@ -21,14 +21,20 @@ from dfqgen.kernels.base import Plan
 from dfqgen.plan import plan_program
 from dfqgen.plan.budget import Budget
 from dfqgen.plan.check import check_plan
-from dfqgen.plan.workload import SOURCE_ROWS
 from dfqgen.recipe import Recipe, make_recipe
 from dfqgen.targets import load_target
 from dfqgen.verify.firmware import run_firmware
 from dfqgen.verify.host import verify_on_host
 from dfqgen.verify.toolchain import host_compiler
 from tests import builders
-from tests.plan.row_programs import RowMachine, image_programs, plans_by_rows
+from tests.plan.row_programs import (
+    RowMachine,
+    branching,
+    cut,
+    image_programs,
+    plans_by_rows,
+    scattered_plan,
+)
 from tests.programs import STANDARD, quantized
 
 TARGETS = ("host", "cortex-m0plus", "cortex-m4", "cortex-m55")
@@ -51,14 +57,33 @@ def test_layers_row_by_row_equal_whole_layers_on_any_graph(program: Program, tar
             np.testing.assert_array_equal(found[name], values)
 
 
+@settings(max_examples=60, deadline=None)
+@given(image_programs(), st.sampled_from(TARGETS), st.booleans(), st.integers(0, 2**32 - 1))
+def test_segments_anywhere_equal_whole_layers_on_any_graph(
+    program: Program, target: str, fed: bool, seed: int
+) -> None:
+    plan = scattered_plan(program, load_target(target), np.random.default_rng(seed), fed=fed)
+    assume(plan is not None)
+    assert plan is not None
+    inputs = random_inputs(program)
+    expected = program.run(inputs)
+    found = RowMachine(program, plan, inputs).run()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
 @pytest.mark.skipif(host_compiler() is None, reason="there is no C compiler")
-@settings(max_examples=6, deadline=None)
-@given(image_programs(), st.booleans(), st.data())
+@settings(max_examples=8, deadline=None)
+@given(image_programs(), st.booleans(), st.booleans(), st.data())
 def test_c_row_by_row_equals_the_program_on_any_graph(
-    program: Program, fed: bool, data: st.DataObject
+    program: Program, fed: bool, scattered: bool, data: st.DataObject
 ) -> None:
     target = load_target("cortex-m0plus")
-    plans = plans_by_rows(program, target, fed=fed)
+    if scattered:
+        rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+        plans = [plan for plan in [scattered_plan(program, target, rng, fed=fed)] if plan is not None]
+    else:
+        plans = plans_by_rows(program, target, fed=fed)
     assume(plans)
     plan = data.draw(st.sampled_from(plans))
     with tempfile.TemporaryDirectory() as folder:
@@ -88,14 +113,13 @@ def smallest(program: Program, target: str, *, fed: bool) -> Plan:
 def longest(program: Program, target: str, *, fed: bool) -> Plan:
     """All layers that can, row by row."""
     plans = plans_by_rows(program, load_target(target), fed=fed)
-    return max(plans, key=lambda plan: 0 if plan.segment is None else len(plan.segment))
+    return max(plans, key=lambda plan: len(plan.segments[0]))
 
 
 def test_a_chain_keeps_only_the_rows_that_windows_reach() -> None:
     program = chain(np.random.default_rng(0))
     plan = smallest(program, "cortex-m0plus", fed=True)
-    assert plan.segment is not None
-    capacities = [band.capacity for band in plan.segment.bands.values() if not band.whole]
+    capacities = [band.capacity for band in plan.segments[0].bands.values() if not band.whole]
     assert capacities[:4] == [3, 3, 1, 3]  # under a 3x3, a 3x3, a 1x1 and a 3x3 window
     assert plan.arena_bytes < plan_program(program, load_target("cortex-m0plus")).arena_bytes
 
@@ -111,29 +135,34 @@ def test_layers_row_by_row_equal_the_program_on_the_core(target: str, tmp_path: 
         plan = longest(program, target, fed=fed)
         write_files(emit(program, plan, machine), tmp_path / str(fed))
         assert run_firmware(tmp_path / str(fed), machine).passed
+    branches = branching(np.random.default_rng(1))
+    plan = cut(branches, machine, [(0, 2), (2, 4), (5, 6)])
+    assert [segment.source for segment in plan.segments] == ["x", "join0", None]
+    write_files(emit(branches, plan, machine), tmp_path / "branches")
+    assert run_firmware(tmp_path / "branches", machine).passed
 
 
 def test_layers_are_streamed_only_where_whole_ones_do_not_fit() -> None:
     program, target = chain(np.random.default_rng(0)), load_target("cortex-m0plus")
     whole = plan_program(program, target)
-    assert whole.segment is None
-    assert plan_program(program, target, budget=Budget(None, whole.arena_bytes)).segment is None
+    assert not whole.segments
+    assert not plan_program(program, target, budget=Budget(None, whole.arena_bytes)).segments
     tight = plan_program(program, target, budget=Budget(None, whole.arena_bytes - 1))
-    assert tight.segment is not None
+    assert tight.segments
     assert tight.arena_bytes < whole.arena_bytes
-    assert plan_program(program, target, stream="off", budget=Budget(None, 16)).segment is None
+    assert not plan_program(program, target, stream="off", budget=Budget(None, 16)).segments
 
 
 def test_a_plan_that_loses_rows_is_refused() -> None:
     program = chain(np.random.default_rng(0))
     plan = longest(program, "cortex-m4", fed=False)
-    assert plan.segment is not None
-    name, band = next((name, band) for name, band in plan.segment.bands.items() if band.capacity > 1)
-    bands = dict(plan.segment.bands) | {name: replace(band, capacity=band.capacity - 1)}
+    (segment,) = plan.segments
+    name, band = next((name, band) for name, band in segment.bands.items() if band.capacity > 1)
+    bands = dict(segment.bands) | {name: replace(band, capacity=band.capacity - 1)}
     with pytest.raises(ProgramError, match="no room for row"):
-        check_plan(program, replace(plan, segment=replace(plan.segment, bands=bands)))
+        check_plan(program, replace(plan, segments=(replace(segment, bands=bands),)))
     output = plan.steps[0].output.name
-    moved = dict(plan.offsets) | {output: plan.offsets[SOURCE_ROWS]}
+    moved = dict(plan.offsets) | {output: plan.offsets[segment.buffer("x")]}
     with pytest.raises(ProgramError, match="share bytes while layers take turns"):
         check_plan(program, replace(plan, offsets=moved))
 
@@ -143,7 +172,6 @@ def test_a_plan_that_loses_rows_is_refused() -> None:
 def test_rows_of_int16_and_reals_give_the_same_bits(choice: Any, tmp_path: Path) -> None:
     program = chain(np.random.default_rng(0), make_recipe(target="cortex-m4", **choice))
     plan = longest(program, "cortex-m4", fed=True)
-    assert plan.segment is not None
-    assert len(plan.segment) == len(plan.steps)
+    assert len(plan.segments[0]) == len(plan.steps)
     write_files(emit(program, plan, load_target("cortex-m4")), tmp_path)
     verify_on_host(program, tmp_path, random=1)
