@@ -1,6 +1,7 @@
 # make setup   .venv with everything, and the compilers and the emulator (apt-get, when it may)
 # make demo    build the bundled network for a Cortex-M and measure its accuracy
 # make test    lint, types, tests
+# make docs    the documentation as a site, in out/site
 # make mutants small wrongs put into specification, proof and kernels, one by one: do the tests find each?
 # make fuzz    mutated models, for HOURS (1): refused, or equal to onnxruntime? Goes on where it stopped, in out/fuzz
 
@@ -10,7 +11,7 @@ WORKERS ?= 2
 
 DIGITS := examples/digits
 
-.PHONY: setup demo test lint pytest mutants fuzz clean
+.PHONY: setup demo docs test lint pytest mutants fuzz clean
 
 setup:
 	@PYTHON=$(PYTHON) scripts/setup.sh
@@ -32,6 +33,9 @@ test: lint pytest
 
 pytest: setup
 	$(BIN)/pytest -n $(WORKERS)
+
+docs: setup
+	$(BIN)/mkdocs build --strict
 
 mutants: setup
 	$(BIN)/python -m tests.mutants

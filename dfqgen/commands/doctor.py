@@ -61,12 +61,12 @@ def doctor() -> Facts:
 
 
 def _host() -> Facts:
-    install = "apt install gcc, dnf install gcc, or xcode-select --install; or name yours in $CC"
+    install = "pip install 'dfqgen[cc]', apt install gcc, or xcode-select --install; or name yours in $CC"
     try:
         command = host_compiler()
     except ToolMissing:
         return _tool("cc", "checking the C on this machine", None, install)
-    return _tool(" ".join(command), "checking the C on this machine", _version(command[0]), install)
+    return _tool(" ".join(command), "checking the C on this machine", _version(*command), install)
 
 
 def _target_tools() -> list[Facts]:
@@ -104,13 +104,13 @@ def _package(name: str, purpose: str, requirement: str) -> Facts:
     return _tool(name, purpose, version, f"pip install {requirement}")
 
 
-def _version(command: str) -> str | None:
-    """The first line of what `command --version` prints; None where there is no such command."""
-    if shutil.which(command) is None:
+def _version(*command: str) -> str | None:
+    """The first line of what a command prints with --version; None where there is no such command."""
+    if shutil.which(command[0]) is None:
         return None
     try:
         done = subprocess.run(
-            [command, "--version"], capture_output=True, text=True, errors="replace", timeout=20, check=False
+            [*command, "--version"], capture_output=True, text=True, errors="replace", timeout=20, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

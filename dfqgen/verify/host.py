@@ -19,7 +19,7 @@ from dfqgen.fixedpoint.qtype import Array
 from dfqgen.fixedpoint.vectors import verification_inputs
 from dfqgen.verify.folder import read_manifest
 from dfqgen.verify.host_weights import binary_weights
-from dfqgen.verify.toolchain import CompilationFailed, compile_c
+from dfqgen.verify.toolchain import CompilationFailed, compile_shared
 from dfqgen.verify.trace import LayerTrace
 
 ARENA_ALIGNMENT = 16
@@ -101,19 +101,18 @@ class HostNetwork:
             self._ffi.cdef(f"int32_t {self.name}_feed_rows(void *net, void *rows, int32_t count);")
             self._ffi.cdef(f"int32_t {self.name}_finish(void *net);")
         sources = [folder / f"{self.name}.c"]
-        options = ["-std=c99", "-O2", "-shared", "-fPIC", *(["-march=native"] if native else []), *flags]
-        # The library stays mapped after its file is gone.
-        with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
+        options = ["-std=c99", "-O2", *(["-march=native"] if native else []), *flags]
+        # The library stays mapped after its file is gone; Windows lets no file go that is.
+        with tempfile.TemporaryDirectory(prefix="dfqgen-", ignore_cleanup_errors=True) as scratch:
             sources.append(binary_weights(folder / f"{self.name}_weights.c", Path(scratch)))
             if probe:
                 self._ffi.cdef(f"extern void (*{self.name}_probe)(int32_t layer);")
                 text = {"name": self.name, "macro": self.name.upper()}
-                (Path(scratch) / "probe.h").write_text(_PROBE_H.format(**text))
-                (Path(scratch) / "probe.c").write_text(_PROBE_C.format(**text))
+                (Path(scratch) / "probe.h").write_text(_PROBE_H.format(**text), "utf-8")
+                (Path(scratch) / "probe.c").write_text(_PROBE_C.format(**text), "utf-8")
                 sources.append(Path(scratch) / "probe.c")
                 options += ["-include", str(Path(scratch) / "probe.h")]
-            library = Path(scratch) / f"{self.name}.so"
-            compile_c(sources, library, options)
+            library = compile_shared(sources, Path(scratch), self.name, options)
             try:
                 self._library: Any = self._ffi.dlopen(str(library))
             except OSError as error:

@@ -20,6 +20,9 @@ _HEAD = re.compile(r"DFQ_ALIGNED\(\d+\) \w+_CONST const DFQ_FLASH (u?int(?:8|16|
 _ASSEMBLY = """#if defined(__APPLE__)
 #define SECTION ".const"
 #define SYMBOL(name) "_" name
+#elif defined(_WIN32)
+#define SECTION ".section .rdata,\\"dr\\""
+#define SYMBOL(name) name
 #else
 #define SECTION ".section .rodata"
 #define SYMBOL(name) name
@@ -50,7 +53,7 @@ def binary_weights(source: Path, scratch: Path) -> Path:
             return source
         path = scratch / f"{number}.bin"
         path.write_bytes(values.tobytes())
-        parts.append(_INCLUDE.format(name=name, path=path))
+        parts.append(_INCLUDE.format(name=name, path=path.as_posix()))
     if len(parts) == 1 or text.count("DFQ_ALIGNED(") != len(parts) - 1:
         return source
     file = scratch / "weights.c"

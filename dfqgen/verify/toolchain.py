@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +27,10 @@ class CompilationFailed(VerificationFailed):
 
 
 def host_compiler() -> tuple[str, ...]:
-    """The command of the host's C compiler: $CC, cc, gcc or clang. Raises ToolMissing."""
-    chosen = shlex.split(os.environ.get("CC", ""))
+    """The command of the host's C compiler: $CC, cc, gcc, clang or zig, last the one that Python's package
+    ziglang brings. Raises ToolMissing.
+    """
+    chosen = shlex.split(os.environ.get("CC", ""), posix=sys.platform != "win32")
     if chosen:
         if shutil.which(chosen[0]) is None:
             raise ToolMissing(f"$CC names {chosen[0]}, which is not installed", "Unset CC or install it.")
@@ -34,10 +38,14 @@ def host_compiler() -> tuple[str, ...]:
     for name in ("cc", "gcc", "clang"):
         if shutil.which(name) is not None:
             return (name,)
+    if shutil.which("zig") is not None:
+        return ("zig", "cc")
+    if importlib.util.find_spec("ziglang") is not None:
+        return (sys.executable, "-m", "ziglang", "cc")
     raise ToolMissing(
         "there is no C compiler on this machine, so the generated C cannot be checked",
-        "Install one: 'apt install gcc' (Debian, Ubuntu), 'dnf install gcc' (Fedora), "
-        "'xcode-select --install' (macOS); or name yours in the CC environment variable.",
+        "Install one: 'pip install dfqgen[cc]' anywhere, 'apt install gcc' (Debian, Ubuntu), "
+        "'dnf install gcc' (Fedora), 'xcode-select --install' (macOS); or name yours in the CC variable.",
     )
 
 
@@ -61,14 +69,33 @@ def run_program(
         try:
             output, errors = process.communicate(timeout=timeout_s)
         except BaseException as error:  # Ctrl-C too: compilers have children of their own
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_tree(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise VerificationFailed(
                     f"{Path(arguments[0]).name} did not end within {timeout_s:g} s"
                 ) from None
             raise
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors or "")
+
+
+def _kill_tree(process: subprocess.Popen[str]) -> None:
+    """End a program and all it started."""
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def compile_shared(sources: Sequence[Path], folder: Path, name: str, flags: Sequence[str]) -> Path:
+    """Compile `sources` into a library in `folder` that this process can load. Raises as `compile_c`."""
+    library = folder / f"{name}{SHARED.get(sys.platform, '.so')}"
+    compile_c(sources, library, ["-shared", *([] if sys.platform == "win32" else ["-fPIC"]), *flags])
+    return library
+
+
+SHARED = {"win32": ".dll", "darwin": ".dylib"}
+"""What a library's name ends in, where it is not .so."""
 
 
 def compile_c(
