@@ -16,6 +16,7 @@ from dfqgen.passes.data_free import data_free_passes
 from dfqgen.quantization.equalization import LEAST_GAIN_DB, equalize_by_noise
 from dfqgen.quantization.noise import predicted_noise
 from dfqgen.quantization.prepared import Prepared
+from dfqgen.quantization.simulated import with_tried_caution
 from dfqgen.quantization.stated import fully_stated
 from dfqgen.quantization.tensor_ranges import tensor_ranges
 from dfqgen.quantization.types import fused_clips
@@ -67,7 +68,8 @@ def prepare(
         spread = np.linspace(0, given.count - 1, min(PROBED_REAL_SAMPLES, given.count)).round().astype(int)
         chosen = {name: value[spread] for name, value in given.values.items()}
         reactions = probe(graph, chosen, PROBED_REAL_SAMPLES)
-        return Prepared(graph, found, (*notes, Note("statistics", effect)), reactions, real=True)
+        prepared = Prepared(graph, found, (*notes, Note("statistics", effect)), reactions, real=True)
+        return with_tried_caution(prepared, given.values)
     if given is None and fully_stated(graph):
         note = Note("statistics", "none needed: the model states all types")
         return Prepared(graph, propagate(graph, known), (*notes, note))

@@ -17,7 +17,8 @@ class Prepared:
 
     Inner tensors of the program are compared with this graph's: equalization changed the model's own.
     `reactions` are the outputs' to errors in each tensor; none where statistics are in closed form. `real`
-    says that samples were: that statistics are measured on them alone, and no value beyond them is expected.
+    says that samples were: that statistics are measured on them alone, and no value beyond them is expected;
+    `caution` is what clipping them then counts, in multiples of what is predicted.
     """
 
     graph: Graph
@@ -25,3 +26,4 @@ class Prepared:
     notes: tuple[Note, ...]
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     real: bool = False
+    caution: float = 1.0

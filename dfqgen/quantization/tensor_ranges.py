@@ -57,8 +57,12 @@ def tensor_ranges(prepared: Prepared, recipe: ActivationsRecipe) -> dict[str, Ra
         elif stated is not None:
             ranges[tensor] = sigma_range(statistics, stated)
         elif tensor in prepared.reactions and tensor not in inputs:
-            choose = observed_range if prepared.real else predicted_range
-            ranges[tensor] = choose(statistics, prepared.reactions[tensor])
+            reaction = prepared.reactions[tensor]
+            ranges[tensor] = (
+                observed_range(statistics, reaction, prepared.caution)
+                if prepared.real
+                else predicted_range(statistics, reaction)
+            )
         elif prepared.real:
             ranges[tensor] = extremes(statistics)
         else:
@@ -85,11 +89,11 @@ def predicted_range(statistics: ChannelStatistics, reaction: Reaction) -> Range:
     return -chosen[0], chosen[1]
 
 
-def observed_range(statistics: ChannelStatistics, reaction: Reaction) -> Range:
+def observed_range(statistics: ChannelStatistics, reaction: Reaction, caution: float = 1.0) -> Range:
     """The range of least predicted noise where real samples show all that there is: within their extremes.
 
     What clipping does is known of the few samples that reactions were measured on; of all it is taken to do
-    the same in parts of the extreme.
+    the same in parts of the extreme, `caution` times as much as is predicted.
     """
     low, high = extremes(statistics)
     ends = (max(-low, 0.0), max(high, 0.0))
@@ -98,7 +102,7 @@ def observed_range(statistics: ChannelStatistics, reaction: Reaction) -> Range:
         for above in LEVELS if ends[1] > 0.0 else (1.0,):
             lo, hi = -ends[0] * below, ends[1] * above
             clipped = reaction.clipping(reaction.lo * below, reaction.hi * above)
-            noise = float((reaction.rounding(lo, hi) + clipped).mean())
+            noise = float((reaction.rounding(lo, hi) + caution * clipped).mean())
             if noise <= least:
                 best, least = (lo, hi), noise
     return best

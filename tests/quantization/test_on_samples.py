@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dfqgen.compile import quantize_graph
-from dfqgen.graph.ir import Graph
+from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.quantization.types import assign_types
 from dfqgen.recipe import make_recipe
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.samples.meaning import InputMeaning
+from dfqgen.verify.compare import ErrorMeter
 from tests.builders import batch_norm, chain, conv, relu
 from tests.programs import prepare_by
 
@@ -50,3 +53,27 @@ def test_empirical_bias_at_four_bits_says_what_it_did() -> None:
     assert effect.startswith("channel means compared on 8 samples synthesized from")
     assert any("2 of 4" in note.effect for note in found.notes)
     assert found.program.weight_bytes > 0
+
+
+def test_clipping_real_samples_counts_what_it_does_when_it_is_tried() -> None:
+    graph, samples = network(), timid(64)
+    samples["x"] *= 20.0
+    samples["x"][1] *= 10.0  # loud where no reaction is measured
+    prepared = prepare_by(graph, {"x": UNITS}, samples=samples, real=True)
+    exact = prepared.graph.evaluate(samples)
+
+    def sqnr_db(caution: float) -> float:
+        typed = assign_types(replace(prepared, caution=caution), ActivationsRecipe())
+        meter = ErrorMeter()
+
+        def watch(node: Node, arguments: tuple[Array, ...], output: Array) -> Array | None:
+            qtype = typed.types.get(node.output)
+            return None if qtype is None else qtype.dequantize(qtype.quantize(output))
+
+        found = typed.graph.evaluate(samples, watch)
+        for name in typed.graph.output_tensors:
+            meter.add(exact[name], found[name])
+        return meter.sqnr_db
+
+    assert prepared.caution > 1.0
+    assert sqnr_db(prepared.caution) > sqnr_db(1.0) + 1.0
