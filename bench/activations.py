@@ -64,14 +64,15 @@ def measure(measurement: Measurement, width: ActivationChoice) -> Row:
     name = measurement.network.name
     scores = score(name, measurement.reference, outputs, measurement.subject.labels)
     tensors = compiled.program.tensors.values()
+    plan = plan_program(compiled.program, compiled.target)
     return Row(
         name,
         width,
         scores.text,
         sum(tensor.qtype.dtype.bits == 16 for tensor in tensors),
         len(tensors),
-        sum(layer.instructions for layer in estimate(compiled.program, compiled.target)),
-        plan_program(compiled.program, compiled.target).arena_bytes,
+        sum(layer.instructions for layer in estimate(plan)),
+        plan.arena_bytes,
         tuple(note for note in compiled.quantized.notes if "int16" in note.step + note.effect),
     )
 

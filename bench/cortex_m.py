@@ -42,6 +42,7 @@ from dfqgen.ops.conv import QConv2D
 from dfqgen.plan import plan_program
 from dfqgen.plan.estimate import estimate
 from dfqgen.recipe import make_recipe
+from dfqgen.recipe.records import Winograd
 from dfqgen.samples.meaning import UNSTATED, state_meaning
 from dfqgen.targets import Target, load_target
 from dfqgen.verify.firmware import build_firmware, section_sizes_bytes
@@ -174,7 +175,7 @@ class EstimateRow:
 class Bench:
     """Measures; builds CMSIS-NN once a target, if there is a checkout."""
 
-    def __init__(self, models: Path, cmsis_nn: Path | None, work: Path, winograd: bool = True) -> None:
+    def __init__(self, models: Path, cmsis_nn: Path | None, work: Path, winograd: Winograd = "auto") -> None:
         self.winograd = winograd
         self.models = models
         self.cmsis_nn = cmsis_nn
@@ -294,9 +295,10 @@ class Bench:
         return round(1e3 * min(times), 1)
 
 
-def instructions_of(program: Program, target: Target, mode: Mode, winograd: bool = True) -> int:
+def instructions_of(program: Program, target: Target, mode: Mode, winograd: Winograd = "auto") -> int:
     """What the cost table tells."""
-    return sum(layer.instructions for layer in estimate(program, target, mode, winograd=winograd))
+    plan = plan_program(program, target, optimize=mode, winograd=winograd)
+    return sum(layer.instructions for layer in estimate(plan))
 
 
 def _sum(values: Sequence[int | None]) -> int | None:
@@ -393,7 +395,7 @@ def measure(bench: Bench, arguments: argparse.Namespace, console: Console) -> It
         for network in filter(None, () if arguments.host else arguments.networks.split(",")):
             with console.status(f"{network} on {target}"):
                 row = bench.network(network, target, arguments.optimize)
-                key = arguments.optimize if bench.winograd else "no-winograd"
+                key = arguments.optimize if bench.winograd == "auto" else "no-winograd"
                 yield f"network/{target}/{network}/{key}", row
     if arguments.host:
         with console.status("MobileNet on this machine"):
@@ -427,8 +429,9 @@ def main() -> int:
     found: dict[str, Any] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="dfqgen-bench-") as work:
-            winograd = arguments.winograd == "auto"
-            bench = Bench(Path(arguments.shared) / "models", arguments.cmsis_nn, Path(work), winograd)
+            bench = Bench(
+                Path(arguments.shared) / "models", arguments.cmsis_nn, Path(work), arguments.winograd
+            )
             for key, row in measure(bench, arguments, console):
                 found[key] = row
     except DfqgenError as error:

@@ -92,7 +92,7 @@ def main() -> None:
             ("fed", {"input_rows": True}),
         ):
             begin = time.process_time()
-            plan = plan_program(program, target, winograd=False, **options)
+            plan = plan_program(program, target, winograd="off", **options)
             seconds = time.process_time() - begin
             layers = sum(map(len, plan.segments))
             text = f"{name} {way}: {plan.arena_bytes:,} bytes, {layers} of {len(plan.steps)} layers"

@@ -24,7 +24,7 @@ from dfqgen.passes.contract import Note
 from dfqgen.plan import plan_program
 from dfqgen.plan.activations import choose_activations
 from dfqgen.plan.budget import TARGETS_OWN, Budget, check_budget, layer_costs
-from dfqgen.plan.estimate import LayerEstimate, estimate, seconds
+from dfqgen.plan.estimate import estimate, seconds
 from dfqgen.progress import Progress, silent
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower
@@ -35,7 +35,6 @@ from dfqgen.quantization.types import assign_types
 from dfqgen.recipe.command import build_command
 from dfqgen.recipe.manifest import file_hash, recipe_to_json
 from dfqgen.recipe.records import CodeRecipe, InputRecipe, Recipe
-from dfqgen.report.facts import size_facts
 from dfqgen.samples.doubts import input_warnings
 from dfqgen.samples.meaning import InputMeaning, meanings_for
 from dfqgen.targets import Target, load_target
@@ -82,6 +81,21 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """The C of a program, not yet checked. Without the target's compiler `code` is None."""
+
+    plan: Plan
+    files: Files
+    code: CodeSize | None
+
+    @property
+    def flash_bytes(self) -> int:
+        """Constants and code."""
+        constants = sum(array.size_bytes for step in self.plan.steps for array in step.code.arrays)
+        return constants + (0 if self.code is None else self.code.code_bytes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Built:
     """The C of a program, and what its checks found. Without the target's compiler `code` is None."""
 
@@ -125,11 +139,17 @@ def quantize_graph(
 ) -> Quantized:
     """Prepare, then the rest. `graph` has its batch normalization still."""
     samples = SampleRoom(graph, meanings, recipe.samples, progress)
+    prepared, warnings = _prepare(samples, recipe)
+    return replace(quantize_prepared(prepared, recipe, samples, progress), warnings=warnings)
+
+
+def _prepare(samples: SampleRoom, recipe: Recipe) -> tuple[Prepared, tuple[str, ...]]:
+    """The graph of these samples prepared, and what is odd about samples that were given."""
+    graph, meanings = samples.graph, samples.meanings
     given = samples.for_statistics(recipe.statistics)
-    progress("preparing the graph")
+    samples.progress("preparing the graph")
     prepared = prepare(graph, meanings, recipe.passes, recipe.statistics, recipe.weights, given)
-    quantized = quantize_prepared(prepared, recipe, samples, progress)
-    return quantized if given is None else replace(quantized, warnings=given.warnings)
+    return prepared, () if given is None else given.warnings
 
 
 def quantize_prepared(
@@ -152,38 +172,65 @@ def quantize_prepared(
     return Quantized(prepared, program, notes, expected)
 
 
-def quantize_again(compiled: Compiled, recipe: Recipe, progress: Progress = silent) -> Compiled:
+def prepare_again(compiled: Compiled, recipe: Recipe, progress: Progress = silent) -> Prepared:
     """The same model, not read again, by a recipe that means the same inputs and the same target."""
+    before = compiled.recipe
+    if (recipe.passes, recipe.statistics, recipe.weights) == (
+        before.passes,
+        before.statistics,
+        before.weights,
+    ):
+        return compiled.quantized.prepared
     network = compiled.network
-    quantized = quantize_graph(network.graph, network.meanings, recipe, progress)
-    return replace(compiled, quantized=quantized, recipe=recipe)
+    return _prepare(SampleRoom(network.graph, network.meanings, recipe.samples, progress), recipe)[0]
 
 
-def build_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Built:
-    """Plan, emit, verify. Raises BudgetExceeded, and VerificationFailed where a bit differs."""
+def quantize_again(
+    compiled: Compiled, prepared: Prepared, recipe: Recipe, progress: Progress = silent
+) -> Compiled:
+    """The same model by another recipe, for which it was prepared."""
+    network = compiled.network
+    samples = SampleRoom(network.graph, network.meanings, recipe.samples, progress)
+    quantized = quantize_prepared(prepared, recipe, samples, progress)
+    return replace(
+        compiled, quantized=replace(quantized, warnings=compiled.quantized.warnings), recipe=recipe
+    )
+
+
+def draft_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Draft:
+    """Plan and emit, and let the target's compiler measure the code."""
     program, target, code = compiled.program, compiled.target, compiled.recipe.code
     progress("planning memory")
     plan = plan_for(program, code, target, budget)
-    times = {} if budget.seconds is None else layer_times(compiled)
-    _check_budget(compiled, plan, None, budget, times)
     progress("writing C")
     origin = provenance(compiled.network.model, compiled.recipe)
     files = emit(
         program,
         plan,
         target,
-        optimize=code.optimize,
+        optimize=code.made_for,
         provenance=origin,
         packages=code.packages,
         meanings=compiled.network.meanings,
     )
     progress(f"measuring code size for {target.name}")
-    size = measure_code(files, target, code.optimize)
-    _check_budget(compiled, plan, size, budget, times)
+    return Draft(plan, files, measure_code(files, target, code.made_for))
+
+
+def check_draft(compiled: Compiled, draft: Draft, budget: Budget) -> None:
+    """Raise BudgetExceeded where flash, RAM or time are more than there is."""
+    program, plan, target = compiled.program, draft.plan, compiled.target
+    times = {} if budget.seconds is None else layer_times(plan, target)
+    costs = layer_costs(program, plan, times)
+    check_budget(draft.flash_bytes, plan.arena_bytes, target, costs, budget)
+
+
+def verify_draft(compiled: Compiled, draft: Draft, progress: Progress = silent) -> Built:
+    """Run the C on this machine. Raises VerificationFailed where a bit differs."""
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
-        write_files(files, Path(scratch))
-        check = check_on_host(program, Path(scratch), progress)
-    return Built(plan, files, size, check)
+        write_files(draft.files, Path(scratch))
+        check = check_on_host(compiled.program, Path(scratch), progress)
+    return Built(draft.plan, draft.files, draft.code, check)
 
 
 def plan_for(program: Program, code: CodeRecipe, target: Target, budget: Budget = TARGETS_OWN) -> Plan:
@@ -192,35 +239,20 @@ def plan_for(program: Program, code: CodeRecipe, target: Target, budget: Budget 
         code.flash_bytes if budget.flash_bytes is None else budget.flash_bytes,
         code.ram_bytes if budget.ram_bytes is None else budget.ram_bytes,
     )
-    spend = code.winograd == "auto"
     return plan_program(
         program,
         target,
-        optimize=code.optimize,
-        winograd=spend,
+        optimize=code.made_for,
+        winograd=code.winograd,
         stream=code.stream,
         input_rows=code.input_rows,
         budget=limits,
     )
 
 
-def estimated(compiled: Compiled) -> list[LayerEstimate]:
-    """Instructions of each layer with the kernels that the recipe allows."""
-    code = compiled.recipe.code
-    return estimate(compiled.program, compiled.target, code.optimize, winograd=code.winograd == "auto")
-
-
-def layer_times(compiled: Compiled) -> dict[str, float]:
+def layer_times(plan: Plan, target: Target) -> dict[str, float]:
     """Estimated seconds of each layer."""
-    return {layer.op.name: seconds(layer.instructions, compiled.target) for layer in estimated(compiled)}
-
-
-def _check_budget(
-    compiled: Compiled, plan: Plan, code: CodeSize | None, budget: Budget, times: Mapping[str, float]
-) -> None:
-    program = compiled.program
-    sizes, costs = size_facts(program, plan, code), layer_costs(program, plan, times)
-    check_budget(sizes["flash_bytes"], sizes["arena_bytes"], compiled.target, costs, budget)
+    return {layer.op.name: seconds(layer.instructions, target) for layer in estimate(plan)}
 
 
 def quantize(model: str | Path, recipe: Recipe | None = None) -> Program:

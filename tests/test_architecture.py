@@ -33,7 +33,7 @@ FLOW = (
     "verify",
     "report",
     "compile",
-    "fit explore",
+    "goals explore",
     "commands",
     "cli",
 )

@@ -91,15 +91,15 @@ def build(
     ] = None,
     flash: Annotated[
         str | None,
-        typer.Option("--flash", metavar="SIZE", help="Flash budget, like 256K.", show_default="the target's"),
+        typer.Option("--flash", metavar="SIZE", help="Flash, like 256K.", show_default="the target's"),
     ] = None,
     ram: Annotated[
         str | None,
-        typer.Option("--ram", metavar="SIZE", help="RAM budget, like 64K.", show_default="the target's"),
+        typer.Option("--ram", metavar="SIZE", help="RAM, like 64K.", show_default="the target's"),
     ] = None,
     time: Annotated[
         str | None,
-        typer.Option("--time", metavar="TIME", help="Time of one inference, like 80ms.", show_default="any"),
+        typer.Option("--time", metavar="TIME", help="An inference, like 80ms.", show_default="any"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what an earlier build put there.")] = False,
     data: opt.Data = None,

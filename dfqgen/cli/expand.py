@@ -23,6 +23,7 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "inputs": values.tensors,
     "outputs": values.tensors,
     "package": values.tensors,
+    "winograd": values.winograd,
     "state": values.states,
     "fix": values.fixed_inputs,
     "input_shape": values.shapes,

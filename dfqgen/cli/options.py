@@ -69,15 +69,23 @@ Name = Annotated[
     ),
 ]
 Winograd = Annotated[
-    Literal["auto", "off"],
+    str,
     typer.Option(
         "--winograd",
+        metavar="auto|off|LAYER[,LAYER...]",
         help="Flash for speed, where there is room: Winograd's algorithm for 3x3 convolutions, whose weights "
-        "take 3.6 times as much, and zeros between groups. The bits are the same.",
+        "take 3.6 times as much, and zeros between groups; or for these layers. The bits are the same.",
         rich_help_panel=_CODE,
     ),
 ]
-Optimize = Annotated[Literal["speed", "size"], typer.Option("--optimize", help="What the C is made for.")]
+Optimize = Annotated[
+    Literal["speed", "size"] | None,
+    typer.Option(
+        "--optimize",
+        help="What the C is made for.",
+        show_default="speed, if it fits",
+    ),
+]
 Stream = Annotated[
     Literal["auto", "on", "off"],
     typer.Option(
@@ -367,7 +375,12 @@ TargetSqnr = Annotated[
     ),
 ]
 LowEnds = Annotated[
-    bool, _mixed("--low-ends/--no-low-ends", text="Let the first and the last layer have fewer bits too.")
+    bool | None,
+    _mixed(
+        "--low-ends/--no-low-ends",
+        text="Let the first and the last layer have fewer bits too.",
+        show_default="with --flash-budget and --target-sqnr, not with --bits",
+    ),
 ]
 Compensate = Annotated[
     Literal["none", "plain", "weighted", "activation"],
@@ -483,7 +496,7 @@ class CompileArguments(InputArguments):
     optimize: Optimize = DEFAULTS.code.optimize
     package: Packages = None
     effort: Effort = "default"
-    winograd: Winograd = DEFAULTS.code.winograd
+    winograd: Winograd = "auto"
     stream: Stream = DEFAULTS.code.stream
     input_rows: InputRows = DEFAULTS.code.input_rows
     weights: Weights = DEFAULTS.weights.granularity
@@ -507,7 +520,7 @@ class CompileArguments(InputArguments):
     bits_map: BitsMap = None
     flash_budget: FlashBudget = None
     target_sqnr: TargetSqnr = None
-    low_ends: LowEnds = DEFAULTS.low_bits.low_ends
+    low_ends: LowEnds = None
     compensate: Compensate = DEFAULTS.low_bits.compensate
     ternary: Ternary = DEFAULTS.low_bits.ternary
     activations: Activations = DEFAULTS.activations.activations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import typer
 
 from dfqgen.errors import UserError
-from dfqgen.recipe.records import SAMPLE_SOURCES, SampleSource
+from dfqgen.recipe.records import SAMPLE_SOURCES, SampleSource, Winograd
 
 if TYPE_CHECKING:
     from dfqgen.samples.meaning import InputMeaning
@@ -38,6 +38,11 @@ def numbers(text: str, option: str, count: int | None = None) -> tuple[float, ..
 def tensors(texts: list[str]) -> tuple[str, ...]:
     """["a,b", "c"] -> ("a", "b", "c")"""
     return tuple(dict.fromkeys(name for text in texts for name in text.split(",") if name))
+
+
+def winograd(text: str) -> Winograd:
+    """ "auto", "off", or the names of layers with commas between."""
+    return tensors([text]) if text not in ("auto", "off") else "auto" if text == "auto" else "off"
 
 
 def states(texts: list[str]) -> dict[str, str]:

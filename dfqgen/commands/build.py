@@ -8,13 +8,13 @@ from pathlib import Path
 
 from dfqgen.commands.advice import quality_warnings, require_sqnr
 from dfqgen.commands.export import exported
-from dfqgen.compile import estimated
 from dfqgen.emit.package import MANIFEST, check_folder, write_folder
-from dfqgen.fit import compile_to_fit
 from dfqgen.fixedpoint.program import Program
+from dfqgen.goals import compile_to_fit
 from dfqgen.kernels.base import Plan
 from dfqgen.notebook import html_table
 from dfqgen.plan.budget import TARGETS_OWN, Budget
+from dfqgen.plan.estimate import estimate
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe
 from dfqgen.report import facts as report
@@ -65,7 +65,7 @@ def build(
 ) -> BuildResult:
     """Compile a model to a folder of C, check it bit for bit, compare it with the float network.
 
-    Where it does not fit `budget`, weights get fewer bits unless the recipe says how many (`dfqgen.fit`).
+    Where it does not fit `budget`, what the recipe leaves open is chosen so that it fits (`dfqgen.goals`).
     `data` is a file of samples to compare on (see `load_samples`), else inputs are random; `per_layer`
     compares every layer, which is done anyway where it is cheap. `min_sqnr` is the least SQNR of every
     output, in dB. With `qdq` the folder also gets the program as ONNX. It appears only when everything is
@@ -99,7 +99,7 @@ def build(
         report.target_facts(compiled.target, budget),
         report.size_facts(program, built.plan, built.code),
     )
-    estimates = estimated(compiled)
+    estimates = estimate(built.plan)
     rows = layer_facts(program, built.plan, layers)
     add_times(rows, estimates, compiled.target)
     add_weights(rows, program, graph)

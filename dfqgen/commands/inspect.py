@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dfqgen.compile import Compiled, compile_model, estimated, read_network
+from dfqgen.compile import Compiled, compile_model, plan_for, read_network
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.text import program_text
 from dfqgen.graph.text import graph_text
+from dfqgen.plan.estimate import estimate
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe, SamplesRecipe, StatisticsRecipe
 from dfqgen.report import facts as report
@@ -72,7 +73,8 @@ def without_samples(recipe: Recipe) -> Recipe:
 
 
 def _estimate(compiled: Compiled) -> Facts | None:
-    target, optimize = compiled.target, compiled.recipe.code.optimize
+    target, code = compiled.target, compiled.recipe.code
     if target.emulator is None:
         return None
-    return report.estimate_facts(estimated(compiled), target, optimize)
+    plan = plan_for(compiled.program, code, target)
+    return report.estimate_facts(estimate(plan), target, code.made_for)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfqgen.errors import UserError, VerificationFailed
+from dfqgen.plan import plan_program
 from dfqgen.plan.estimate import estimate
 from dfqgen.progress import Progress, silent
 from dfqgen.report.facts import Facts
@@ -95,7 +96,8 @@ def _estimated(folder: Path, manifest: Facts) -> dict[str, int]:
     """Instructions of the layers by name, where the target has prices."""
     try:
         target = load_target(str(manifest.get("target")))
-        layers = estimate(read_program(folder), target, str(manifest.get("optimize", "speed")))
+        optimize = str(manifest.get("optimize", "speed"))
+        layers = estimate(plan_program(read_program(folder), target, optimize=optimize))
     except UserError:
         return {}
     return {} if target.is_host else {layer.op.name: layer.instructions for layer in layers}

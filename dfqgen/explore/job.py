@@ -132,7 +132,7 @@ def cost(compiled: Compiled, target: Target, optimize: Optimize) -> Facts:
     plan = plan_program(program, target, optimize=optimize)
     files = emit(program, plan, target, optimize=optimize)
     sizes = size_facts(program, plan, measure_code(files, target, optimize))
-    time = time_facts(estimate(program, target, optimize), target)
+    time = time_facts(estimate(plan), target)
     return {
         "flash_bytes": sizes["flash_bytes"],
         "code_bytes": sizes["code_bytes"],

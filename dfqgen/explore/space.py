@@ -27,4 +27,4 @@ def _share(step: int, steps: int) -> Choices:
     if step == 0:
         return Choices()
     percent = 100 - (100 - LEAST_PERCENT) * step / (steps - 1)
-    return Choices(flash_budget=f"{percent:.3g}%", low_ends=True)
+    return Choices(flash_budget=f"{percent:.3g}%")

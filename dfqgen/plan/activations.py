@@ -13,12 +13,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from dfqgen import kernels
 from dfqgen.errors import ProgramError, UserError
 from dfqgen.fixedpoint.program import QOp, QTensor
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Node
 from dfqgen.passes.contract import Note
-from dfqgen.plan.kernels import ranked
+from dfqgen.plan.kernels import may_spend, ranked
 from dfqgen.plan.planner import plan_program
 from dfqgen.plan.workload import needs_code
 from dfqgen.quantization.lower import lower, site_of
@@ -76,23 +79,12 @@ def choose_activations(
         return narrow, (Note("activations", f"int8: in int16 {error.message}"),)
     chosen = search.run()
     while chosen.widenings:
-        settled = settle(narrow, chosen, search)
+        settled = search.settled(frozenset(widening.root for widening in chosen.widenings))
         if search.fits(settled):
             return settled, notes(chosen)
         kept = chosen.widenings[: len(chosen.widenings) // 2]
         chosen = replace(chosen, widenings=kept, noise_after=search.noise(kept))
     return narrow, notes(chosen)
-
-
-def settle(narrow: ActivationsRecipe, chosen: Chosen, search: Search) -> ActivationsRecipe:
-    """The choice as a map of layers, and the types of inputs and outputs that no layer writes."""
-    named: dict[str, ActivationType] = {
-        layer: "int16" for widening in chosen.widenings for layer in widening.layers
-    }
-    roots = {widening.root for widening in chosen.widenings}
-    inputs = {search.families.find(port.tensor) for port in search.narrow.graph.fed}
-    input_type: PortType | None = "int16" if inputs and inputs <= roots else narrow.input_type
-    return replace(narrow, activations_map=named | dict(narrow.activations_map), input_type=input_type)
 
 
 def notes(chosen: Chosen) -> tuple[Note, ...]:
@@ -119,17 +111,14 @@ def _decibels(noise: float) -> str:
 
 
 class Search:
-    """The network with all activations int8, and with all int16, and what lies between."""
+    """The network with all activations int8, and with all int16, and what lies between. Types that are not
+    "auto" are settled: then both are the same.
+    """
 
     def __init__(self, prepared: Prepared, recipe: Recipe, target: Target) -> None:
         self.prepared, self.recipe, self.target = prepared, recipe, target
-        plain = replace(recipe.activations, activations_map={}, input_type=None)
-        if plain.output_type != "float32":
-            plain = replace(plain, output_type=None)
         self.rounder = Independent(recipe.weights, correct_bias=False)
-        self.narrow = assign_types(prepared, replace(plain, activations="int8"))
-        self.wide = assign_types(prepared, replace(plain, activations="int16"))
-        ends = (self.narrow, self.wide)
+        self.narrow, self.wide = ends = self._ends()
         self.weights = [self.rounder.round(typed, {}).weights for typed in ends]
         self.tensors = [
             {name: QTensor(name, typed.graph.shapes[name], qtype) for name, qtype in typed.types.items()}
@@ -141,6 +130,17 @@ class Search:
         self.nodes = [node for node in graph.nodes if node.output not in absorbed]
         self.families = families(self.narrow)
         self._prices: dict[tuple[int, tuple[bool, ...]], float] = {}
+
+    def _ends(self) -> tuple[Typed, Typed]:
+        options = self.recipe.activations
+        if options.activations != "auto":
+            settled = assign_types(self.prepared, options)
+            return settled, settled
+        plain = replace(options, activations_map={}, input_type=None)
+        if plain.output_type != "float32":
+            plain = replace(plain, output_type=None)
+        narrow = assign_types(self.prepared, replace(plain, activations="int8"))
+        return narrow, assign_types(self.prepared, replace(plain, activations="int16"))
 
     def gains(self) -> dict[str, float]:
         """Predicted noise that int16 takes away, by family: each tensor that is computed rounds once."""
@@ -208,10 +208,23 @@ class Search:
             if best is None:
                 break
             _, root, more = best
-            taken.append(Widening(root, self._layers(root), candidates[root] / noise, more))
+            taken.append(Widening(root, self.layers(root), candidates[root] / noise, more))
             noise, time = noise - candidates.pop(root), time + more
             wide |= {root}
         return Chosen(tuple(taken), everything, noise, time / fastest - 1.0)
+
+    def settled(self, wide: frozenset[str]) -> ActivationsRecipe:
+        """These families int16 and no other: a map of layers, and the type of inputs that no layer writes."""
+        options = self.recipe.activations
+        named: dict[str, ActivationType] = {layer: "int16" for root in wide for layer in self.layers(root)}
+        inputs = {self.families.find(port.tensor) for port in self.narrow.graph.fed}
+        input_type: PortType | None = "int16" if inputs and inputs <= wide else options.input_type
+        return replace(
+            options,
+            activations="int8",
+            activations_map=named | dict(options.activations_map),
+            input_type=input_type,
+        )
 
     def noise(self, widenings: Sequence[Widening]) -> float:
         """Predicted with these families int16."""
@@ -224,10 +237,10 @@ class Search:
             return True
         typed = assign_types(self.prepared, options)
         program = lower(typed, self.rounder.round(typed, {}))
-        plan = plan_program(program, self.target, optimize=self.recipe.code.optimize)
+        plan = plan_program(program, self.target, optimize=self.recipe.code.made_for)
         return plan.arena_bytes <= self.target.ram_bytes
 
-    def _layers(self, root: str) -> tuple[str, ...]:
+    def layers(self, root: str) -> tuple[str, ...]:
         """The nodes that write the family."""
         return tuple(
             node.name
@@ -240,33 +253,51 @@ class Search:
     def _touching(self) -> Mapping[str, set[int]]:
         """The nodes that read or write each family."""
         found: dict[str, set[int]] = {}
-        for index, node in enumerate(self.nodes):
-            for name in (*node.inputs, _written(node, self.narrow)):
+        for index in range(len(self.nodes)):
+            for name in self.touched(index):
                 found.setdefault(self.families.find(name), set()).add(index)
         return found
 
     def _price(self, index: int, wide: frozenset[str]) -> float:
         """Instructions of a node where these families are int16; infinite where arithmetic has no room."""
-        node = self.nodes[index]
-        names = (*node.inputs, _written(node, self.narrow))
+        names = self.touched(index)
         widths = tuple(self.families.find(name) in wide for name in names)
         if (index, widths) not in self._prices:
-            tensors = {name: self.tensors[width][name] for width, name in zip(widths, names, strict=True)}
-            weight = self.weights[widths[0]].get(node.output)
             try:
-                ops = node.op.lower(site_of(node, self.narrow.clips.get(node.output), tensors, weight))
+                ops, tensors = self.lowered(index, wide)
                 found = sum(self._cheapest(op, tensors) for op in ops)
             except ProgramError:
                 found = math.inf
             self._prices[index, widths] = found
         return self._prices[index, widths]
 
+    def touched(self, index: int) -> tuple[str, ...]:
+        """The tensors of the program that a node reads and writes."""
+        node = self.nodes[index]
+        return (*node.inputs, _written(node, self.narrow))
+
+    def lowered(
+        self, index: int, wide: frozenset[str], dtype: IntType = IntType.INT8
+    ) -> tuple[list[QOp], dict[str, QTensor]]:
+        """A node's operators that need code, where these families are int16, and the tensors by name. Weights
+        of another type than int8 are not rounded, only as large. Raises ProgramError where arithmetic has no
+        room.
+        """
+        node, names = self.nodes[index], self.touched(index)
+        widths = [self.families.find(name) in wide for name in names]
+        tensors = {name: self.tensors[width][name] for width, name in zip(widths, names, strict=True)}
+        weight = self.weights[widths[0]].get(node.output)
+        if weight is not None and dtype is not weight.dtype:
+            values = np.clip(weight.values, -dtype.maximum, dtype.maximum)
+            weight = replace(weight, values=values, dtype=dtype)
+        ops = node.op.lower(site_of(node, self.narrow.clips.get(node.output), tensors, weight))
+        return [op for op in ops if needs_code(op)], tensors
+
     def _cheapest(self, op: QOp, tensors: Mapping[str, QTensor]) -> float:
-        if not needs_code(op):
-            return 0.0
         inputs, output = [tensors[name] for name in op.inputs], tensors[op.output]
         code, registry = self.recipe.code, kernels.REGISTRY
-        able = ranked(op, inputs, output, self.target, registry, code.optimize, spend=code.winograd == "auto")
+        spend = may_spend(op.name, code.made_for, code.winograd)
+        able = ranked(op, inputs, output, self.target, registry, code.made_for, spend=spend)
         return able[0].instructions if able else math.inf
 
 

@@ -1,12 +1,12 @@
-"""Instructions of a program before anything is built, from the target's cost table."""
+"""Instructions of a plan before anything is built, from the target's cost table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dfqgen import kernels
-from dfqgen.fixedpoint.program import Program, QOp
-from dfqgen.plan.kernels import choices
+from dfqgen.fixedpoint.program import QOp
+from dfqgen.kernels.base import Plan
+from dfqgen.plan.streaming import turns_and_copies
 from dfqgen.targets import Target
 
 
@@ -27,21 +27,21 @@ def seconds(instructions: float, target: Target) -> float:
     """How long so many instructions take at the target's clock; one cycle each where nobody knows better: too
     short with wait states or slow loads, too long on cores that issue two at once.
     """
-    return instructions * (target.cycles_per_instruction or 1.0) / target.clock_hz
+    return instructions / per_second(target)
 
 
-def estimate(
-    program: Program, target: Target, optimize: str = "speed", *, winograd: bool = True
-) -> list[LayerEstimate]:
-    """Every layer that runs, with the kernel the planner would choose. Raises UnsupportedModel."""
-    return [
-        LayerEstimate(
-            choice.op,
-            choice.kernel.function,
-            choice.op.macs(program.tensors[choice.op.output]),
-            round(choice.instructions),
-            choice.measured,
-        )
-        for choice in choices(program, target, kernels.REGISTRY, optimize, winograd=winograd)
-        if choice is not None
-    ]
+def per_second(target: Target) -> float:
+    """Instructions in a second, likewise."""
+    return target.clock_hz / (target.cycles_per_instruction or 1.0)
+
+
+def estimate(plan: Plan) -> list[LayerEstimate]:
+    """Every step of a plan; what a segment takes beside its kernels is that of its first step."""
+    layers = []
+    turns = {segment.begin: turns_and_copies(segment) for segment in plan.segments}
+    for index, step in enumerate(plan.steps):
+        assert step.selection is not None, "planned steps say why they have their kernel"
+        own = round(step.selection.instructions + turns.get(index, 0.0))
+        macs, measured = step.op.macs(step.output), step.selection.measured
+        layers.append(LayerEstimate(step.op, step.kernel.function, macs, own, measured))
+    return layers

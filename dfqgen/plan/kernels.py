@@ -10,6 +10,7 @@ from dfqgen.errors import Problem, UnsupportedModel
 from dfqgen.fixedpoint.program import Program, QOp, QTensor
 from dfqgen.kernels.base import Kernel, Registry, Selection
 from dfqgen.plan.workload import needs_code
+from dfqgen.recipe.records import Winograd
 from dfqgen.targets import Isa, Target, load_target
 
 SIZE_SLOWDOWN = 1.25
@@ -64,17 +65,16 @@ def choices(
     registry: Registry,
     optimize: str = "speed",
     *,
-    winograd: bool = True,
+    winograd: Winograd = "auto",
     flash_bytes: int | None = None,
     slowdown: float = SAME_SPEED,
 ) -> list[Choice | None]:
     """As `choose_kernels`, with the numbers that decided. Of the kernels that take up to `slowdown` times the
     instructions of the fastest, that with the least scratch is taken.
 
-    Kernels that spend flash for speed, Winograd's, are taken while flash has room, which is `flash_bytes` or
-    the target's, and where they were measured; none without `winograd`, and none for size.
+    Kernels that spend flash for speed, Winograd's, are taken where `winograd` allows it and they were
+    measured, none for size; by "auto" while flash has room, which is `flash_bytes` or the target's.
     """
-    spend = winograd and optimize == "speed"
     able: list[list[Choice]] = []
     problems: list[Problem] = []
     for op in program.ops:
@@ -82,6 +82,7 @@ def choices(
             able.append([])
             continue
         inputs, output = program.tensors_of(op)
+        spend = may_spend(op.name, optimize, winograd)
         candidates = ranked(op, inputs, output, target, registry, optimize, spend=spend)
         able.append(best_first(candidates, slowdown))
         if not candidates:
@@ -93,7 +94,8 @@ def choices(
         count = "1 operator" if len(problems) == 1 else f"{len(problems)} operators"
         verb = "has" if len(problems) == 1 else "have"
         raise UnsupportedModel(f"{count} of this network {verb} no kernel for {target.name}", tuple(problems))
-    able = _within_flash(able, target.flash_bytes if flash_bytes is None else flash_bytes)
+    if winograd == "auto":
+        able = _within_flash(able, target.flash_bytes if flash_bytes is None else flash_bytes)
     contests = [(len(group), group[0].instructions if group else 0.0) for group in map(_by_speed, able)]
     if optimize == "size":
         _share_code(able, target)
@@ -102,6 +104,11 @@ def choices(
         None if choice is None else selected(choice, *contest)
         for choice, contest in zip(winners, contests, strict=True)
     ]
+
+
+def may_spend(layer: str, optimize: str, winograd: Winograd) -> bool:
+    """Whether a layer's kernel may spend flash for speed."""
+    return optimize == "speed" and (layer in winograd if isinstance(winograd, tuple) else winograd == "auto")
 
 
 def ranked(

@@ -16,7 +16,7 @@ from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_na
 from dfqgen.plan.schedule import best_order, peak_bytes
 from dfqgen.plan.streaming import SPARING, TRIED, Line, Streamed, streamed
 from dfqgen.plan.workload import Workload, band_lead_bytes
-from dfqgen.recipe.records import Stream
+from dfqgen.recipe.records import Stream, Winograd
 from dfqgen.targets import Target
 
 
@@ -25,7 +25,7 @@ def plan_program(
     target: Target,
     *,
     optimize: str = "speed",
-    winograd: bool = True,
+    winograd: Winograd = "auto",
     stream: Stream = "auto",
     input_rows: bool = False,
     budget: Budget = TARGETS_OWN,
@@ -34,10 +34,15 @@ def plan_program(
     """Kernels, order and memory of a program on a target. Equal arguments give equal plans.
 
     `optimize` is "speed" or "size". `winograd` allows Winograd's algorithm, which spends flash and some RAM
-    for speed, while the budget has both. The first layers run row by row with `stream` "on", where that takes
-    less RAM, and with "auto" where whole layers exceed the budget's; with `input_rows` always. `registry`
-    defaults to the kernels of dfqgen. Raises UserError where the input cannot come in rows.
+    for speed, while the budget has both, or for the layers that it names, while there is RAM. The first
+    layers run row by row with `stream` "on", where that takes less RAM, and with "auto" where whole layers
+    exceed the budget's; with `input_rows` always. `registry` defaults to the kernels of dfqgen. Raises
+    UserError where the input cannot come in rows, and where there is no layer of a name.
     """
+    unknown = set(winograd) - {op.name for op in program.ops} if isinstance(winograd, tuple) else ()
+    if unknown:
+        names = ", ".join(map(repr, sorted(unknown)))
+        raise UserError(f"--winograd: there is no layer {names}", "See dfqgen inspect --ir.")
     limit = budget.on(target)
     registry = kernels.REGISTRY if registry is None else registry
     chosen = choices(program, target, registry, optimize, winograd=winograd, flash_bytes=limit.flash_bytes)
@@ -46,7 +51,7 @@ def plan_program(
     too_large = limit.ram_bytes is not None and plan.arena_bytes > limit.ram_bytes
     by_rows = input_rows or stream == "on" or (stream == "auto" and too_large)
     if spends and (too_large or by_rows):
-        chosen = choices(program, target, registry, optimize, winograd=False)
+        chosen = choices(program, target, registry, optimize, winograd="off")
         thrifty = _best_plan(program, chosen)
         plan = thrifty if too_large else plan
         by_rows = by_rows and not (stream == "auto" and _fits(thrifty, limit) and not input_rows)
@@ -88,7 +93,7 @@ def _plan_by_rows(
     """
     best = whole
     fastest = sum(choice.instructions for choice in chosen if choice is not None)
-    sparing = choices(program, target, registry, optimize, winograd=False, slowdown=SPARING)
+    sparing = choices(program, target, registry, optimize, winograd="off", slowdown=SPARING)
     found: list[tuple[Streamed, Line]] = []
     same = all(a is b or (a and b and a.kernel is b.kernel) for a, b in zip(chosen, sparing, strict=True))
     for kernels_of in (chosen,) if same else (chosen, sparing):

@@ -211,12 +211,11 @@ def simulated(line: Line, piece: Piece, *, fed: bool) -> Part | None:
     if found is None:
         return None
     stages = [stage for stage in line.stages[found.begin : found.end] if stage is not None]
-    copies = (found.moved_bytes + found.filled_bytes) * COPIED_BYTE
     kernels = sum(
         stage.choice.instructions - whole.instructions
         for stage, whole in zip(stages, line.whole[found.begin : found.end], strict=True)
     )
-    added = copies + len(found.turns) * TURN + kernels
+    added = turns_and_copies(found) + kernels
     changed = line.workload.with_segment(found, line.order, piece.scratch_bytes)
     return Part(found.begin, found.end, _segment_bytes(changed, line, found, piece), added, piece, found)
 
@@ -314,6 +313,11 @@ def _block(work: Work, window: RowWindow, rows: int, *, over: bool) -> RowBlock 
         return None
     inputs = tuple(with_rows(x, window.rows(rows)) for x in work.inputs)
     return RowBlock(work.op.of_rows(rows), inputs, with_rows(work.output, rows), window, rows, over)
+
+
+def turns_and_copies(segment: Segment) -> float:
+    """Instructions of a segment beside its kernels."""
+    return (segment.moved_bytes + segment.filled_bytes) * COPIED_BYTE + len(segment.turns) * TURN
 
 
 def _segment_bytes(workload: Workload, line: Line, found: Segment, piece: Piece) -> int:

@@ -75,12 +75,10 @@ def choose_bits(
     if low_bits.wish is None:
         return Allocation(fixed, full_bytes)
     if isinstance(low_bits.wish, BitsPattern):
-        bits, unpaired = pattern_bits(graph, low_bits.wish.pattern, ends=low_bits.low_ends)
+        bits, unpaired = pattern_bits(graph, low_bits.wish.pattern, ends=low_bits.ends)
         return Allocation(bits | fixed, full_bytes, unpaired=unpaired)
-    if rounding.method == "adaround":  # learning for every layer and width would take hours
-        rounding = replace(rounding, method="nearest")
-    sensitivity = Sensitivity(LowBitQuantizer(typed, weights, low_bits, rounding))
-    free = [node for node in candidates(graph, ends=low_bits.low_ends) if node.output not in fixed]
+    sensitivity = Sensitivity(LowBitQuantizer(typed, weights, low_bits, searchable(rounding)))
+    free = [node for node in candidates(graph, ends=low_bits.ends) if node.output not in fixed]
     if not free:
         raise UserError("there is no layer left to choose bits for", "Allow the ends with --low-ends.")
     choices = {node.output: sensitivity.choices(node) for node in free}
@@ -95,6 +93,11 @@ def choose_bits(
     else:
         bits = knapsack.within(_budget_of_weights(graph, low_bits.wish, full_bytes, knapsack))
     return Allocation(bits, full_bytes, knapsack.sqnr_db(bits))
+
+
+def searchable(rounding: RoundingRecipe) -> RoundingRecipe:
+    """How layers are rounded on the way to a choice: learning for each layer and width would take hours."""
+    return replace(rounding, method="nearest") if rounding.method == "adaround" else rounding
 
 
 def _budget_of_weights(

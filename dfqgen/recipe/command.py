@@ -96,7 +96,7 @@ def choices_of(recipe: Recipe) -> Choices | None:
     if low.wish is not None:
         found |= _wish_choice(low.wish)
     differs("bits_map", {name: dtype.bits for name, dtype in low.bits_map.items()}, {})
-    differs("low_ends", low.low_ends, False)
+    differs("low_ends", low.low_ends, None)
     differs("compensate", low.compensate, default.low_bits.compensate)
     differs("ternary", low.ternary, default.low_bits.ternary)
     differs("activations", recipe.activations.activations, default.activations.activations)
@@ -107,8 +107,16 @@ def choices_of(recipe: Recipe) -> Choices | None:
     unsayable = recipe.activations.n_sigma_scores is not None or any(
         _has_no_file(data) for data in (samples.calibration, samples.rounding)
     )
-    listed = (*low.bits_map, *recipe.activations.activations_map, *recipe.input.inputs, *recipe.input.outputs)
+    layers = recipe.code.winograd if isinstance(recipe.code.winograd, tuple) else ()
+    listed = (
+        *low.bits_map,
+        *recipe.activations.activations_map,
+        *recipe.input.inputs,
+        *recipe.input.outputs,
+        *layers,
+    )
     commas = any("," in name for name in listed)
+    unsayable |= layers in (("auto",), ("off",))
     unsayable |= any("=" in before for before in (*recipe.input.fixed, *(recipe.input.states or ())))
     return None if unsayable or commas else Choices(**found)  # type: ignore[typeddict-item]
 

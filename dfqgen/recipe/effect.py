@@ -205,7 +205,7 @@ def _needs_auto(recipe: Recipe) -> str | None:
 
 
 def _needs_speed(recipe: Recipe) -> str | None:
-    return None if recipe.code.optimize == "speed" else "--optimize speed"
+    return None if recipe.code.made_for == "speed" else "--optimize speed"
 
 
 NEEDS: Mapping[str, Callable[[Recipe], str | None]] = {

@@ -25,7 +25,7 @@ ScaleMode = Literal["multiplier", "power-of-two"]
 Optimize = Literal["speed", "size"]
 Package = Literal["cmake", "arduino", "platformio", "zephyr", "esp-idf", "cmsis-pack", "make"]
 PACKAGES: tuple[Package, ...] = get_args(Package)
-Winograd = Literal["auto", "off"]
+Winograd = Literal["auto", "off"] | tuple[str, ...]
 Stream = Literal["auto", "on", "off"]
 IoLayout = Literal["nhwc", "nchw"]
 StatisticsSource = Literal["auto", "analytic", "synthetic", "data"]
@@ -76,21 +76,28 @@ class InputRecipe:
 class CodeRecipe:
     """What the C is made for. `name` prefixes everything in it; None takes the model file's.
 
+    `optimize` None is for speed, unless only what is made for size fits (`dfqgen/goals`).
     `winograd` "auto" allows kernels whose weights take 3.6 times the flash, for speed, in so much flash and
-    RAM; None: the target's. `packages` are for the ecosystems that get it as a package too.
+    RAM; None: the target's. Layers by name: those, whatever there is. `packages` are for the ecosystems that
+    get it as a package too.
     `stream`: whether the first layers run row by row, "auto" where whole ones do not fit the RAM.
     `input_rows`: the caller gives the input in rows.
     """
 
     target: str = "host"
     name: str | None = None
-    optimize: Optimize = "speed"
+    optimize: Optimize | None = None
     packages: tuple[Package, ...] = ()
     winograd: Winograd = "auto"
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     stream: Stream = "auto"
     input_rows: bool = False
+
+    @property
+    def made_for(self) -> Optimize:
+        """What the C of this very recipe is made for."""
+        return self.optimize or "speed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,15 +238,22 @@ class LowBitsRecipe:
     """Weights of fewer than 8 bits.
 
     `wish` says how many, `bits_map` (by layer name) overrides it. `low_ends` lets the first and the last
-    layer have fewer than 8 bits too. `compensate` puts low layers right in the next one (docs/df-mpc.md);
-    `ternary` "threshold" makes 2 bits -1, 0 and 1 as the paper does.
+    layer have fewer than 8 bits too; None: where each layer's are chosen by predicted error. `compensate`
+    puts low layers right in the next one (docs/df-mpc.md); `ternary` "threshold" makes 2 bits -1, 0 and 1 as
+    the paper does.
     """
 
     wish: BitsWish | None = None
     bits_map: Mapping[str, IntType] = field(default_factory=dict)
-    low_ends: bool = False
+    low_ends: bool | None = None
     compensate: Compensate = "activation"
     ternary: Ternary = "rounded"
+
+    @property
+    def ends(self) -> bool:
+        """Whether the first and the last layer may have fewer than 8 bits."""
+        patterned = self.wish is None or isinstance(self.wish, BitsPattern)
+        return not patterned if self.low_ends is None else self.low_ends
 
     @property
     def mixes(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from dfqgen import kernels, resources
 from dfqgen.compile import compile_model
 from dfqgen.kernels.base import Kernel
+from dfqgen.plan import plan_program
 from dfqgen.plan.estimate import estimate
 from dfqgen.recipe import make_recipe
 from dfqgen.targets import Target, list_targets, load_target
@@ -73,7 +74,7 @@ def test_the_estimate_is_within_15_percent_of_the_count(name: str, tmp_path: Pat
     target = load_target(name)
     recipe = make_recipe(target=name, input_std=(16.0,), input_range=(0.0, 16.0))
     program = compile_model(DIGITS, recipe).program
-    layers = estimate(program, target)
+    layers = estimate(plan_program(program, target))
     programs.write(program, tmp_path / "digits", target=name)
     counted = run_firmware(tmp_path / "digits", target)
     assert sum(layer.instructions for layer in layers) == pytest.approx(counted.instructions, rel=0.15)

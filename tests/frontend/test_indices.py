@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from dfqgen.compile import build_c, compile_model
+from dfqgen.compile import compile_model, draft_c, verify_draft
 from dfqgen.errors import UnsupportedModel, UserError
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.fixedpoint.vectors import golden_vectors
@@ -108,7 +108,7 @@ def test_the_c_takes_numbers_as_they_are_where_they_fit(
 
 def test_the_c_equals_the_reference_and_comes_close_to_float(tmp_path: Path) -> None:
     compiled = compile_model(tokens(rows=300).save(tmp_path))
-    built = build_c(compiled, TARGETS_OWN)
+    built = verify_draft(compiled, draft_c(compiled, TARGETS_OWN))
     (output,) = compare_with_float(compiled.network, compiled.program, built.check.network, None).outputs
     assert output.sqnr_db > 30.0
     assert "int16, numbers of a table's rows, 0 to 299 */" in built.files["net.h"].decode()

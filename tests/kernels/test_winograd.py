@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import INT32_MAX, Program, QPort
 from dfqgen.fixedpoint.qtype import Requantize
 from dfqgen.kernels import REGISTRY
@@ -15,6 +16,7 @@ from dfqgen.kernels.winograd import is_exact, is_winograd_layer, transformed
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import Pads
 from dfqgen.plan import Budget, plan_program
+from dfqgen.recipe.records import Winograd
 from dfqgen.targets import Isa, load_target
 from tests.fixedpoint.edges import extremes
 from tests.kernels import strategies
@@ -118,12 +120,17 @@ def program(depth: int) -> Program:
     """Two convolutions in a row, the second with twice the channels."""
     first, second = conv(depth, depth, (16, 16)), conv(depth, 2 * depth, (16, 16))
     x, z = first.inputs[0], replace(second.output, name="z")
-    ops = (op_of(first), replace(op_of(second), inputs=("y",), output="z"))
+    ops = (
+        replace(op_of(first), name="first"),
+        replace(op_of(second), name="second", inputs=("y",), output="z"),
+    )
     ports = ((QPort("x", "x"),), (QPort("z", "z"),))
     return Program("net", *ports, {"x": x, "y": first.output, "z": z}, ops)
 
 
-def spending(program: Program, budget: Budget, optimize: str = "speed", winograd: bool = True) -> list[bool]:
+def spending(
+    program: Program, budget: Budget, optimize: str = "speed", winograd: Winograd = "auto"
+) -> list[bool]:
     plan = plan_program(
         program, load_target("cortex-m4"), optimize=optimize, winograd=winograd, budget=budget
     )
@@ -139,7 +146,7 @@ def test_flash_and_ram_are_spent_while_there_are_some() -> None:
     # Of the larger layer's inputs the direct kernel, too, gathers each window once for all channels.
     assert spending(net, Budget(flash_bytes=both - 1)) == [True, False]
     assert spending(net, Budget(flash_bytes=code + small + large)) == [False, False]
-    direct = plan_program(net, load_target("cortex-m4"), winograd=False)
+    direct = plan_program(net, load_target("cortex-m4"), winograd="off")
     assert spending(net, Budget(ram_bytes=direct.arena_bytes)) == [False, False]
 
 
@@ -150,4 +157,10 @@ def test_nothing_is_spent_on_what_was_not_measured() -> None:
 
 def test_nothing_is_spent_for_size_or_against_the_users_wish() -> None:
     assert spending(program(16), Budget(), optimize="size") == [False, False]
-    assert spending(program(16), Budget(), winograd=False) == [False, False]
+    assert spending(program(16), Budget(), winograd="off") == [False, False]
+
+
+def test_layers_that_are_named_spend_whatever_there_is() -> None:
+    assert spending(program(16), Budget(flash_bytes=1), winograd=("second",)) == [False, True]
+    with pytest.raises(UserError, match="there is no layer 'third'"):
+        spending(program(16), Budget(), winograd=("first", "third"))

@@ -14,6 +14,7 @@ from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.methods import SampleRoom
 from dfqgen.ops.conv import Conv2D
+from dfqgen.plan import plan_program
 from dfqgen.plan.activations import Search, choose_activations
 from dfqgen.plan.estimate import estimate
 from dfqgen.quantization.prepared import Prepared
@@ -84,12 +85,12 @@ def test_the_allowance_of_time_holds_by_the_prices_of_the_planner() -> None:
         recipe = auto(time_allowance=allowance)
         made = prepared(recipe)
         program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
-        times.append(sum(layer.instructions for layer in estimate(program, M4)))
+        times.append(sum(layer.instructions for layer in estimate(plan_program(program, M4))))
         wides.append(sum(tensor.qtype.dtype is IntType.INT16 for tensor in program.tensors.values()))
     recipe = make_recipe(target="cortex-m4")
     made = prepared(recipe)
     program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
-    int8 = sum(layer.instructions for layer in estimate(program, M4))
+    int8 = sum(layer.instructions for layer in estimate(plan_program(program, M4)))
     for time, allowance in zip(times, (0.0, 15.0, 100.0), strict=True):
         assert time <= int8 * (1.0 + allowance / 100.0) * 1.001
     assert wides == sorted(wides)

@@ -43,10 +43,9 @@ def test_weights_get_fewer_bits_until_the_flash_suffices(tmp_path: Path, model: 
     done = command("build", model, *arguments, "-o", tmp_path / "o")
     facts = json.loads(done.stdout)
     assert 34 << 10 < facts["sizes"]["flash_bytes"] <= 40 << 10
-    assert "weights got fewer bits so that the network fits" in done.stderr
+    assert "so that the network fits, weights got fewer bits" in done.stderr
     again = facts["provenance"]["command"]
-    assert "--flash-budget" in again
-    assert "--low-ends" in again
+    assert "--bits-map" in again
     command(*shlex.split(again)[1:], "-o", tmp_path / "again", cwd=model.parent)
     first, second = contents(tmp_path / "o"), contents(tmp_path / "again")
     assert {name for name in first if first[name] != second[name]} == {"report.html"}  # it has the warning
@@ -67,7 +66,7 @@ def test_bits_that_the_user_chose_stay_and_the_miss_is_told(tmp_path: Path, mode
 
 
 def test_what_no_bits_can_reach_says_that_they_were_tried(tmp_path: Path, model: Path) -> None:
-    with pytest.raises(BudgetExceeded, match="fewer bits were tried") as error:
+    with pytest.raises(BudgetExceeded, match="weights of fewer bits") as error:
         build(model, tmp_path / "o", make_recipe(target="cortex-m4"), budget=Budget(flash_bytes=9000))
     assert error.value.excess["flash"] > 0
 
@@ -78,3 +77,25 @@ def test_too_slow_names_the_slowest_layers_and_a_faster_part(tmp_path: Path) -> 
     assert "estimated at 72 MHz, 2 ms allowed" in done.stderr
     assert "Parts of this core that have enough: " in done.stderr
     assert not (tmp_path / "o").exists()
+
+
+def test_time_is_a_goal_too(tmp_path: Path) -> None:
+    """int16 where it is worth it, as far as the time allows."""
+    types = ["--activations", "auto", "--time-allowance", "100"]
+    arguments = ["-t", "cortex-m4", *DIGITS_INPUT, *types, "--json"]
+    free = json.loads(command("build", DIGITS, *arguments, "-o", tmp_path / "free").stdout)
+    allowed = 0.9 * free["time"]["seconds"]
+    done = command("build", DIGITS, *arguments, "--time", f"{allowed:.6f}", "-o", tmp_path / "o")
+    tight = json.loads(done.stdout)
+    assert 0.5 * allowed < tight["time"]["seconds"] <= allowed
+    assert "so that the network fits, int16 for" in done.stderr
+    assert sqnr(free) > sqnr(tight)
+    assert "--time-allowance" not in tight["provenance"]["command"]
+
+
+def test_code_for_size_comes_before_fewer_bits(tmp_path: Path) -> None:
+    """For speed each layer has its own code, 14,760 bytes with the constants; for size they share it."""
+    arguments = ["-t", "cortex-m4", *DIGITS_INPUT, "--json"]
+    done = command("build", DIGITS, *arguments, "--flash", "14300", "-o", tmp_path / "o")
+    assert "so that the network fits, made for size" in done.stderr
+    assert "fewer bits" not in done.stderr

@@ -1,0 +1,320 @@
+"""The way to a build that fits: solve, build, correct what was foretold by what came out, solve again.
+
+A build that fits at once is the answer. Where it does not, what the recipe leaves open is chosen by an
+integer program (`solver.py`) over prices and predicted noise (`menu.py`): int16 or int8, Winograd's
+algorithm, speed or size, then weights of fewer bits too. What the user chose stays. The planner sees to
+streaming itself. Every choice is built for real; flash, time and RAM that differ from the prediction correct
+the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dfqgen.compile import (
+    Built,
+    Compiled,
+    Draft,
+    check_draft,
+    compile_model,
+    draft_c,
+    prepare_again,
+    quantize_again,
+    verify_draft,
+)
+from dfqgen.errors import BudgetExceeded, UserError
+from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.goals.menu import Menu, code_share
+from dfqgen.goals.solver import Answer, Limits, solve
+from dfqgen.goals.words import given_up, tried
+from dfqgen.ops.conv import QConv2D
+from dfqgen.plan.budget import Budget
+from dfqgen.plan.estimate import estimate, per_second
+from dfqgen.progress import Progress, silent
+from dfqgen.quantization.choose_bits import mapped_bits
+from dfqgen.quantization.lower import lower
+from dfqgen.quantization.prepared import Prepared
+from dfqgen.quantization.rounding import Independent
+from dfqgen.quantization.types import assign_types
+from dfqgen.recipe.choices import with_low_bits
+from dfqgen.recipe.records import ActivationsRecipe, BitsPattern, Optimize, Recipe
+
+ROUNDS = 5
+"""Trials at most for each set of choices: code is about as large as foretold, and the second trial knows."""
+
+SPARE = 0.002
+"""Share of the limits that a correction takes off beside what was too much, so that a second one is rare."""
+
+WORTH = 1.1
+"""How much more noise what is made for speed may have than what is made for size."""
+
+REAL_BUILDS = 2
+"""A trial's code may be a few bytes smaller than that of the weights as they are rounded at last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An answer, and what the C is made for."""
+
+    way: Optimize
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a build takes, or is foretold to take; `noise` is noise-to-signal at the outputs."""
+
+    flash_bytes: float
+    instructions: float
+    ram_bytes: float
+    noise: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """What fits, and what was given up for it in words. `foretold` is what the solver expected of it, in its
+    first round (`first`) and in the last; None where the build fitted at once.
+    """
+
+    compiled: Compiled
+    built: Built
+    sacrifices: tuple[str, ...] = ()
+    first: Costs | None = None
+    foretold: Costs | None = None
+
+
+def compile_to_fit(
+    model: str | Path, recipe: Recipe | None, budget: Budget, progress: Progress = silent
+) -> Fitted:
+    """The build of a recipe, its open choices changed where it would not fit.
+
+    Raises BudgetExceeded with the nearest miss, other UserErrors and VerificationFailed.
+    """
+    compiled = compile_model(model, recipe, progress)
+    draft = draft_c(compiled, budget, progress)
+    try:
+        check_draft(compiled, draft, budget)
+    except BudgetExceeded as error:
+        return Fitting(compiled, draft, budget, progress).run(error)
+    return Fitted(compiled, verify_draft(compiled, draft, progress))
+
+
+@dataclass
+class Fitting:
+    """The search for what fits in place of `compiled`, of which `draft` is the C. `drafts` are of the same
+    for speed and for size, `nearest` is the least miss so far, `first` what the first answer foretold.
+    """
+
+    compiled: Compiled
+    draft: Draft
+    budget: Budget
+    progress: Progress
+    drafts: dict[Optimize, Draft] = field(default_factory=dict)
+    nearest: BudgetExceeded | None = None
+    first: Costs | None = None
+
+    def run(self, error: BudgetExceeded) -> Fitted:
+        """The first that fits, of more and more open choices; `error` says what `draft` misses."""
+        self.nearest = error
+        asked = self.compiled.recipe
+        self.drafts[asked.code.made_for] = self.draft
+        looked_at: list[str] = []
+        sets = (False, True) if asked.low_bits.wish is None else (False,)
+        for few_bits in sets:
+            found = self._search(few_bits=few_bits, last=few_bits is sets[-1])
+            if found is not None:
+                return found
+            looked_at += tried(asked, few_bits=few_bits)
+        hint = f"Tried: {', '.join(looked_at)}.\n{self.nearest.hint}" if looked_at else self.nearest.hint
+        raise BudgetExceeded(self.nearest.message, hint, self.nearest.excess)
+
+    def _search(self, *, few_bits: bool, last: bool) -> Fitted | None:
+        asked = self.compiled.recipe
+        base = asked
+        if few_bits:  # what is usual for them, whichever they will be
+            base = with_low_bits(asked, replace(asked.low_bits, wish=BitsPattern((IntType.INT8,))))
+        prepared = prepare_again(self.compiled, base, self.progress)
+        self.progress("weighing what fewer bits cost" if few_bits else "weighing what fits")
+        menu = _menu(prepared, base, self.compiled, self.draft, few_bits)
+        off = {way: self._correction(menu, way) for way in self._ways()}
+        self.first = None
+        for _ in range(REAL_BUILDS):
+            chosen = self._settle(menu, off, last=last)
+            if chosen is None:
+                return None
+            recipe = self._recipe(menu, chosen)
+            compiled = self.compiled
+            if replace(recipe, code=asked.code) == asked:
+                compiled = replace(compiled, recipe=recipe)
+            else:
+                compiled = quantize_again(compiled, prepared, recipe, self.progress)
+            draft = draft_c(compiled, self.budget, self.progress)
+            foretold = _plus(chosen.answer, off[chosen.way])
+            try:
+                check_draft(compiled, draft, self.budget)
+            except BudgetExceeded as error:
+                self._note(error)
+                off[chosen.way] = _corrected(chosen.answer, draft, error)
+                continue
+            words = given_up(self.compiled, compiled, draft.plan)
+            return Fitted(compiled, verify_draft(compiled, draft, self.progress), words, self.first, foretold)
+        return None
+
+    def _settle(self, menu: Menu, off: dict[Optimize, Costs], *, last: bool) -> Chosen | None:
+        """The best answer whose C fits, its weights rounded in the quickest way; `off` is corrected by what
+        comes out. None where nothing fits, the nearest miss noted, if this is the `last` set of choices.
+        """
+        found: Chosen | None = None
+        seen: list[Chosen] = []
+        for _ in range(ROUNDS):
+            chosen = self._best(menu, off)
+            self.first = self.first or _plus(chosen.answer, off[chosen.way])
+            if chosen in seen or (chosen.answer.excess and (found or not last)):
+                break
+            seen.append(chosen)
+            trial = self._trial(menu, chosen)
+            if trial is None:
+                break
+            draft = draft_c(trial, self.budget, self.progress)
+            off_before = off[chosen.way]
+            try:
+                check_draft(trial, draft, self.budget)
+            except BudgetExceeded as error:
+                self._note(error)
+                if chosen.answer.excess:
+                    break
+                off[chosen.way] = _corrected(chosen.answer, draft, error)
+                continue
+            if found is None or chosen.answer.noise < found.answer.noise:
+                found = chosen
+            off[chosen.way] = _corrected(chosen.answer, draft)
+            if off_before.flash_bytes - off[chosen.way].flash_bytes <= SPARE * draft.flash_bytes:
+                break
+        return found
+
+    def _trial(self, menu: Menu, chosen: Chosen) -> Compiled | None:
+        """The network by an answer, its weights to nearest: the C is as large and as fast. None where int16
+        leaves arithmetic no room.
+        """
+        recipe, before = self._recipe(menu, chosen), self.compiled
+        if (recipe.activations, recipe.low_bits) == (before.recipe.activations, before.recipe.low_bits):
+            return replace(before, recipe=recipe)
+        typed = assign_types(menu.prepared, recipe.activations)
+        nodes = {node.output: node.name for node in typed.graph.nodes}
+        bits = {name: menu.given.get(layer, IntType.INT8) for name, layer in nodes.items()}
+        bits |= mapped_bits(typed.graph, recipe.low_bits.bits_map)
+        try:
+            program = lower(typed, Independent(recipe.weights).round(typed, bits))
+        except UserError:
+            return None
+        return replace(before, recipe=recipe, quantized=replace(before.quantized, program=program))
+
+    def _ways(self) -> tuple[Optimize, ...]:
+        """What the C may be made for; size takes less flash, and nothing else."""
+        chosen = self.compiled.recipe.code.optimize
+        limit = self.budget.on(self.compiled.target).flash_bytes
+        short = limit is not None and self.draft.flash_bytes > limit
+        return ("speed", "size") if chosen is None and short else (chosen or "speed",)
+
+    def _correction(self, menu: Menu, way: Optimize) -> Costs:
+        """What the C of the first draft takes beyond what its options would add up to."""
+        if way not in self.drafts:
+            code = replace(self.compiled.recipe.code, optimize=way)
+            other = replace(self.compiled, recipe=replace(self.compiled.recipe, code=code))
+            self.drafts[way] = draft_c(other, self.budget, self.progress)
+        draft = self.drafts[way]
+        plan, program = draft.plan, self.compiled.program
+        return Costs(
+            draft.flash_bytes - menu.flash_bytes(plan, way),
+            sum(layer.instructions for layer in estimate(plan)) - menu.instructions(plan, way),
+            plan.arena_bytes - menu.ram_bytes(program, plan),
+        )
+
+    def _best(self, menu: Menu, off: Mapping[Optimize, Costs]) -> Chosen:
+        """The way and the answer of least noise, or of least excess where nothing fits."""
+        limit = self.budget.on(self.compiled.target)
+        answers = []
+        for way, more in off.items():
+            flash = None if limit.flash_bytes is None else limit.flash_bytes - more.flash_bytes
+            ram = None if limit.ram_bytes is None else limit.ram_bytes - more.ram_bytes
+            time = None
+            if limit.seconds is not None:
+                time = limit.seconds * per_second(self.compiled.target) - more.instructions
+            alive = menu.alive(self.compiled.program, self.drafts[way].plan)
+            answers.append(Chosen(way, solve(menu.question(way, alive, Limits(flash, time, ram)))))
+        fitting = [chosen for chosen in answers if not chosen.answer.excess]
+        # The first of equals is for speed; less than a tenth more noise is not worth a quarter more time.
+        if fitting:
+            least = min(chosen.answer.noise for chosen in fitting)
+            return next(chosen for chosen in fitting if chosen.answer.noise <= WORTH * least)
+        return min(answers, key=lambda chosen: sum(chosen.answer.excess.values()))
+
+    def _recipe(self, menu: Menu, chosen: Chosen) -> Recipe:
+        """The recipe that says it all."""
+        asked, nodes = menu.recipe, {node.output: node for node in menu.search.nodes}
+        code, options = self.compiled.recipe.code, chosen.answer.options
+        if chosen.way != "size":
+            spending = tuple(nodes[name].name for name, option in options.items() if option.spends)
+            code = replace(code, winograd=spending or "off")
+        elif code.optimize is None:
+            code = replace(code, optimize=chosen.way)
+        activations = asked.activations
+        if activations.activations == "auto":
+            usual = ActivationsRecipe().time_allowance  # of "auto" alone
+            activations = replace(menu.search.settled(chosen.answer.wide), time_allowance=usual)
+        low_bits = self.compiled.recipe.low_bits
+        if menu.few_bits:
+            bits = {
+                nodes[name].name: option.dtype
+                for name, option in options.items()
+                if option.dtype is not None and option.dtype is not IntType.INT8
+            }
+            low_bits = replace(low_bits, bits_map=dict(low_bits.bits_map) | bits)
+        return replace(asked, code=code, activations=activations, low_bits=low_bits)
+
+    def _note(self, error: BudgetExceeded) -> None:
+        assert self.nearest is not None
+        limit = self.budget.on(self.compiled.target)
+        if _miss(error, limit) < _miss(self.nearest, limit):
+            self.nearest = error
+
+
+def _corrected(answer: Answer, draft: Draft, error: BudgetExceeded | None = None) -> Costs:
+    """What this C took more than its options, and a little where it was too much."""
+    instructions = sum(layer.instructions for layer in estimate(draft.plan))
+    excess = {} if error is None else error.excess
+    flash, time, ram = (SPARE * (name in excess) for name in ("flash", "time", "ram"))
+    return Costs(
+        (1.0 + flash) * draft.flash_bytes - answer.flash_bytes,
+        (1.0 + time) * instructions - answer.instructions,
+        (1.0 + ram) * draft.plan.arena_bytes - answer.ram_bytes,
+    )
+
+
+def _menu(prepared: Prepared, recipe: Recipe, compiled: Compiled, draft: Draft, few_bits: bool) -> Menu:
+    """With int16 where the recipe leaves it open and it can be."""
+    given = {op.name: op.weight_type for op in compiled.program.ops if isinstance(op, QConv2D)}
+    target = compiled.target
+    share = code_share(draft, target) if compiled.recipe.code.made_for == "speed" else 0.0
+    try:
+        return Menu(prepared, recipe, target, given, few_bits=few_bits, code_share=share)
+    except UserError:
+        narrow = replace(recipe, activations=replace(recipe.activations, activations="int8"))
+        return Menu(prepared, narrow, target, given, few_bits=few_bits, code_share=share)
+
+
+def _plus(answer: Answer, more: Costs) -> Costs:
+    return Costs(
+        answer.flash_bytes + more.flash_bytes,
+        answer.instructions + more.instructions,
+        answer.ram_bytes + more.ram_bytes,
+        answer.noise,
+    )
+
+
+def _miss(error: BudgetExceeded, limit: Budget) -> float:
+    """Excess over the limits, relative."""
+    limits = {"flash": limit.flash_bytes, "ram": limit.ram_bytes, "time": limit.seconds}
+    return sum(amount / (limits[name] or 1.0) for name, amount in error.excess.items())
