@@ -114,12 +114,12 @@ def compiled(
 def differences(result: Compiled, path: Path, count: int = 24) -> Array:
     """Steps between the program's integers and the interpreter's, on random integers."""
     program = result.program
-    (port,), (output,) = program.inputs, program.outputs
+    port, output = program.inputs[0], program.outputs[0]
     tensor = program.tensors[port.tensor]
     ends = tensor.qtype.dtype
     x = RNG.integers(ends.minimum, ends.maximum + 1, (count, *tensor.shape[1:])).astype(ends.carrier)
     (expected,) = interpreted(path, {0: x})
-    found = program.run({port.tensor: x})[output.tensor]
+    found = program.play({port.tensor: x})[output.tensor]
     off: Array = np.abs(found.astype(np.int64) - expected.astype(np.int64))
     return off
 
@@ -172,18 +172,71 @@ def test_float_models_are_quantized_like_any_other(tmp_path: Path) -> None:
     agree(path, RNG.uniform(-2, 2, (8, 8, 8, 3)).astype(np.float32))
 
 
-def test_a_sequence_goes_through_an_lstm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("peepholes", [False, True])
+def test_a_sequence_goes_through_an_lstm(tmp_path: Path, peepholes: bool) -> None:
     net = TfliteNet()
     x, y = (net.tensor(shape, np.float32) for shape in ((1, 6, 5), (1, 6, 4)))
     weights = [net.constant(RNG.normal(0, 0.5, (4, 5)).astype(np.float32)) for _ in range(4)]
     recurrent = [net.constant(RNG.normal(0, 0.5, (4, 4)).astype(np.float32)) for _ in range(4)]
     biases = [net.constant(RNG.normal(0, 0.5, 4).astype(np.float32)) for _ in range(4)]
     states = [net.tensor((1, 4), np.float32, variable=True) for _ in range(2)]
-    inputs = [x, *weights, *recurrent, -1, -1, -1, *biases, -1, -1, *states, -1, -1, -1, -1]
+    eyes = [net.constant(RNG.normal(0, 0.5, 4).astype(np.float32)) if peepholes else -1 for _ in range(3)]
+    inputs = [x, *weights, *recurrent, *eyes, *biases, -1, -1, *states, -1, -1, -1, -1]
     net.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, y, record="UnidirectionalSequenceLSTMOptions",
                  fusedActivationFunction=4, timeMajor=False, cellClip=0.0, projClip=0.0)  # fmt: skip
     path = net.save(tmp_path, [x], [y])
     agree(path, RNG.uniform(-2, 2, (1, 6, 5)).astype(np.float32))
+
+
+def svdf(net: TfliteNet, x: int) -> int:
+    """Four units of two filters each over 6 steps."""
+    weights = [
+        net.constant(RNG.normal(0, 0.3, shape).astype(np.float32)) for shape in ((8, 10), (8, 6), (4,))
+    ]
+    memory, y = net.tensor((1, 48), np.float32, variable=True), net.tensor((1, 4), np.float32)
+    return net.operator("SVDF", (x, *weights, memory), y, record="SVDFOptions", rank=2,
+                        fusedActivationFunction=RELU)  # fmt: skip
+
+
+def integer_svdf(net: TfliteNet, x: int) -> int:
+    """The same with filters' results and weights over time of int16."""
+    time = net.constant(RNG.integers(-32767, 32768, (8, 6)).astype(np.int16), scale=1e-5)
+    weights = net.constant(integers(8, 10), scale=0.01), time
+    memory = net.tensor((1, 48), np.int16, scale=4e-3, variable=True)
+    added = net.constant(RNG.integers(-500, 500, 4).astype(np.int32), scale=4e-3 * 1e-5)
+    y = activation(net, 1, 4, scale=0.02, zero=-128)  # as TFLite wants it of a ReLU
+    return net.operator("SVDF", (x, *weights, added, memory), y, record="SVDFOptions", rank=2,
+                        fusedActivationFunction=RELU)  # fmt: skip
+
+
+def test_integers_of_an_svdf_are_tflites(tmp_path: Path) -> None:
+    """But for the weights over time, which are int8 here."""
+    result, path = compiled(tmp_path, integer_svdf, 1, 10)
+    steps = {note.step: note.effect for note in result.quantized.notes}
+    assert steps["weights of the model"].startswith("1 of 2 layers as the model has them")
+    assert "ours" not in steps["types of the model"]
+    assert len(result.program.states) == 1
+    off = differences(result, path, count=64)
+    assert off.max() <= 2
+    assert np.mean(off <= 1) >= 0.95
+
+
+def test_an_svdf_keeps_its_filters_results(tmp_path: Path) -> None:
+    """Step by step, as the interpreter keeps them."""
+    net = TfliteNet()
+    x = net.tensor((1, 10), np.float32)
+    path = net.save(tmp_path, [x], [svdf(net, x)])
+    frames = RNG.uniform(-2, 2, (32, 10)).astype(np.float32)
+    result = compile_model(path, make_recipe(input_range=(-2.0, 2.0)))
+    graph = result.network.graph
+    assert [(state.input, state.output) for state in graph.states]
+    (expected,) = interpreted(path, {0: frames})
+    kept: dict[str, Array] = {before.tensor: np.zeros(before.shape, np.float32) for before, _ in graph.kept}
+    (port,), (output,) = graph.fed, graph.given
+    for frame, wanted in zip(frames, expected, strict=True):
+        found = graph.evaluate({port.tensor: frame[None], **kept})
+        kept = {before.tensor: found[after.tensor] for before, after in graph.kept}
+        np.testing.assert_allclose(found[output.tensor].ravel(), wanted, atol=1e-5)
 
 
 def test_operators_that_are_not_known_are_named(tmp_path: Path) -> None:

@@ -222,6 +222,27 @@ class Translation:
         else:
             self._real[index] = name
 
+    # --- states ---
+
+    def kept(self, index: int, shape: Shape) -> str:
+        """The reals of a variable tensor as the step before left them, zero at first: an input of its own."""
+        name = self.fresh(f"{self.names[index]}/state_in")
+        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return self.rounded(index, name)
+
+    def keep(self, index: int, real: str, shape: Shape) -> None:
+        """What a variable tensor is for the next step: an output that is called as its input is."""
+        name = self.fresh(f"{self.names[index]}/state_out")
+        self.node("Identity", self.rounded(index, real), to=name)
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+    def rounded(self, index: int, real: str) -> str:
+        """Reals as integers of this tensor's type have them; as they are where it has none."""
+        if self.kind(index) not in CODED or self.scale(index) is None:
+            return real
+        coding = self._coding(index)
+        return self.node("DequantizeLinear", self.node("QuantizeLinear", real, *coding), *coding)
+
     # --- layouts ---
 
     def channels_second(self, real: str) -> str:
@@ -236,7 +257,8 @@ class Translation:
         return self.node("Reshape", real, self.stored(np.array(shape, np.int64), "shape"))
 
     def finished(self) -> onnx.ModelProto:
-        """The model; its outputs are those of the subgraph."""
+        """The model; its outputs are those of the subgraph, then its states."""
+        states, self.outputs = self.outputs, []
         for index in self.graph.outputs:
             kind, name = self.kind(int(index)), self.names[int(index)]
             if kind not in ELEMENTS:
@@ -244,7 +266,8 @@ class Translation:
             self.outputs.append(
                 helper.make_tensor_value_info(name, ELEMENTS[kind][1], self.shape(int(index)))
             )
-        graph = helper.make_graph(self.nodes, self.title, self.inputs, self.outputs, self.initializers)
+        outputs = [*self.outputs, *states]
+        graph = helper.make_graph(self.nodes, self.title, self.inputs, outputs, self.initializers)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 
