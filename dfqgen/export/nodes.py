@@ -24,6 +24,7 @@ from dfqgen.ops.multiply import QMul
 from dfqgen.ops.normalize import QLpNormalize
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.ops.prelu import QPRelu
+from dfqgen.ops.real import QDequantize, QQuantize
 from dfqgen.ops.softmax import QSoftmax
 from dfqgen.ops.take import QTake
 from dfqgen.ops.windows import Pads
@@ -248,6 +249,16 @@ def _lookup(op: QLookup, writer: Writer, inputs: tuple[QTensor, ...], output: QT
     writer.cast(writer.coded[op.inputs[0]], place)
     table = writer.constant(rolled, f"{op.output}/table")
     writer.dequantized(writer.node("Gather", table, place, of=op), output)
+
+
+@write.register
+def _quantize(op: QQuantize, writer: Writer, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+    finish(op, writer, reals(op, writer)[0], output)
+
+
+@write.register
+def _dequantize(op: QDequantize, writer: Writer, inputs: tuple[QTensor, ...], output: QTensor) -> None:
+    finish(op, writer, reals(op, writer)[0], output)
 
 
 # --- what only moves integers ---

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import QOp, QPort, QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.graph.ir import Shape
@@ -21,7 +22,11 @@ OPSET = 21
 """The first with integers of 4 and of 16 bits."""
 IR_VERSION = 10
 
-ELEMENT = {IntType.INT8: TensorProto.INT8, IntType.INT16: TensorProto.INT16}
+ELEMENT = {
+    IntType.INT8: TensorProto.INT8,
+    IntType.INT16: TensorProto.INT16,
+    IntType.FLOAT32: TensorProto.FLOAT,
+}
 
 
 def stored_axes(rank: int) -> tuple[int, ...]:
@@ -83,13 +88,24 @@ class Writer:
         return scale, self.constant(np.array(qtype.zero_point, qtype.dtype.carrier), f"{name}/zero_point")
 
     def quantized(self, real: str, tensor: QTensor) -> None:
-        """The tensor, from its reals: QuantizeLinear, DequantizeLinear."""
+        """The tensor, from its reals: QuantizeLinear, DequantizeLinear; a float32 one as they are."""
+        if tensor.qtype.dtype.real:
+            self.dequantized(self.node("Identity", real, to=self.name(f"{tensor.name}/reals")), tensor)
+            return
+        if tensor.qtype.dtype not in ELEMENT:
+            raise UserError(
+                f"tensor {tensor.name!r} is {tensor.qtype.dtype}, which QuantizeLinear does not give",
+                "Build with --output-type int16.",
+            )
         scale, zero = self.scale_and_zero(tensor.qtype, tensor.name)
         coded = self.node("QuantizeLinear", real, scale, zero, to=self.name(f"{tensor.name}/integers"))
         self.dequantized(coded, tensor, (scale, zero))
 
     def dequantized(self, coded: str, tensor: QTensor, coding: tuple[str, str] | None = None) -> None:
-        """The tensor, from its integers: DequantizeLinear."""
+        """The tensor, from its integers: DequantizeLinear; of a float32 one, from itself."""
+        if tensor.qtype.dtype.real:
+            self.coded[tensor.name] = self.real[tensor.name] = coded
+            return
         coding = coding or self.scale_and_zero(tensor.qtype, tensor.name)
         self.coded[tensor.name] = coded
         self.real[tensor.name] = self.node("DequantizeLinear", coded, *coding, to=self.name(tensor.name))

@@ -172,6 +172,25 @@ def test_scales_of_weights_give_the_multipliers_again() -> None:
     assert again.pre_shift == form.pre_shift
 
 
+def test_reals_in_are_quantized_in_the_model_and_sums_out_are_refused(tmp_path: Path) -> None:
+    def body(net: Net, x: str) -> str:
+        return net.node("Conv", x, weights(5, 4, 8, 8))
+
+    program = compiled(tmp_path, body, input_type="float32")
+    x = RNG.normal(0, 0.7, (6, *program.tensors[program.inputs[0].tensor].shape[1:])).astype(np.float32)
+    layers = compare_with_onnxruntime(program, {program.inputs[0].tensor: x})
+    assert layers[0].operator == "Quantize"
+    assert sum(layer.differ for layer in layers) == 0
+    (expected,) = program.run({program.inputs[0].tensor: x}).values()
+    again = read_again(program, tmp_path)
+    qtype = again.tensors[again.inputs[0].tensor].qtype
+    (found,) = again.run({again.inputs[0].tensor: qtype.quantize(x)}).values()
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(UserError, match="is int32, which QuantizeLinear does not give") as caught:
+        qdq_model(compiled(tmp_path, body, output_type="float32"))
+    assert "--output-type" in str(caught.value)
+
+
 def enlarged(net: Net, x: str) -> str:
     y = net.node("Conv", x, weights(4, 4, 1, 1))
     return net.node("Resize", y, "", np.array([1, 1, 1.5, 1.5], np.float32), mode="linear")
