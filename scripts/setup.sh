@@ -52,6 +52,7 @@ else
     packages+=(picolibc-riscv64-unknown-elf)
 fi
 [ -e /usr/lib/avr/include/avr/io.h ] || packages+=(avr-libc)
+[ -e /usr/include/simavr/sim_avr.h ] || packages+=(libsimavr-dev)
 [ -e /usr/share/arduino/hardware/arduino/avr ] || packages+=(arduino-core-avr)
 if ! { command -v clang >/dev/null && probe clang 'int main(void) { return 0; }' -fsanitize=address,undefined; }; then
     packages+=(SANITIZERS)

@@ -21,6 +21,7 @@ from dfqgen.commands.run import run
 from dfqgen.errors import UserError, VerificationFailed
 from dfqgen.verify.board import open_port, run_on_board
 from dfqgen.verify.serial_link import Link, frame, read_frame
+from tests.avr.board import FLAGS
 from tests.models import DIGITS
 from tests.test_cli import command
 from tests.tools import needs
@@ -55,20 +56,12 @@ def elf(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def board(elf: Path) -> Iterator[int]:
-    """QEMU with the firmware; gives the TCP port that its UART is at."""
+def listening(words: Callable[[int], list[str]]) -> Iterator[int]:
+    """A program that serves a TCP port, which is given."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["qemu-system-arm", "-machine", "mps2-an386", "-display", "none", "-monitor", "none"]
-    words += [
-        "-serial",
-        f"tcp:127.0.0.1:{port},server=on,wait=off,nodelay=on",
-        "-semihosting",
-        "-kernel",
-        str(elf),
-    ]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    with subprocess.Popen(words(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             for _ in range(100):
                 time.sleep(0.05)
@@ -77,6 +70,17 @@ def board(elf: Path) -> Iterator[int]:
             yield port
         finally:
             running.kill()
+
+
+def board(elf: Path) -> contextlib.AbstractContextManager[int]:
+    """QEMU with the firmware; gives the TCP port that its UART is at."""
+
+    def words(port: int) -> list[str]:
+        serial = f"tcp:127.0.0.1:{port},server=on,wait=off,nodelay=on"
+        machine = ["-machine", "mps2-an386", "-display", "none", "-monitor", "none", "-semihosting"]
+        return ["qemu-system-arm", *machine, "-serial", serial, "-kernel", str(elf)]
+
+    return listening(words)
 
 
 Fault = Callable[[bytes], bytes]
@@ -139,6 +143,38 @@ def test_a_bad_cable_costs_time_and_no_bit(folder: Path, elf: Path) -> None:
         open_port(f"socket://127.0.0.1:{worse}") as opened,
     ):
         result = run_on_board(folder, Link(opened, answer_s=0.3, compute_s=0.5))
+    assert result.repeated > 0
+    assert result.vectors == 2
+
+
+@needs("avr-gcc", "simavr")
+def test_an_8_bit_board_computes_the_same_over_a_good_cable_and_a_bad_one(tmp_path: Path) -> None:
+    """An ATmega2560 in simavr, with its constants in flash and its UART behind a TCP port."""
+    folder, bridge, elf = tmp_path / "digits", tmp_path / "bridge", tmp_path / "firmware.elf"
+    build(DIGITS, folder, make_recipe(target="cortex-m0plus", input_std=(16.0,), input_range=(0.0, 16.0)))
+    here, probe = Path(__file__).parent, folder / "runtime_c" / "serial" / "dfq_serial_probe.h"
+    host = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", here / "avr_bridge.c", "-o", bridge, "-lsimavr"]
+    (tmp_path / "cycles.h").write_text("#include <stdint.h>\nuint32_t avr_cycles(void);\n")
+    flags = [*FLAGS, "-mmcu=atmega2560", "-DF_CPU=16000000UL", "-Wno-unused-function", f"-I{folder}"]
+    flags += ["-DDIGITS_PROBE=dfq_serial_probe", "-DDFQ_CYCLES=avr_cycles()"]
+    names = ("digits.c", "digits_weights.c", "digits_serial.c")
+    sources = [here / "avr_firmware.c", *(folder / name for name in names)]
+    core = ["avr-gcc", *flags, "-include", tmp_path / "cycles.h", "-include", probe, *sources, "-o", elf]
+    for words in (host, core):
+        done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    with listening(lambda port: [str(bridge), "atmega2560", str(elf), str(port)]) as port:
+        facts = run(folder, f"serial:socket://127.0.0.1:{port}")
+    assert facts["bit_exact"] is True
+    assert 5_000_000 < facts["cycles"] < 20_000_000  # the counter counts in steps of 1024
+    assert sum(layer["cycles"] for layer in facts["layers"]) <= facts["cycles"]
+    with (
+        listening(lambda port: [str(bridge), "atmega2560", str(elf), str(port)]) as port,
+        cable(port, bad_cable(1)) as worse,
+        open_port(f"socket://127.0.0.1:{worse}") as opened,
+    ):
+        result = run_on_board(folder, Link(opened, answer_s=0.5))
     assert result.repeated > 0
     assert result.vectors == 2
 
