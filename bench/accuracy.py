@@ -119,7 +119,8 @@ def measure(name: str, shared: Path, methods: Sequence[Method]) -> Iterator[Colu
         if method.calibrate and subject.data is None:
             column.cells[method.name] = "-"
             continue
-        choices: Choices = {**method.choices, "target": "cortex-m4", "meaning": subject.meaning}
+        choices: Choices = {"activations": "int8", **method.choices, "target": "cortex-m4"}
+        choices["meaning"] = subject.meaning
         if method.calibrate:
             choices = {**choices, "calibration_data": Samples({tensor: raw[1::2][:64]})}
         recipe = make_recipe(**choices)

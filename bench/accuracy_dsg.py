@@ -157,7 +157,8 @@ class Experiment:
 
     def measure(self, row: Row) -> str:
         """Top-1, and in brackets without the calibration images."""
-        choices: Choices = {**row.choices, "target": "cortex-m4", "meaning": self.meaning}
+        choices: Choices = {"activations": "int8", **row.choices, "target": "cortex-m4"}
+        choices["meaning"] = self.meaning
         if row.bits != 8:
             choices["bits_map"] = dict.fromkeys(self.inner, row.bits)
         if row.statistics is not None:

@@ -220,6 +220,7 @@ class Bench:
             target=target_name,
             name=shape_of(network),
             meaning=meaning,
+            activations="int8",  # as CMSIS-NN and the others
             optimize=mode,
             fold_dead=source.fold_dead and fold_dead,
         )
@@ -280,7 +281,9 @@ class Bench:
     def host_ms(self) -> float:
         """Milliseconds of one image of MobileNetV1 0.75 in C on one core, the best of several."""
         target = load_target("host")
-        recipe = make_recipe(target="host", name="mobilenet", input_mean=(127.5,), input_std=(127.5,))
+        recipe = make_recipe(
+            target="host", name="mobilenet", activations="int8", input_mean=(127.5,), input_std=(127.5,)
+        )
         program = compile_model(self.models / "mobilenetv1_075_224.onnx", recipe).program
         with tempfile.TemporaryDirectory(dir=self.work) as name:
             folder = Path(name) / "out"

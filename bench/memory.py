@@ -57,6 +57,7 @@ def programs(models: Path, names: list[str]) -> Iterator[tuple[str, Program]]:
             mean, std = INPUTS.get(name, INPUTS["mobilenetv2_035_160"])
             recipe = make_recipe(
                 target="cortex-m4",
+                activations="int8",
                 statistics="analytic",
                 fold_dead=not made,  # an untrained network has channels that seem dead
                 input_mean=(mean,),

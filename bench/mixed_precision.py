@@ -143,7 +143,8 @@ class Bench:
 
     def _measure(self, row: Row) -> Point:
         started = time.process_time()
-        choices: Choices = {**row.choices, "target": "cortex-m4", "meaning": self.subject.meaning}
+        choices: Choices = {"activations": "int8", **row.choices, "target": "cortex-m4"}
+        choices["meaning"] = self.subject.meaning
         recipe = make_recipe(**choices)
         found = evaluate(self.model, self.samples, recipe, float_outputs=self._reference)
         self._reference = found.float_outputs

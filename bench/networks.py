@@ -47,7 +47,7 @@ def row(network: Network, models: Path, targets: list[str], scratch: Path) -> li
     """One line of the table."""
     facts, counts = [], []
     for target in targets if network.emulate else targets[:1]:
-        recipe = make_recipe(target=target, meaning=network.meaning)
+        recipe = make_recipe(target=target, meaning=network.meaning, activations="int8")
         folder = scratch / target / network.name
         result = build(models / f"{network.name}.onnx", folder, recipe, budget=Budget(8 << 20, 4 << 20))
         facts.append(result.facts)

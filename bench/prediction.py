@@ -48,7 +48,7 @@ def rows(name: str, shared: Path) -> Iterator[tuple[str, float, float]]:
     """Each output with its predicted and its measured decibels."""
     network = read_zoo(shared)[name]
     found = subject(network, shared, SAMPLES)
-    choices = Choices(input_shape=network.shapes, meaning=found.meaning)
+    choices = Choices(input_shape=network.shapes, meaning=found.meaning, activations="int8")
     compiled = compile_model(network.path(shared), make_recipe(**choices))
     graph, quantized = compiled.network.graph, compiled.quantized
     raw = {port.tensor: port.from_model(np.concatenate(found.raw[port.name])) for port in graph.inputs}

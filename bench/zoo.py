@@ -3,8 +3,8 @@
     python bench/zoo.py --shared ../shared [--only face_slim_320,ppocr_cls] [--write docs/zoo.md]
 
 For each network: whether it is accepted (or why not), whether the C equals the reference on every bit, and
-how close it is to the float network (onnxruntime) by default options without data, per tensor, with the
-samples themselves for calibration (by default options, and with min-max ranges), and by onnxruntime's
+how close it is to the float network (onnxruntime) with int8 activations without data, per tensor, with the
+samples themselves for calibration (by default ranges, and by min-max ones), and by onnxruntime's
 static quantization (QDQ, per channel, MinMax, calibrated on the same samples). Results are kept in --cache:
 dfqgen's until its sources change, onnxruntime's until the model or the samples do.
 """
@@ -166,7 +166,8 @@ class Measurement:
 
     def by_dfqgen(self, column: str) -> Facts:
         fixed = {name: float(value) for name, value in self.subject.constants.items()}
-        choices = Choices(target="cortex-m4", input_shape=self.network.shapes, fix=fixed)
+        shapes = self.network.shapes
+        choices = Choices(target="cortex-m4", input_shape=shapes, fix=fixed, activations="int8")
         if self.network.meaning is not None:
             choices["meaning"] = self.network.meaning
         try:

@@ -21,10 +21,10 @@ from dfqgen.graph.ir import Graph
 from dfqgen.kernels.base import Plan
 from dfqgen.methods import SampleRoom, make_rounder
 from dfqgen.passes.contract import Note
-from dfqgen.plan import plan_program
 from dfqgen.plan.activations import choose_activations
-from dfqgen.plan.budget import TARGETS_OWN, Budget, check_budget, layer_costs
+from dfqgen.plan.budget import Budget, check_budget, layer_costs
 from dfqgen.plan.estimate import estimate, seconds
+from dfqgen.plan.planner import plan_for
 from dfqgen.progress import Progress, silent
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower
@@ -231,23 +231,6 @@ def verify_draft(compiled: Compiled, draft: Draft, progress: Progress = silent) 
         write_files(draft.files, Path(scratch))
         check = check_on_host(compiled.program, Path(scratch), progress)
     return Built(draft.plan, draft.files, draft.code, check)
-
-
-def plan_for(program: Program, code: CodeRecipe, target: Target, budget: Budget = TARGETS_OWN) -> Plan:
-    """The plan that a recipe asks for, within a budget; what that leaves open is the recipe's."""
-    limits = Budget(
-        code.flash_bytes if budget.flash_bytes is None else budget.flash_bytes,
-        code.ram_bytes if budget.ram_bytes is None else budget.ram_bytes,
-    )
-    return plan_program(
-        program,
-        target,
-        optimize=code.made_for,
-        winograd=code.winograd,
-        stream=code.stream,
-        input_rows=code.input_rows,
-        budget=limits,
-    )
 
 
 def layer_times(plan: Plan, target: Target) -> dict[str, float]:

@@ -22,12 +22,14 @@ from dfqgen.plan import plan_program
 from dfqgen.quantization.prepare import prepare
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.recipe import Recipe
+from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import load_target
 from tests import builders
 
-STANDARD = Recipe()
+STANDARD = Recipe(activations=ActivationsRecipe(activations="int8"))
+"""Defaults, but with types that every network has."""
 
 
 def prepare_by(

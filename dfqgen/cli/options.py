@@ -397,7 +397,7 @@ Activations = Annotated[
     Literal["auto", "int8", "int16"],
     typer.Option(
         "--activations",
-        help="int16 for all, inputs and outputs too: twice the RAM. auto: for those it is worth it.",
+        help="auto: int16 for the tensors that are worth it. int16: for all, inputs and outputs too.",
         rich_help_panel="Activations",
     ),
 ]
@@ -415,8 +415,8 @@ Effort = Annotated[
     Literal["fast", "default", "best"],
     typer.Option(
         "--effort",
-        help="fast: int8 throughout. best: int16 where it is worth it, and rounding learned on synthesized "
-        "samples, which takes minutes and PyTorch.",
+        help="fast: int8 throughout. best: rounding learned on synthesized samples, which takes minutes and "
+        "PyTorch.",
     ),
 ]
 TimeAllowance = Annotated[

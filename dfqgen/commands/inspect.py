@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dfqgen.compile import Compiled, compile_model, plan_for, read_network
+from dfqgen.compile import Compiled, compile_model, read_network
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.text import program_text
 from dfqgen.graph.text import graph_text
 from dfqgen.plan.estimate import estimate
+from dfqgen.plan.planner import plan_for
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe, SamplesRecipe, StatisticsRecipe
 from dfqgen.report import facts as report

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfqgen.commands.advice import require_sqnr
-from dfqgen.compile import plan_for, read_network, rewritten_graph
+from dfqgen.compile import read_network, rewritten_graph
 from dfqgen.errors import UserError
+from dfqgen.plan.planner import plan_for
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.manifest import file_hash, recipe_from_json
 from dfqgen.report import facts as report

@@ -20,9 +20,9 @@ from dfqgen.goals.solver import Alive, LayerOptions, Limits, Option, Question
 from dfqgen.graph.ir import Node
 from dfqgen.kernels.base import Plan
 from dfqgen.ops.conv import Conv2D
-from dfqgen.plan.activations import Search
 from dfqgen.plan.kernels import Choice, ranked
 from dfqgen.plan.lifetimes import lifetimes
+from dfqgen.plan.widening import Search
 from dfqgen.plan.workload import planned_workload
 from dfqgen.quantization.choose_bits import mapped_bits, searchable
 from dfqgen.quantization.low_bit_layers import LowBitQuantizer
@@ -57,7 +57,7 @@ class Menu:
         self.prepared, self.recipe, self.target = prepared, recipe, target
         self.search = Search(prepared, recipe, target)
         self.given, self.few_bits, self.code_share = given, few_bits, code_share
-        gains = self.search.gains()
+        gains = self.search.gains
         self.open = {root: gains[root] for root in sorted(self.search.free()) if gains.get(root, 0.0) > 0.0}
         self.noise = sum(gains.values()) + (0.0 if few_bits else self.search.floor)
         self._layers: dict[Optimize, list[LayerOptions]] = {}

@@ -16,7 +16,7 @@ from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_na
 from dfqgen.plan.schedule import best_order, peak_bytes
 from dfqgen.plan.streaming import SPARING, TRIED, Line, Streamed, streamed
 from dfqgen.plan.workload import Workload, band_lead_bytes
-from dfqgen.recipe.records import Stream, Winograd
+from dfqgen.recipe.records import CodeRecipe, Stream, Winograd
 from dfqgen.targets import Target
 
 
@@ -59,6 +59,23 @@ def plan_program(
         plan = _plan_by_rows(program, target, registry, optimize, chosen, None if input_rows else plan)
     check_plan(program, plan)
     return plan
+
+
+def plan_for(program: Program, code: CodeRecipe, target: Target, budget: Budget = TARGETS_OWN) -> Plan:
+    """The plan that a recipe asks for, within a budget; what that leaves open is the recipe's."""
+    limits = Budget(
+        code.flash_bytes if budget.flash_bytes is None else budget.flash_bytes,
+        code.ram_bytes if budget.ram_bytes is None else budget.ram_bytes,
+    )
+    return plan_program(
+        program,
+        target,
+        optimize=code.made_for,
+        winograd=code.winograd,
+        stream=code.stream,
+        input_rows=code.input_rows,
+        budget=limits,
+    )
 
 
 def _fits(plan: Plan, limit: Budget) -> bool:

@@ -36,6 +36,27 @@ class Work:
     scratch_bytes: int
     leads_bytes: Mapping[str, int]
 
+    @classmethod
+    def of(
+        cls,
+        op: QOp,
+        kernel: Kernel[Any],
+        inputs: tuple[QTensor, ...],
+        output: QTensor,
+        buffer_of: Mapping[str, str],
+    ) -> Work:
+        """An operator's with a kernel."""
+        return cls(
+            op=op,
+            kernel=kernel,
+            inputs=inputs,
+            output=output,
+            reads=tuple(dict.fromkeys(buffer_of[name] for name in op.inputs)),
+            writes=op.output,
+            scratch_bytes=align(kernel.scratch_bytes(op, inputs, output)),
+            leads_bytes=_leads(op, kernel, inputs, output, buffer_of),
+        )
+
 
 COUNTER_BYTES = 8
 """Of a band: the first row in memory, and the row after the last."""
@@ -102,19 +123,7 @@ class Workload:
         for op, kernel in zip(program.ops, kernels, strict=True):
             if kernel is None:
                 continue
-            inputs, output = program.tensors_of(op)
-            works.append(
-                Work(
-                    op=op,
-                    kernel=kernel,
-                    inputs=inputs,
-                    output=output,
-                    reads=tuple(dict.fromkeys(buffer_of[name] for name in op.inputs)),
-                    writes=op.output,
-                    scratch_bytes=align(kernel.scratch_bytes(op, inputs, output)),
-                    leads_bytes=_leads(op, kernel, inputs, output, buffer_of),
-                )
-            )
+            works.append(Work.of(op, kernel, *program.tensors_of(op), buffer_of))
         return cls(
             works=tuple(works),
             sizes_bytes={name: align(program.tensors[name].size_bytes) for name in buffer_of.values()},
@@ -124,12 +133,17 @@ class Workload:
         )
 
 
-def planned_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]:
-    """What the planner worked from, and the order it chose."""
+def whole_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]:
+    """The kernels and the order that the planner chose, with every layer run as a whole."""
     kernels = {step.op.output: step.kernel for step in plan.steps}
     workload = Workload.of(program, [kernels.get(op.output) for op in program.ops])
     position = {work.writes: index for index, work in enumerate(workload.works)}
-    order = [position[step.op.output] for step in plan.steps]
+    return workload, [position[step.op.output] for step in plan.steps]
+
+
+def planned_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]:
+    """What the planner worked from, and the order it chose."""
+    workload, order = whole_workload(program, plan)
     for segment in plan.segments:
         scratch = [step.scratch_bytes for step in plan.steps[segment.begin : segment.end]]
         workload = workload.with_segment(segment, order, scratch)

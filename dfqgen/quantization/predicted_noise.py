@@ -14,6 +14,7 @@ from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.contract import Note
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.ranges import sigma_range
+from dfqgen.quantization.rounding import Rounded
 from dfqgen.quantization.tensor_ranges import KNOWN_SIGMA, unseen_clipping
 from dfqgen.quantization.types import Typed
 from dfqgen.statistics.channel import ChannelStatistics
@@ -40,15 +41,16 @@ def activation_noise(statistics: ChannelStatistics, reaction: Reaction, qtype: Q
     return noise
 
 
-def weight_noise(typed: Typed, weights: Mapping[str, QuantizedWeight]) -> float:
+def weight_noise(typed: Typed, rounded: Rounded) -> float:
     """Noise-to-signal at the outputs of rounded weights alone, measured on procedural samples."""
     samples = {name: value[:WEIGHT_SAMPLES] for name, value in typed.evidence.samples.items()}
     ops: dict[str, Op] = {}
-    for node in typed.graph.nodes:
-        if isinstance(node.op, Conv2D) and node.output in weights:
-            ops[node.output] = replace(node.op, weight=weights[node.output].dequantize())
+    for node in rounded.graph.nodes:
+        if isinstance(node.op, Conv2D) and node.output in rounded.weights:
+            ops[node.output] = replace(node.op, weight=rounded.weights[node.output].dequantize())
     ends = heads(typed.graph)
-    exact, changed = (_values(graph, samples, ends) for graph in (typed.graph, typed.graph.replace_ops(ops)))
+    graphs = (typed.graph, rounded.graph.replace_ops(ops))
+    exact, changed = (_values(graph, samples, ends) for graph in graphs)
     shares = [
         float(np.mean((changed[end] - exact[end]) ** 2) / max(np.mean(exact[end] ** 2), 1e-30))
         for end in ends

@@ -132,7 +132,7 @@ class Choices(TypedDict, total=False):
 EFFORTS: Mapping[Effort, Choices] = {
     "fast": Choices(activations="int8"),
     "default": Choices(),
-    "best": Choices(activations="auto", rounding="adaround"),
+    "best": Choices(rounding="adaround"),
 }
 """What an effort chooses where nothing else is said. Best learns the rounding on synthesized samples, which
 takes PyTorch and minutes; what it gives is in docs/dsg.md."""

@@ -146,7 +146,7 @@ class ActivationsRecipe:
     n_sigma: float | None = None
     n_sigma_scores: float | None = None
     scales: ScaleMode = "multiplier"
-    activations: ActivationChoice = "int8"
+    activations: ActivationChoice = "auto"
     activations_map: Mapping[str, ActivationType] = field(default_factory=dict)
     input_type: PortType | None = None
     output_type: PortType | None = None

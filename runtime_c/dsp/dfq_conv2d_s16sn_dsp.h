@@ -4,9 +4,13 @@
  *
  *   x        [in_height][in_width][in_channels], 2-byte aligned where int16
  *   weight, factors  as dfq_dsp_wide_matmul.h wants them
- *   y        [out_height][out_width][out_channels]; disjoint from x unless all channels are one chunk
- *   scratch  the columns of two pixels, 4 * depth bytes; then a pixel of padding where inputs are int16 with an even
- *            number of channels, elsewhere two windows, 4 * depth bytes; then a chunk of weights
+ *   y        [out_height][out_width][out_channels]; disjoint from x unless all channels are one chunk, or `tile` is set
+ *   scratch  the columns of two pixels, 4 * depth bytes, of a tile of pixels 2 * depth * tile; then a pixel of padding
+ *            where inputs are int16 with an even number of channels, elsewhere two windows, 4 * depth bytes; then a
+ *            chunk of weights
+ *
+ * With several chunks either each meets all pixels before the next is widened, or all of them meet one tile of pixels
+ * after the other, whose inputs are then read before any of its outputs is written.
  *
  * Equal QConv2D bit for bit.
  * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
@@ -24,6 +28,7 @@ typedef struct {
     int32_t stride_y, stride_x;
     int32_t dilation_y, dilation_x;
     int32_t pad_top, pad_left, pad_value;
+    int32_t tile; /* pixels, an even number; 0: all pixels, a pair gathered at a time */
 } dfq_conv2d_s16sn_dsp_t;
 
 /* `count` words of two pixels, interleaved. The pixels are word aligned. */
@@ -177,42 +182,31 @@ DFQ_PART void dfq_dsp_wide_gather_any(const dfq_conv2d_s16sn_dsp_t *layer, const
     }
 }
 
-/* A chunk of channels of all pixels. */
-DFQ_INLINE void dfq_dsp_wide_pixels(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, int8_t *y,
-                                    dfq_word_t *columns, const dfq_dsp_matmul_args_t *args, int32_t first,
-                                    int32_t count)
+/* The columns of the next pixel and the one after it, or of it twice where it is the last; `next` moves on. */
+DFQ_INLINE void dfq_dsp_wide_columns(const dfq_conv2d_s16sn_dsp_t *layer, const int8_t *x, bool last,
+                                     dfq_dsp_corner_t *next, dfq_word_t *spare, dfq_word_t *columns)
 {
     const dfq_dsp_wide_matmul_t *matmul = &layer->matmul;
     const bool direct = matmul->in_wide && layer->in_channels % 2 == 0;
-    const int32_t pixels = layer->out_height * layer->out_width;
     const int32_t line_end = layer->out_width * layer->stride_x - layer->pad_left;
-    const int32_t pitch = matmul->out_wide ? 2 * matmul->out_channels : matmul->out_channels;
-    dfq_half_t *halves = (dfq_half_t *)(columns + matmul->depth);
-    dfq_dsp_corner_t next = { -layer->pad_top, -layer->pad_left };
-    for (int32_t pixel = 0; pixel < pixels; pixel += 2) {
-        /* A single last pixel is computed twice, to one place. */
-        const int32_t second = pixel + 1 < pixels ? 1 : 0;
-        dfq_dsp_corner_t corners[2];
-        for (int32_t i = 0; i < 2; i++) {
-            corners[i] = i <= second ? next : corners[0];
-            next.x += layer->stride_x;
-            if (next.x == line_end) {
-                next.x = -layer->pad_left;
-                next.y += layer->stride_y;
-            }
+    dfq_half_t *halves = (dfq_half_t *)spare;
+    dfq_dsp_corner_t corners[2];
+    for (int32_t i = 0; i < 2; i++) {
+        corners[i] = i == 0 || !last ? *next : corners[0];
+        next->x += layer->stride_x;
+        if (next->x == line_end) {
+            next->x = -layer->pad_left;
+            next->y += layer->stride_y;
         }
-        if (!direct) {
-            dfq_dsp_wide_gather_any(layer, x, corners[0], halves);
-            dfq_dsp_wide_gather_any(layer, x, corners[1], halves + matmul->depth);
-            const dfq_word_t *words = (const dfq_word_t *)(const void *)halves;
-            dfq_dsp_interleave(columns, words, words + matmul->depth / 2, matmul->depth / 2);
-        } else if (dfq_dsp_wide_inside(layer, corners[0]) && dfq_dsp_wide_inside(layer, corners[1])) {
-            dfq_dsp_wide_gather_pair(layer, x, corners[0], corners[1], columns);
-        } else {
-            dfq_dsp_wide_gather_taps(layer, x, corners[0], corners[1], columns + matmul->depth, columns);
-        }
-        dfq_dsp_wide_multiply(matmul, columns, args, first, count, y, y + second * pitch);
-        y += 2 * pitch;
+    }
+    if (!direct) {
+        dfq_dsp_wide_gather_any(layer, x, corners[0], halves);
+        dfq_dsp_wide_gather_any(layer, x, corners[1], halves + matmul->depth);
+        dfq_dsp_interleave(columns, spare, spare + matmul->depth / 2, matmul->depth / 2);
+    } else if (dfq_dsp_wide_inside(layer, corners[0]) && dfq_dsp_wide_inside(layer, corners[1])) {
+        dfq_dsp_wide_gather_pair(layer, x, corners[0], corners[1], columns);
+    } else {
+        dfq_dsp_wide_gather_taps(layer, x, corners[0], corners[1], spare, columns);
     }
 }
 
@@ -221,21 +215,44 @@ DFQ_KERNEL void dfq_conv2d_s16sn_2x4_dsp(const dfq_conv2d_s16sn_dsp_t *layer, co
 {
     const dfq_dsp_wide_matmul_t *matmul = &layer->matmul;
     const bool direct = matmul->in_wide && layer->in_channels % 2 == 0;
-    const int32_t depth = matmul->depth;
+    const int32_t depth = matmul->depth, pixels = layer->out_height * layer->out_width;
+    const int32_t tile = layer->tile > 0 ? layer->tile : pixels;
+    const int32_t pitch = matmul->out_wide ? 2 * matmul->out_channels : matmul->out_channels;
     dfq_word_t *columns = (dfq_word_t *)(void *)scratch;
-    dfq_word_t *stream = columns + (direct ? depth + layer->in_channels / 2 : 2 * depth);
-    const uint32_t *words = matmul->weight;
+    dfq_word_t *spare = columns + (layer->tile > 0 ? layer->tile / 2 : 1) * depth;
+    dfq_word_t *stream = spare + (direct ? layer->in_channels / 2 : depth);
+    dfq_dsp_corner_t next = { -layer->pad_top, -layer->pad_left };
     if (direct) {
-        dfq_dsp_wide_fill((dfq_half_t *)(columns + depth), layer->pad_value, layer->in_channels);
+        dfq_dsp_wide_fill((dfq_half_t *)spare, layer->pad_value, layer->in_channels);
     }
-    for (int32_t first = 0; first < matmul->out_channels; first += matmul->chunk) {
-        const int32_t count = dfq_min(matmul->chunk, matmul->out_channels - first);
-        const int32_t blocks = (count + 3) / 4;
-        words = dfq_dsp_wide_chunk(matmul, words, first / 4, blocks, stream);
-        const dfq_dsp_matmul_args_t args =
-            dfq_dsp_wide_args(matmul, columns + depth, depth / 2, DFQ_DSP_WIDE_STEP_2X4_BYTES,
-                              (const int32_t *)(const void *)stream, count, dfq_dsp_wide_block_words(depth));
-        dfq_dsp_wide_pixels(layer, x, matmul->out_wide ? y + 2 * first : y + first, columns, &args, first, count);
+    for (int32_t start = 0; start < pixels; start += tile, y += tile * pitch) {
+        const int32_t end = dfq_min(start + tile, pixels);
+        const uint32_t *words = matmul->weight;
+        if (layer->tile > 0) {
+            for (int32_t pixel = start; pixel < end; pixel += 2) {
+                dfq_word_t *to = columns + (pixel - start) / 2 * depth;
+                dfq_dsp_wide_columns(layer, x, pixel + 1 == pixels, &next, spare, to);
+            }
+        }
+        for (int32_t first = 0; first < matmul->out_channels; first += matmul->chunk) {
+            const int32_t count = dfq_min(matmul->chunk, matmul->out_channels - first);
+            dfq_dsp_corner_t corner = { -layer->pad_top, -layer->pad_left };
+            dfq_word_t *of = columns;
+            int8_t *out = matmul->out_wide ? y + 2 * first : y + first;
+            words = dfq_dsp_wide_chunk(matmul, words, first / 4, (count + 3) / 4, stream);
+            for (int32_t pixel = start; pixel < end; pixel += 2, out += 2 * pitch) {
+                /* A single last pixel is computed twice, to one place. */
+                const bool last = pixel + 1 == pixels;
+                if (layer->tile == 0) {
+                    dfq_dsp_wide_columns(layer, x, last, &corner, spare, columns);
+                }
+                const dfq_dsp_matmul_args_t args =
+                    dfq_dsp_wide_args(matmul, of + depth, depth / 2, DFQ_DSP_WIDE_STEP_2X4_BYTES,
+                                      (const int32_t *)(const void *)stream, count, dfq_dsp_wide_block_words(depth));
+                dfq_dsp_wide_multiply(matmul, of, &args, first, count, out, last ? out : out + pitch);
+                of += layer->tile > 0 ? depth : 0;
+            }
+        }
     }
 }
 

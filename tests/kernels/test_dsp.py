@@ -60,6 +60,21 @@ def wide_whole_image(draw: st.DrawFn) -> Case:
     return strategies.widened(case, *draw(st.sampled_from(strategies.WIDE_TYPES)))
 
 
+@st.composite
+def wide_in_chunks(draw: st.DrawFn) -> Case:
+    """Weights that do not lie in scratch all at once, before tiles of pixels and before all of them."""
+    kernel = draw(st.sampled_from([(1, 1), (3, 3)]))
+    depth = draw(st.sampled_from([60, 128, 129, 200, 256, 300])) // (kernel[0] * kernel[1])
+    channels = 4200 // (depth * kernel[0] * kernel[1]) + draw(st.integers(0, 9))
+    image = (draw(st.integers(3, 8)), draw(st.integers(3, 8)))
+    stride, pad = draw(st.sampled_from([1, 2])), draw(st.integers(0, kernel[0] // 2))
+    shape = (image, kernel, (stride, stride), (1, 1), Pads(pad, pad, pad, pad), 1, depth, channels)
+    case = strategies.conv_case(draw(strategies.rngs), *shape)
+    if draw(st.booleans()):
+        case = strategies.narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
+    return strategies.widened(case, *draw(st.sampled_from(strategies.WIDE_TYPES)))
+
+
 FAMILIES = {
     "convolution": strategies.convolutions(),
     "winograd": strategies.winograd(),
@@ -72,6 +87,7 @@ FAMILIES = {
     "lookup": strategies.lookups(),
     "low bits": strategies.low_bits(),
     "int16": strategies.wide(),
+    "int16 in chunks": wide_in_chunks(),
     "int16 fully connected": wide_whole_image(),
 }
 

@@ -63,6 +63,12 @@ def geometries(rng: np.random.Generator) -> list[Case]:
         image = (int(rng.integers(3, 9)), int(rng.integers(3, 12)))
         depth, channels = int(rng.choice([4, 8, 12, 16, 24])), int(rng.integers(1, 14))
         cases.append(strategies.conv_case(rng, image, (3, 3), (1, 1), (1, 1), pads, 1, depth, channels))
+    # In chunks where they are int16: before tiles of 32 and 16 pixels, and before all pixels.
+    for depth, channels in ((66, 65), (200, 23), (300, 18)):
+        for _ in range(2):
+            cases.append(
+                strategies.conv_case(rng, (5, 9), (1, 1), (1, 1), (1, 1), NO_PADS, 1, depth, channels)
+            )
     low = [strategies.narrowed(case, dtype) for case in cases[::4] for dtype in PACKED_TYPES]
     wide = [
         strategies.widened(case, *strategies.WIDE_TYPES[i % 3])

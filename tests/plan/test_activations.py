@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from dfqgen.compile import compile_model, quantize_prepared
+from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.methods import SampleRoom
 from dfqgen.ops.conv import Conv2D
 from dfqgen.plan import plan_program
-from dfqgen.plan.activations import Search, choose_activations
+from dfqgen.plan.activations import choose_activations
 from dfqgen.plan.estimate import estimate
+from dfqgen.plan.widening import AUDIBLE, LEAST_BITS, Search
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.recipe import Recipe, make_recipe
 from dfqgen.samples.meaning import InputMeaning
@@ -60,13 +62,22 @@ def prepared(recipe: Recipe, graph: Graph | None = None) -> Prepared:
 
 
 def wide_of(recipe: Recipe) -> set[str]:
-    made = prepared(recipe)
-    program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
+    program = made_by(recipe)
     return {tensor.name for tensor in program.tensors.values() if tensor.qtype.dtype is IntType.INT16}
 
 
 def auto(**options: Any) -> Recipe:
-    return make_recipe(target="cortex-m4", activations="auto", **options)
+    return make_recipe(target="cortex-m4", **options)
+
+
+def made_by(recipe: Recipe) -> Program:
+    found = prepared(recipe)
+    return quantize_prepared(found, recipe, SampleRoom(found.graph, {}, recipe.samples)).program
+
+
+def test_auto_is_what_nobody_chose() -> None:
+    assert make_recipe().activations.activations == "auto"
+    assert make_recipe(effort="fast").activations.activations == "int8"
 
 
 def test_what_the_outputs_hear_most_comes_first_and_is_told() -> None:
@@ -82,14 +93,10 @@ def test_what_the_outputs_hear_most_comes_first_and_is_told() -> None:
 def test_the_allowance_of_time_holds_by_the_prices_of_the_planner() -> None:
     times, wides = [], []
     for allowance in (0.0, 15.0, 100.0):
-        recipe = auto(time_allowance=allowance)
-        made = prepared(recipe)
-        program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
+        program = made_by(auto(time_allowance=allowance))
         times.append(sum(layer.instructions for layer in estimate(plan_program(program, M4))))
         wides.append(sum(tensor.qtype.dtype is IntType.INT16 for tensor in program.tensors.values()))
-    recipe = make_recipe(target="cortex-m4")
-    made = prepared(recipe)
-    program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
+    program = made_by(auto(activations="int8"))
     int8 = sum(layer.instructions for layer in estimate(plan_program(program, M4)))
     for time, allowance in zip(times, (0.0, 15.0, 100.0), strict=True):
         assert time <= int8 * (1.0 + allowance / 100.0) * 1.001
@@ -102,11 +109,7 @@ def test_auto_is_closer_to_float_than_int8() -> None:
     x = np.random.default_rng(4).uniform(0, 4, (8, 12, 12, 3)).astype(np.float32)
 
     def noise(activations: Any) -> float:
-        recipe = make_recipe(
-            target="cortex-m4", activations=activations, input_type="int8", time_allowance=100.0
-        )
-        made = prepared(recipe)
-        program = quantize_prepared(made, recipe, SampleRoom(made.graph, {}, recipe.samples)).program
+        program = made_by(auto(activations=activations, input_type="int8", time_allowance=100.0))
         q = program.tensors["x"].qtype.quantize(x)
         exact = graph.evaluate({"x": program.tensors["x"].qtype.dequantize(q)})["y"]
         found = program.tensors["y"].qtype.dequantize(program.run({"x": q})["y"])
@@ -123,16 +126,59 @@ def test_what_options_settle_is_left_alone() -> None:
     assert "x" in wide_of(auto(time_allowance=100.0, input_type="int16"))
 
 
-def test_the_arena_stays_within_the_targets_ram() -> None:
+def test_the_arena_stays_within_the_ram_of_the_target_or_of_the_recipe() -> None:
     recipe = auto(time_allowance=100.0)
     made = prepared(recipe)
     search = Search(made, recipe, M4)
     chosen, _ = choose_activations(made, recipe, M4)
-    assert search.fits(chosen)
-    small = replace(M4, ram_bytes=2600)  # int8 needs 2,304 bytes
-    bounded, _ = choose_activations(made, recipe, small)
-    assert len(bounded.activations_map) < len(chosen.activations_map)
-    assert Search(made, recipe, small).fits(bounded)
+    most = search.planned_bytes(chosen)
+    assert most > search.planned.arena_bytes
+    for bounded_recipe, target in (
+        (recipe, replace(M4, ram_bytes=most - 1)),
+        (auto(time_allowance=100.0, ram=most - 1), M4),
+    ):
+        bounded, (note, *_) = choose_activations(made, bounded_recipe, target)
+        assert len(bounded.activations_map) < len(chosen.activations_map)
+        assert search.planned_bytes(bounded) < most
+        assert "bytes for" in note.effect or "no RAM" in note.effect
+
+
+def test_the_estimated_arena_is_the_planned_one_at_both_ends() -> None:
+    recipe = auto()
+    search = Search(prepared(recipe), recipe, M4)
+    assert search.arena_bytes(frozenset()) == search.planned.arena_bytes
+    everything = replace(recipe.activations, activations="int16")
+    roots = frozenset(search.families.find(tensor) for tensor in search.narrow.types)
+    assert search.arena_bytes(roots) == pytest.approx(search.planned_bytes(everything), rel=0.02)
+
+
+def test_a_choice_is_worth_more_bits_than_it_costs() -> None:
+    recipe = auto(time_allowance=100.0)
+    search = Search(prepared(recipe), recipe, M4)
+    narrow, choices = search.choices()
+    assert narrow.bits(narrow) == 0.0
+    worth = [choice.bits(narrow) for choice in choices]
+    assert worth == sorted(worth, reverse=True)
+    assert worth[-1] >= LEAST_BITS
+    noise = narrow.noise
+    for widening in choices[0].widenings:
+        assert widening.share >= AUDIBLE
+        noise *= 1.0 - widening.share
+    assert noise == pytest.approx(choices[0].noise)
+    dear = replace(choices[0], arena_bytes=4 * choices[0].arena_bytes)
+    assert dear.bits(narrow) == pytest.approx(worth[0] - 1.0)
+    slow = replace(choices[0], instructions=2.0 * choices[0].instructions)
+    assert slow.bits(narrow) == pytest.approx(worth[0] - 1.0)
+
+
+def test_where_weights_make_the_noise_all_stays_int8() -> None:
+    recipe = auto(bits="2", low_ends=True, time_allowance=100.0)
+    settled, (note,) = choose_activations(prepared(recipe), recipe, M4)
+    assert not settled.activations_map
+    assert "not worth" in note.effect
+    told = auto(bits="2", low_ends=True, activations="int8")
+    types = [{name: tensor.qtype for name, tensor in made_by(r).tensors.items()} for r in (recipe, told)]
+    assert types[0] == types[1]
 
 
 @pytest.mark.parametrize("options", [{"statistics": "analytic"}])

@@ -28,7 +28,7 @@ def test_the_predicted_sqnr_is_the_programs_within_3_db(seed: int, weights: str)
     rng = np.random.default_rng(seed)
     layers = [conv(rng, 8, 3), relu(), conv(rng, 8, 8, groups=8), relu6(), AveragePool((2, 2), (2, 2))]
     graph = chain([*layers, conv(rng, 5, 8)])
-    recipe = make_recipe(weights=weights)  # type: ignore[arg-type]
+    recipe = make_recipe(weights=weights, activations="int8")  # type: ignore[arg-type]
     prepared = prepare_by(graph, {"x": UNITS}, recipe)
     quantized = quantize_prepared(prepared, recipe, SampleRoom(graph, {}, recipe.samples))
     x = rng.normal(0, 1 / 3, (32, *graph.inputs[0].shape[1:])).clip(-1, 1).astype(np.float32)

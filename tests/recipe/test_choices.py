@@ -105,7 +105,7 @@ IDLE: list[tuple[Choices, str, str]] = [
     ({"rounding": "feedback"}, "rounding", "--bits"),
     ({"correct_bias": False, "rounding": "adaround"}, "correct_bias", "learns biases itself"),
     ({"empirical_bias": True, "rounding": "adaround"}, "empirical_bias", "learns biases itself"),
-    ({"activations_map": {"a": "int8"}}, "activations_map", "--activations int16"),
+    ({"activations": "int8", "activations_map": {"a": "int8"}}, "activations_map", "--activations int16"),
 ]
 
 

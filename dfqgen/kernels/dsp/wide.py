@@ -19,8 +19,14 @@ from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS
 from dfqgen.targets import Isa
 
+WHOLE_BYTES = 8192
+"""Widened weights that lie in scratch all at once, so that outputs may overwrite inputs."""
 CHUNK_BYTES = 4096
-"""Widened weights that may lie in scratch together, where a chunk has more than four channels."""
+"""Those of a chunk of more than four channels, where there are more."""
+TILES = (32, 16)
+TILE_BYTES = 8192
+"""Pixels that meet all chunks before the next ones are read, for the same reason, and the most that their
+columns may take. Weights are widened again for each tile: of 16 pixels a ninth of the product's time."""
 GROUP_BYTES = 32
 """Weights of fewer bits are unpacked in whole groups."""
 WEIGHT_TYPES = (IntType.INT8, *PACKED_TYPES)
@@ -69,8 +75,16 @@ class Conv2DS16SnDspKernel(Kernel[QConv2D]):
 
     def chunk(self, op: QConv2D) -> int:
         """Output channels that are in scratch together."""
-        together = max(BLOCK, CHUNK_BYTES // (2 * self.depth(op)) // BLOCK * BLOCK)
-        return min(round_up(op.out_channels, BLOCK), together)
+        channels, channel_bytes = round_up(op.out_channels, BLOCK), 2 * self.depth(op)
+        if channels * channel_bytes <= WHOLE_BYTES:
+            return channels
+        return min(channels, max(BLOCK, CHUNK_BYTES // channel_bytes // BLOCK * BLOCK))
+
+    def tile(self, op: QConv2D) -> int:
+        """Pixels whose columns are in scratch together; 0 where a pair comes after the other."""
+        if self.chunk(op) >= op.out_channels:
+            return 0
+        return next((tile for tile in TILES if 2 * tile * self.depth(op) <= TILE_BYTES), 0)
 
     def direct(self, op: QConv2D, x: QTensor) -> bool:
         """Whether windows go to the columns without a copy in between."""
@@ -115,7 +129,8 @@ class Conv2DS16SnDspKernel(Kernel[QConv2D]):
         return Field("matmul", members), (*arrays, *(tables if narrow else ()))
 
     def geometry(self, op: QConv2D, x: QTensor, output: QTensor) -> tuple[Field, ...]:
-        return window_fields(op, x, output)
+        tile = self.tile(op)
+        return (*window_fields(op, x, output), *((Field("tile", tile),) if tile else ()))
 
     def title(self, op: QConv2D) -> str:
         return conv_title(op)
@@ -133,27 +148,31 @@ class Conv2DS16SnDspKernel(Kernel[QConv2D]):
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
         depth, blocks = self.depth(op), self.chunk(op) // BLOCK
-        columns = 4 * depth + (2 * op.weight.shape[3] if self.direct(op, inputs[0]) else 4 * depth)
+        columns = 2 * depth * (self.tile(op) or 2)
+        columns += 2 * op.weight.shape[3] if self.direct(op, inputs[0]) else 4 * depth
         groups = 0 if op.weight_type is IntType.INT8 else GROUP_BYTES
         return columns + blocks * (8 * depth + 32) + groups
 
     def overlap_lead_bytes(
         self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
-        if self.chunk(op) < op.out_channels:
+        tile = self.tile(op) or 2
+        if self.chunk(op) < op.out_channels and tile == 2:
             return None  # every chunk reads the whole input
         x = inputs[0]
         reads = overlap.window_first_reads(x.shape[1:3], output.shape[1:3], op.stride, op.pads)
-        blocks = np.arange(output.shape[1] * output.shape[2]) // 2
+        blocks = np.arange(output.shape[1] * output.shape[2]) // tile
         in_bytes, out_bytes = (t.shape[3] * t.qtype.dtype.bits // 8 for t in (x, output))
         return overlap.block_lead_bytes(reads, blocks, in_bytes, out_bytes, reads_block_first=True)
 
     def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
         packed = op.weight_type is not IntType.INT8
         pixels = output.shape[1] * output.shape[2]
+        tile = self.tile(op)
+        weights = op.weight.size * (-(-pixels // tile) if tile else 1)
         return super().work(op, inputs, output) | {
-            "weight": float(op.weight.size),
-            "packed_weight": float(op.weight.size if packed else 0),
+            "weight": float(weights),
+            "packed_weight": float(weights if packed else 0),
             "copied_value": float(0 if self.direct(op, inputs[0]) else pixels * self.depth(op)),
             **clip_work(op, output),
         }
