@@ -10,7 +10,7 @@ from onnx import TensorProto
 from dfqgen.errors import UserError
 from dfqgen.export.writer import Writer, program_axes, stored_axes
 from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.fixedpoint.qtype import MULTIPLIER_BITS, Array, QType, Requantize
+from dfqgen.fixedpoint.qtype import MULTIPLIER_BITS, Array, IntType, QType, Requantize
 from dfqgen.frontend.importers.marks import COARSE, HALVES
 from dfqgen.ops.add import QAdd, QBroadcastAdd
 from dfqgen.ops.argmax import QArgMax
@@ -42,10 +42,12 @@ NEIGHBOURS = 4
 @singledispatch
 def write(op: QOp, writer: Writer, inputs: tuple[QTensor, ...], output: QTensor) -> None:
     """Append the operator's nodes. Raises UserError for one that ONNX's operators cannot say."""
+    cut = "Cut the model there with --outputs and export what is before it."
+    wide = any(tensor.qtype.dtype is IntType.INT16 for tensor in (*inputs, output))
     raise UserError(
         f"layer {op.name!r} ({type(op).__name__.removeprefix('Q')}) has no form between QuantizeLinear and "
         "DequantizeLinear",
-        "Cut the model there with --outputs and export what is before it.",
+        f"Int8 may have one: --activations int8. {cut}" if wide else cut,
     )
 
 

@@ -71,7 +71,8 @@ NETS: list[Callable[[Net, str], str]] = [sums, functions, equalized, positions]
 def compiled(folder: Path, body: Callable[[Net, str], str], **recipe: Any) -> Program:
     net = Net(20)
     net.output(body(net, net.input(1, 4, 8, 8)))
-    return compile_model(net.save(folder), make_recipe(input_range=(-2.0, 2.0), **recipe)).program
+    recipe = {"activations": "int8", "input_range": (-2.0, 2.0)} | recipe
+    return compile_model(net.save(folder), make_recipe(**recipe)).program
 
 
 def random_integers(program: Program, count: int = 6) -> dict[str, Array]:
@@ -160,6 +161,14 @@ def test_the_whole_model_takes_and_gives_what_the_original_does(tmp_path: Path) 
     assert [value.name for value in session.get_outputs()] == [value.name for value in original.output]
     shape = [d.dim_value or 1 for d in original.input[0].type.tensor_type.shape.dim]
     assert session.get_inputs()[0].shape == shape
+
+
+def test_a_wide_layer_without_a_form_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    program = compiled(tmp_path, sums, activations="int16")
+    with pytest.raises(UserError) as error:
+        qdq_model(program)
+    assert "--activations int8" in str(error.value.hint)
+    qdq_model(compiled(tmp_path, sums))
 
 
 def test_scales_of_weights_give_the_multipliers_again() -> None:
