@@ -328,12 +328,14 @@ def evaluate(
             "--decode", help="A Python file whose decode(outputs) gives (boxes, scores) of a detector."
         ),
     ] = None,
+    min_sqnr: opt.MinSqnr = None,
     verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
     """Measure accuracy on samples: the float network against the generated C, compiled for this machine.
 
-    Labels give top-1 and top-5, no labels the agreement of both; class maps give the mean IoU.
+    Labels give top-1 and top-5, no labels the agreement of both; class maps give the mean IoU. Outputs that
+    are far from float are told, with what helps.
 
     Examples:
 
@@ -347,7 +349,8 @@ def evaluate(
 
         decoder = None if decode is None else commands.load_decoder(decode)
         found = commands.evaluate(model, data, make_recipe(**choices), limit=limit, progress=progress)
-        facts = commands.evaluation_facts(found, decoder)
+        warnings = commands.judge_evaluation(found, data, min_sqnr, progress)
+        facts = commands.evaluation_facts(found, decoder, warnings)
     finish(facts, as_json, show.print_evaluation)
 
 

@@ -152,6 +152,7 @@ _MEASURES = (
     ("top5", "top-5", percent_text),
     ("top1_agreement", "top-1 agreement", percent_text),
     ("mean_iou", "mean IoU with float", percent_text),
+    ("equal", "equal indices", percent_text),
     ("max_error", "largest error", "{:.4g}".format),
 )
 

@@ -1,5 +1,6 @@
 """What the command line offers: one file a command, one function each; results are records or plain facts."""
 
+from dfqgen.commands.advice import judge_evaluation
 from dfqgen.commands.build import BuildResult, build, default_output
 from dfqgen.commands.doctor import doctor
 from dfqgen.commands.evaluate import Evaluation, evaluate, evaluation_facts, load_decoder
@@ -23,6 +24,7 @@ __all__ = [
     "explore",
     "export",
     "inspect",
+    "judge_evaluation",
     "load_decoder",
     "profile",
     "run",

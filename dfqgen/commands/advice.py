@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dfqgen.commands.evaluate import Evaluation, comparison
 from dfqgen.compile import Compiled, quantize_graph
 from dfqgen.errors import DfqgenError, VerificationFailed
 from dfqgen.fixedpoint.program import Program
@@ -55,6 +56,16 @@ def require_sqnr(outputs: Sequence[OutputComparison], least_db: float) -> None:
         raise VerificationFailed(
             f"--min-sqnr {least_db:g}: outputs are farther from the float network's: {', '.join(below)}"
         )
+
+
+def judge_evaluation(
+    evaluation: Evaluation, data: Path, min_sqnr: float | None, progress: Progress = silent
+) -> tuple[str, ...]:
+    """`quality_warnings` on the samples of a file. Raises VerificationFailed below `min_sqnr` dB."""
+    found = comparison(evaluation, f"{evaluation.samples.count} samples of {data.name}")
+    if min_sqnr is not None:
+        require_sqnr(found.outputs, min_sqnr)
+    return quality_warnings(evaluation.compiled, found, (), data, progress)
 
 
 def _where(program: Program, tensor: str, layers: Sequence[LayerComparison]) -> str:

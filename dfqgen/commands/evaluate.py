@@ -6,8 +6,8 @@ import os
 import runpy
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from dfqgen.samples.doubts import sample_warnings
 from dfqgen.samples.files import Samples, load_samples
 from dfqgen.samples.sources import source_of
 from dfqgen.targets import load_target
-from dfqgen.verify.compare import ErrorMeter
+from dfqgen.verify.against_float import FloatComparison
+from dfqgen.verify.compare import ErrorMeter, OutputComparison, measure_of
 from dfqgen.verify.host import HostNetwork
 from dfqgen.verify.metrics import BoxAgreement, agreement, box_agreement, mean_iou, top_k_accuracy
 
@@ -154,21 +155,49 @@ def _in_batches(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def evaluation_facts(evaluation: Evaluation, decode: Decoder | None = None) -> Facts:
+def comparison(evaluation: Evaluation, source: str) -> FloatComparison:
+    """How close each output is, in the terms of its task, as a build judges it; `source` names the samples.
+
+    A map of classes is judged as a mask where it is the network's only output: beside others it may be
+    anything.
+    """
+    program = evaluation.compiled.program
+    tensors = {port.name: port.tensor for port in program.outputs}
+    labels, outputs = evaluation.samples.labels, []
+    for name, value in evaluation.outputs.items():
+        reference, meter = evaluation.float_outputs[name], ErrorMeter()
+        meter.add(reference, value)
+        measure = measure_of(program, tensors[name])
+        found = OutputComparison(name, len(value), meter.sqnr_db, meter.largest, meter.undefined)
+        if measure == "indices":
+            found = replace(found, sqnr_db=float("nan"), equal=float(np.mean(reference == value)))
+        elif is_map(value) and len(evaluation.outputs) == 1:
+            found = replace(found, mean_iou=_mean_iou(reference, value))
+        elif measure == "classes":
+            flat, exact = value.reshape(len(value), -1), reference.reshape(len(value), -1)
+            found = replace(found, top1_agreement=agreement(flat, exact))
+            if labels is not None:
+                right, in_float = (top_k_accuracy(scores, labels, 1) for scores in (flat, exact))
+                found = replace(found, accuracy=right, float_accuracy=in_float)
+        outputs.append(found)
+    return FloatComparison(source, "the generated C", tuple(outputs))
+
+
+def evaluation_facts(
+    evaluation: Evaluation, decode: Decoder | None = None, warnings: Sequence[str] = ()
+) -> Facts:
     """What `dfqgen eval` prints: one entry an output, in the terms of its task.
 
     Scores [N, classes] with labels give top-1 and top-5, without labels the agreement of arg-maxes; a
-    map [N, H, W, classes] the mean IoU with the float network's mask; `decode` the agreement of boxes.
+    map [N, H, W, classes] the mean IoU with the float network's mask; indices the share of equal ones;
+    `decode` the agreement of boxes.
     """
     compiled = evaluation.compiled
     result: Facts = {
         "model": compiled.network.model.name,
         "samples": evaluation.samples.count,
         "host_ms_per_sample": round(1e3 * evaluation.seconds_per_sample, 3),
-        "outputs": [
-            {"name": name, **_output_facts(evaluation.float_outputs[name], value, evaluation.samples.labels)}
-            for name, value in evaluation.outputs.items()
-        ],
+        "outputs": [_output_facts(evaluation, found) for found in comparison(evaluation, "").outputs],
     }
     if decode is not None:
         boxes = _box_agreement(evaluation, decode)
@@ -181,30 +210,42 @@ def evaluation_facts(evaluation: Evaluation, decode: Decoder | None = None) -> F
     result["steps"] = note_facts(compiled.quantized.notes)
     network = compiled.network
     odd = sample_warnings(network.graph, network.meanings, evaluation.samples)
-    result["warnings"] = list(dict.fromkeys([*compiled.warnings, *odd]))
+    result["warnings"] = list(dict.fromkeys([*compiled.warnings, *odd, *warnings]))
     return result
 
 
-def _output_facts(reference: Array, value: Array, labels: Array | None) -> Facts:
-    meter = ErrorMeter()
-    meter.add(reference, value)
+def _output_facts(evaluation: Evaluation, found: OutputComparison) -> Facts:
+    value, reference = evaluation.outputs[found.name], evaluation.float_outputs[found.name]
+    labels = evaluation.samples.labels
     entry: Facts = {
-        "sqnr_db": rounded(meter.sqnr_db, 2),
-        "max_error": rounded(meter.largest, 6),
-        "undefined": meter.undefined,
+        "name": found.name,
+        "sqnr_db": rounded(found.sqnr_db, 2),
+        "max_error": rounded(found.max_error, 6),
+        "undefined": found.undefined,
     }
-    classes = value.shape[-1]
-    flat, flat_reference = value.reshape(len(value), -1), reference.reshape(len(value), -1)
-    if value.ndim == 4 and min(value.shape[1:3]) > 1 and classes > 1:
-        masks = (value.argmax(axis=-1), reference.argmax(axis=-1))
-        entry["mean_iou"] = float(np.mean([mean_iou(a, b, classes) for a, b in zip(*masks, strict=True)]))
-    elif classes > 1 and flat.shape[1] == classes:
-        entry["top1_agreement"] = agreement(flat, flat_reference)
+    if found.equal is not None:
+        entry["equal"] = found.equal
+    elif is_map(value):
+        entry["mean_iou"] = _mean_iou(reference, value)
+    elif found.top1_agreement is not None:
+        entry["top1_agreement"] = found.top1_agreement
         if labels is not None:
-            for k in (1, 5) if classes > 5 else (1,):
-                entry[f"float_top{k}"] = top_k_accuracy(flat_reference, labels, k)
+            flat, exact = value.reshape(len(value), -1), reference.reshape(len(value), -1)
+            for k in (1, 5) if value.shape[-1] > 5 else (1,):
+                entry[f"float_top{k}"] = top_k_accuracy(exact, labels, k)
                 entry[f"top{k}"] = top_k_accuracy(flat, labels, k)
     return entry
+
+
+def is_map(value: Array) -> bool:
+    """Whether [N, H, W, classes] has scores for every pixel."""
+    return value.ndim == 4 and min(value.shape[1:3]) > 1 and value.shape[-1] > 1
+
+
+def _mean_iou(reference: Array, value: Array) -> float:
+    """Of the masks of largest scores, mean over samples."""
+    masks = zip(value.argmax(axis=-1), reference.argmax(axis=-1), strict=True)
+    return float(np.mean([mean_iou(mask, expected, value.shape[-1]) for mask, expected in masks]))
 
 
 def _box_agreement(evaluation: Evaluation, decode: Decoder) -> BoxAgreement:

@@ -118,7 +118,7 @@ class OutputComparison:
     `undefined` values of the float network are infinite, and left out. Of indices, `sqnr_db` is NaN and
     `equal` the fraction of them that are the float network's. Where the model itself gives whole steps of the
     program's type, `same_step` is the fraction of values that are the very same, `within_step` of those at
-    most one step off.
+    most one step off. `mean_iou` is a mask's that is the network's answer.
     """
 
     name: str
@@ -132,6 +132,7 @@ class OutputComparison:
     equal: float | None = None
     same_step: float | None = None
     within_step: float | None = None
+    mean_iou: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

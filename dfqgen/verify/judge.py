@@ -31,12 +31,15 @@ class Loss:
 def shortfall(output: OutputComparison, least_sqnr_db: float = LEAST_SQNR_DB) -> str | None:
     """What is wrong with an output, in words; None where it is close enough to the float network's.
 
-    Indices are judged by equal ones; an output without signal, or infinite in float, is not judged.
+    Indices are judged by equal ones, masks by their overlap; an output without signal, or infinite in float,
+    is not judged.
     """
     if output.equal is not None:
         return (
             None if output.equal >= LEAST_AGREEMENT else f"only {100 * output.equal:.0f} % of indices equal"
         )
+    if output.mean_iou is not None:
+        return None if output.mean_iou >= LEAST_AGREEMENT else f"a mean IoU of {output.mean_iou:.2f}"
     if not isnan(output.sqnr_db) and float("-inf") < output.sqnr_db < least_sqnr_db:
         return f"{output.sqnr_db:.1f} dB"
     agreement = output.top1_agreement if output.accuracy is not None else None

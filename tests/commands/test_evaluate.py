@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dfqgen.commands.evaluate import evaluate, evaluation_facts, load_decoder
-from dfqgen.errors import UserError
+from dfqgen.commands.advice import judge_evaluation
+from dfqgen.commands.evaluate import Evaluation, comparison, evaluate, evaluation_facts, load_decoder
+from dfqgen.errors import UserError, VerificationFailed
 from dfqgen.frontend import load
 from dfqgen.recipe import make_recipe
 from dfqgen.samples.files import Samples
 from dfqgen.samples.meaning import InputMeaning
+from dfqgen.verify.judge import shortfall
 from tests.models import DIGITS, DIGITS_INPUT, DIGITS_TEST
 from tests.test_cli import command
 
@@ -74,3 +77,33 @@ def test_mobilenet_keeps_its_accuracy_without_data(shared_models: Path) -> None:
     model = shared_models / "mobilenetv1_075_224-folded.onnx"
     output = evaluation_facts(evaluate(model, data, recipe, limit=60))["outputs"][0]
     assert output["top1_agreement"] >= 0.92
+
+
+def on_four_samples() -> Evaluation:
+    return evaluate(DIGITS, DIGITS_TEST, make_recipe(meaning=MEANING), limit=4)
+
+
+def test_outputs_that_are_far_are_told_and_below_a_limit_refused() -> None:
+    evaluation = on_four_samples()
+    (name,) = evaluation.outputs
+    assert judge_evaluation(evaluation, Path(DIGITS_TEST), 15.0) == ()
+    wrong = replace(evaluation, outputs={name: -evaluation.outputs[name]})
+    (warning,) = judge_evaluation(wrong, Path(DIGITS_TEST), None)
+    assert f"output {name!r} is far from the float network's" in warning
+    assert "4 samples of" in warning
+    with pytest.raises(VerificationFailed, match="--min-sqnr 15"):
+        judge_evaluation(wrong, Path(DIGITS_TEST), 15.0)
+
+
+def test_the_only_output_that_is_a_map_is_judged_as_a_mask() -> None:
+    evaluation = on_four_samples()
+    (name,) = evaluation.outputs
+    scores = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+    # Scores scaled and shifted are far in decibels and the same mask.
+    masks = replace(evaluation, float_outputs={name: scores}, outputs={name: 9.0 * scores + 5.0})
+    (found,) = comparison(masks, "here").outputs
+    assert found.sqnr_db < 0.0
+    assert shortfall(found) is None
+    worse = replace(masks, outputs={name: -scores})
+    assert "mean IoU" in str(shortfall(comparison(worse, "here").outputs[0]))
+    assert evaluation_facts(masks)["outputs"][0]["mean_iou"] == 1.0
