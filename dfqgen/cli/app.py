@@ -106,6 +106,15 @@ def build(
     per_layer: opt.PerLayer = False,
     min_sqnr: opt.MinSqnr = None,
     qdq: Annotated[bool, typer.Option("--qdq", help="Write the program as QDQ ONNX, too.")] = False,
+    explored: Annotated[
+        Path | None,
+        typer.Option(
+            "--explored",
+            metavar="FOLDER",
+            help="Show this build in the report among those that dfqgen explore measured there.",
+            show_default=False,
+        ),
+    ] = None,
     verbose: opt.Verbose = False,
     as_json: opt.Json = False,
 ) -> None:
@@ -143,6 +152,7 @@ def build(
             per_layer=per_layer,
             min_sqnr=min_sqnr,
             qdq=qdq,
+            explored=explored,
             progress=progress,
         )
     finish(result.facts, as_json, show.print_build)

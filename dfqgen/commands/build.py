@@ -9,6 +9,7 @@ from pathlib import Path
 from dfqgen.commands.advice import quality_warnings, require_sqnr
 from dfqgen.commands.export import exported
 from dfqgen.emit.package import MANIFEST, check_folder, write_folder
+from dfqgen.explore.known import known_points
 from dfqgen.fixedpoint.program import Program
 from dfqgen.goals import compile_to_fit
 from dfqgen.kernels.base import Plan
@@ -23,6 +24,7 @@ from dfqgen.report.html import REPORT, render_report
 from dfqgen.report.layers import add_times, add_weights, layer_facts, mark_worst
 from dfqgen.report.verdict import verdict_facts
 from dfqgen.samples.sources import source_of
+from dfqgen.targets import load_target
 from dfqgen.verify.against_float import compare_layers_with_float, compare_with_float, layers_are_cheap
 from dfqgen.verify.compare import LayerComparison
 
@@ -61,6 +63,7 @@ def build(
     per_layer: bool = False,
     min_sqnr: float | None = None,
     qdq: bool = False,
+    explored: str | Path | None = None,
     progress: Progress = silent,
 ) -> BuildResult:
     """Compile a model to a folder of C, check it bit for bit, compare it with the float network.
@@ -68,15 +71,18 @@ def build(
     Where it does not fit `budget`, what the recipe leaves open is chosen so that it fits (`dfqgen.goals`).
     `data` is a file of samples to compare on (see `load_samples`), else inputs are random; `per_layer`
     compares every layer, which is done anyway where it is cheap. `min_sqnr` is the least SQNR of every
-    output, in dB. With `qdq` the folder also gets the program as ONNX. It appears only when everything is
-    well; `force` replaces an earlier build. Raises UserError (a BudgetExceeded among them) and
-    VerificationFailed.
+    output, in dB. With `qdq` the folder also gets the program as ONNX; the report shows this build among
+    those of the folder `explored`. All appears only when everything is well; `force` replaces an earlier
+    build. Raises UserError (a BudgetExceeded among them) and VerificationFailed.
     """
     model, folder = Path(model), Path(folder)
     check_folder(folder, force=force)
     data = None if data is None else Path(data)
     if data is not None:
         source_of(data)
+    known = None
+    if explored is not None:
+        known = known_points(Path(explored), model.stem, load_target((recipe or Recipe()).code.target).name)
     fitted = compile_to_fit(model, _within(recipe or Recipe(), budget), budget, progress)
     compiled, built = fitted.compiled, fitted.built
     network, program = compiled.network, compiled.program
@@ -118,6 +124,7 @@ def build(
         "predicted_db": {name: round(value, 2) for name, value in compiled.quantized.predicted_db.items()},
         "layers": rows,
         "per_layer": per_layer,
+        "explored": known,
         "warnings": warnings,
         "meanings": report.meaning_facts(
             {port.name: network.meanings[port.name] for port in network.graph.fed}

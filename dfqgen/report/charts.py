@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+from dfqgen.report.words import size_text
+from dfqgen.units import duration_text
 
 WIDTH, HEIGHT = 1000.0, 220.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 12.0, 26.0
@@ -83,6 +86,60 @@ def _words(row: Mapping[str, Any]) -> str:
         if value is None
         else f"{value:.1f} dB"
     )
+
+
+def front(points: Sequence[Mapping[str, Any]], cost: str, here: tuple[float, float] | None) -> str:
+    """Quality over a cost: points that no other beats, those behind them, this build; "" where none has both.
+
+    `here` is (cost, quality) of this build.
+    """
+    shown = [point for point in points if point[cost] is not None and point["quality"] is not None]
+    if not shown:
+        return ""
+    places = [(point[cost], point["quality"]) for point in shown] + ([here] if here else [])
+    (x_lo, x_hi), (y_lo, y_hi) = (_span([place[axis] for place in places]) for axis in (0, 1))
+    right, base = FRONT_WIDTH - RIGHT, FRONT_HEIGHT - BOTTOM
+
+    def place_of(x: float, y: float) -> tuple[float, float]:
+        across, up = (x - x_lo) / (x_hi - x_lo), (y - y_lo) / (y_hi - y_lo)
+        return LEFT + (right - LEFT) * across, base - (base - TOP) * up
+
+    parts = [
+        f'<svg viewBox="0 0 {FRONT_WIDTH:g} {FRONT_HEIGHT:g}" role="img" aria-label="Quality over {cost}"'
+        ' xmlns="http://www.w3.org/2000/svg">'
+    ]
+    for fraction in (0.1, 0.5, 0.9):
+        x, y = x_lo + fraction * (x_hi - x_lo), y_lo + fraction * (y_hi - y_lo)
+        across, up = place_of(x, y)
+        parts.append(f'<line x1="{LEFT:g}" x2="{right:g}" y1="{up:.1f}" y2="{up:.1f}" class="grid"/>')
+        parts.append(f'<text x="{LEFT - 6:g}" y="{up + 4:.1f}" text-anchor="end">{QUALITY(y)}</text>')
+        text = escape(COST_TEXTS[cost](x))
+        parts.append(f'<text x="{across:.1f}" y="{FRONT_HEIGHT - 8:g}" text-anchor="middle">{text}</text>')
+    for point in sorted(shown, key=lambda point: point["front"]):
+        across, up = place_of(point[cost], point["quality"])
+        tip = f"{point['choice']}: {QUALITY(point['quality'])} at {COST_TEXTS[cost](point[cost])}"
+        kind = "dot" if point["front"] else "behind"
+        dot = f'<circle cx="{across:.1f}" cy="{up:.1f}" r="4" class="{kind}"/>'
+        parts.append(f"<g><title>{escape(tip)}</title>{dot}</g>")
+    if here:
+        across, up = place_of(*here)
+        parts.append(f'<circle cx="{across:.1f}" cy="{up:.1f}" r="6" class="worst"/>')
+    return "".join((*parts, "</svg>"))
+
+
+FRONT_WIDTH, FRONT_HEIGHT = 480.0, 240.0
+QUALITY = "{:.4g}".format
+COST_TEXTS: Mapping[str, Callable[[float], str]] = {
+    "flash_bytes": lambda size_bytes: size_text(round(size_bytes)),
+    "seconds": duration_text,
+}
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """A range with room on both sides."""
+    lo, hi = min(values), max(values)
+    room = 0.08 * (hi - lo) or 0.05 * abs(hi) or 1.0
+    return lo - room, hi + room
 
 
 def histogram(counts: Sequence[int], label: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from dfqgen.report.charts import error_by_depth, histogram, worst_layers
+from dfqgen.report.charts import error_by_depth, front, histogram, worst_layers
 from dfqgen.report.facts import Facts
 from dfqgen.report.memory_map import memory_map, peak_text
 from dfqgen.report.words import (
@@ -35,6 +35,7 @@ def render_report(facts: Mapping[str, Any]) -> str:
     pictures = {
         "memory_map": memory_map(layers, facts["memory"], facts["sizes"]["arena_bytes"]),
         "depth_chart": error_by_depth(layers),
+        "fronts": _fronts(facts),
         "profile": PROFILE_BEGIN + PROFILE_END,
         "style": _text("report.css"),
         "script": script,
@@ -47,6 +48,27 @@ def render_report(facts: Mapping[str, Any]) -> str:
         peak=peak_text(layers),
         rankings=rankings(layers),
     )
+
+
+def _fronts(facts: Mapping[str, Any]) -> str:
+    """This build among those of a search, over flash and over time; "" where there was none."""
+    known = facts["explored"]
+    if known is None:
+        return ""
+    time = facts["time"]
+    costs = {"flash_bytes": facts["sizes"]["flash_bytes"], "seconds": time and time["seconds"]}
+    quality = _quality(facts["comparison"]["outputs"], known["measure"])
+    return "".join(
+        front(known["points"], cost, None if own is None or quality is None else (own, quality))
+        for cost, own in costs.items()
+    )
+
+
+def _quality(outputs: Sequence[Facts], measure: str) -> float | None:
+    """Of the worst output, as `dfqgen explore` has it."""
+    key = {"agreement": "top1_agreement"}.get(measure, measure)
+    found = [output[key] for output in outputs if output.get(key) is not None]
+    return min(found, default=None)
 
 
 MOST_RANKED = 12

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import html.parser
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import dfqgen
 from dfqgen import InputMeaning, build, make_recipe
+from dfqgen.errors import UserError
 from dfqgen.report.memory_map import memory_map, step_edges
 from dfqgen.report.words import count_text, size_text
 from tests.models import DIGITS, DIGITS_TEST, tiny
@@ -135,6 +138,32 @@ def test_layers_have_times_and_how_numbers_lie_in_their_ranges(digits: tuple[Pag
     assert first["bits"] == 8
     assert sum(first["histogram"]) == 3 * 3 * 16
     assert first["range"][0] < 0 < first["range"][1] <= first["channels"][1]
+
+
+def test_a_build_is_shown_among_those_that_a_search_measured(tmp_path: Path) -> None:
+    model = tiny(tmp_path / "tiny.onnx")
+    found = dfqgen.explore([model], tmp_path / "x", dfqgen.Search(("cortex-m4",), points=2, processes=1))
+    recipe = make_recipe(target="cortex-m4")
+    facts = build(model, tmp_path / "o", recipe, explored=tmp_path / "x").facts
+    assert len(facts["explored"]["points"]) == len(found["points"]) > 0
+    text = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+    assert "Among other builds" in Page(text).text
+    assert text.count("Quality over") == 2
+
+    results = tmp_path / "x" / "explore.json"
+    evil = json.loads(results.read_text())
+    evil["points"][0]["choice"] = "<script>alert(1)</script>"
+    results.write_text(json.dumps(evil))
+    build(model, tmp_path / "o", recipe, explored=tmp_path / "x", force=True)
+    assert Page((tmp_path / "o" / "report.html").read_text(encoding="utf-8")).tags.count("script") == 1
+    for wrong, message in (
+        ({**evil, "points": [{**evil["points"][0], "flash_bytes": "x"}]}, "no result of dfqgen explore"),
+        ({**evil, "points": []}, "has no point of 'tiny' on cortex-m4"),
+        ([], "no result of dfqgen explore"),
+    ):
+        results.write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match=message):
+            build(model, tmp_path / "p", recipe, explored=tmp_path / "x")
 
 
 def test_numbers_for_people() -> None:
