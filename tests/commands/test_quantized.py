@@ -23,8 +23,9 @@ def q_operators(folder: Path) -> Path:
 def tflite(folder: Path) -> Path:
     pytest.importorskip("ai_edge_litert")
     from tests.frontend import test_tflite as net
+    from tests.frontend.tflite import TfliteNet
 
-    model = net.TfliteNet()
+    model = TfliteNet()
     x = net.activation(model, 1, 8, 8, 3)
     return model.save(folder, [x], [net.classifier(model, x)])
 
