@@ -101,8 +101,10 @@ def _imputer(fused: Fused, rank_of: RankOf) -> str:
 
 
 def _extractor(fused: Fused, rank_of: RankOf) -> str:
-    """Features by their places."""
-    return fused.add("Gather", *fused.inputs, axis=-1)
+    """Features by their places, which stay an axis where there is one place alone."""
+    x, places = fused.inputs
+    listed = fused.add("Reshape", places, fused.constant(np.array([-1])))
+    return fused.add("Gather", x, listed, axis=-1)
 
 
 def _vectorizer(fused: Fused, rank_of: RankOf) -> str:
@@ -176,6 +178,33 @@ def _svm_regressor(fused: Fused, rank_of: RankOf) -> str:
     return _transformed(fused, fused.add("Add", total, fused.constant(rho)))
 
 
+def _svm_classifier(fused: Fused, rank_of: RankOf) -> str:
+    """One decision for each pair of classes, the first one's above zero; of two classes for each class."""
+    coefficients, rho = fused.numbers("coefficients"), fused.numbers("rho")
+    per_class = fused.attributes.get("vectors_per_class", ())
+    classes, count = len(per_class), sum(per_class)
+    pairs = [(i, j) for i in range(classes) for j in range(i + 1, classes)]
+    if fused.numbers("prob_a").size:
+        raise NotPlain("gives probabilities of its own; export an SVC without probability=True")
+    if classes < 2 or coefficients.size != (classes - 1) * count or rho.size != len(pairs):
+        raise NotPlain("has no support vectors of two classes or more")
+    vectors = fused.numbers("support_vectors").reshape(count, -1)
+    weights = coefficients.reshape(classes - 1, count)
+    ends = np.cumsum(per_class)
+    decisions = np.zeros((count, len(pairs)), np.float32)
+    for place, (i, j) in enumerate(pairs):
+        for mine, other in ((i, j - 1), (j, i)):
+            own = slice(ends[mine] - per_class[mine], ends[mine])
+            decisions[own, place] = weights[other, own]
+    if classes == 2:
+        decisions, rho = (np.concatenate([-v, v], axis=-1) for v in (decisions, rho))
+    gamma, shift, degree = (*(float(v) for v in fused.numbers("kernel_params")), 0.0, 0.0, 0.0)[:3]
+    kernels = _kernels(fused, _word(fused, "kernel_type", "LINEAR"), vectors, gamma, shift, degree)
+    scores = fused.add("Add", fused.add("MatMul", kernels, fused.constant(decisions)), fused.constant(rho))
+    fused.gives_output(1)
+    return _transformed(fused, scores)
+
+
 def _kernels(fused: Fused, kind: str, vectors: Array, gamma: float, shift: float, degree: float) -> str:
     """Of x and each of the support vectors [count, features]."""
     (x,) = fused.inputs
@@ -185,7 +214,9 @@ def _kernels(fused: Fused, kind: str, vectors: Array, gamma: float, shift: float
         weight = np.concatenate([np.full(vectors.T.shape, -gamma), 2.0 * gamma * vectors.T])
         exponent = fused.add("MatMul", both, fused.constant(weight.astype(np.float32)))
         lengths = (-gamma * np.square(vectors).sum(axis=1)).astype(np.float32)
-        return fused.add("Exp", fused.add("Add", exponent, fused.constant(lengths)))
+        distances = fused.add("Add", exponent, fused.constant(lengths))
+        # No distance is below zero; what rounding makes of one must not widen the range of the exponentials.
+        return fused.add("Exp", fused.add("Min", distances, fused.constant(np.float32(0.0))))
     factor = 1.0 if kind == "LINEAR" else gamma
     product = fused.add("MatMul", x, fused.constant(np.ascontiguousarray(factor * vectors.T, np.float32)))
     if kind == "LINEAR":
@@ -231,6 +262,7 @@ CLASSICAL: Mapping[tuple[str, str], Rule] = {
     (ML, "LinearRegressor"): _linear_regressor,
     (ML, "LinearClassifier"): _linear_classifier,
     (ML, "SVMRegressor"): _svm_regressor,
+    (ML, "SVMClassifier"): _svm_classifier,
     (ML, "TreeEnsembleRegressor"): _tree_regressor,
     (ML, "TreeEnsembleClassifier"): _tree_classifier,
 }

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from dfqgen.compile import compile_model
 from dfqgen.errors import UnsupportedModel
 from dfqgen.frontend import load
 from dfqgen.graph.reference import Reference
 from dfqgen.ops.trees import TreeEnsemble
+from dfqgen.recipe.choices import make_recipe
 from tests.frontend.nets import Net, assert_equals_onnxruntime, kinds, only
 
 ML = "ai.onnx.ml"
@@ -103,6 +105,78 @@ def test_a_support_vector_regressor_is_two_layers_and_a_function(tmp_path: Path,
             kernel_params=[0.3, 0.5, 2.0],
         )
     )  # fmt: skip
+    check(net, tmp_path)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("kernel", ["LINEAR", "RBF"])
+def test_a_support_vector_classifier_decides_between_each_two(
+    tmp_path: Path, classes: int, kernel: str
+) -> None:
+    net = Net()
+    per_class = [3, 2, 4, 1][:classes]
+    count = sum(per_class)
+    layer = net.node(
+        "SVMClassifier", net.input(1, FEATURES), domain=ML, outputs=2, kernel_type=kernel,
+        coefficients=normal((classes - 1) * count), support_vectors=normal(count, FEATURES),
+        rho=normal(classes * (classes - 1) // 2), kernel_params=[0.3, 0.5, 2.0],
+        vectors_per_class=per_class, classlabels_ints=list(range(classes)),
+    )  # fmt: skip
+    check(net.output(net.node("Neg", f"{layer}_1")), tmp_path)
+
+
+def test_an_rbf_kernel_is_known_to_be_at_most_one(tmp_path: Path) -> None:
+    """A sum of exponentials that might grow beyond 1 would get a range thirty times too wide."""
+    net = Net()
+    vectors = 40
+    net.output(
+        net.node(
+            "SVMRegressor", net.input(1, FEATURES), domain=ML, kernel_type="RBF", n_supports=vectors,
+            coefficients=normal(vectors), support_vectors=normal(vectors, FEATURES), rho=normal(1),
+            kernel_params=[0.3, 0.0, 0.0],
+        )
+    )  # fmt: skip
+    compiled = compile_model(net.save(tmp_path), make_recipe(input_range=(-2.0, 2.0)))
+    kernels = [t for t in compiled.program.tensors.values() if t.elements == vectors]
+    assert kernels[-1].qtype.real_range[1] <= 1.01
+
+
+def test_a_classifier_with_probabilities_of_its_own_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    layer = net.node(
+        "SVMClassifier", net.input(1, FEATURES), domain=ML, outputs=2, kernel_type="RBF",
+        coefficients=normal(2), support_vectors=normal(2, FEATURES), rho=normal(1), prob_a=[1.0],
+        prob_b=[0.0], kernel_params=[0.3, 0.5, 2.0], vectors_per_class=[1, 1], classlabels_ints=[0, 1],
+    )  # fmt: skip
+    with pytest.raises(UnsupportedModel, match="without probability=True"):
+        load(net.output(f"{layer}_1").save(tmp_path))
+
+
+@pytest.mark.parametrize("operator", ["Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Equal"])
+@pytest.mark.parametrize("constant", [0, 1, None])
+def test_comparisons_are_functions(tmp_path: Path, operator: str, constant: int | None) -> None:
+    net = Net()
+    x = net.node("Round", net.input(1, FEATURES))
+    bounds = np.array([normal(FEATURES)], np.float32).round()
+    other = bounds if constant is not None else net.node("Neg", x)
+    pair = (other, x) if constant == 0 else (x, other)
+    truth = net.node(operator, *pair)
+    truth = net.node("And", net.node("Not", truth), net.node("Or", truth, net.node("Cast", x, to=9)))
+    check(net.output(net.node("Mul", x, net.node("Cast", truth, to=1))), tmp_path)
+
+
+def test_scores_less_their_log_sum_exp_are_a_softmax(tmp_path: Path) -> None:
+    """As naive Bayes is written."""
+    net = Net()
+    x = net.input(1, FEATURES)
+    total = net.node("ReduceLogSumExp", x, axes=[1], keepdims=0)
+    scores = net.node("Sub", x, net.node("Reshape", total, np.array([-1, 1])))
+    assert kinds(check(net.output(net.node("Exp", scores)), tmp_path)) == ["Softmax"]
+
+
+def test_the_logarithm_of_a_sum_of_exponentials(tmp_path: Path) -> None:
+    net = Net()
+    net.output(net.node("ReduceLogSumExp", net.input(1, 3, FEATURES), axes=[1]))
     check(net, tmp_path)
 
 

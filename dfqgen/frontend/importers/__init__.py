@@ -17,6 +17,7 @@ from dfqgen.errors import Problem, UnsupportedModel
 from dfqgen.frontend.fold import FoldedModel
 from dfqgen.frontend.guard import LIBRARY_ERRORS, reason
 from dfqgen.frontend.importers import (  # noqa: F401 - they register
+    comparisons,
     concat,
     convolution,
     elementwise,

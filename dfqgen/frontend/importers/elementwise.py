@@ -15,6 +15,7 @@ from dfqgen.graph.ir import Op
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
 from dfqgen.ops.divide import Div
+from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.multiply import Mul
 from dfqgen.ops.norm import BatchNorm
@@ -89,6 +90,8 @@ def arithmetic(node: OnnxNode) -> str:
         known = _moments(node) or (_normalized(node) if kind == "Div" else of_unit_length(node))
         if known is not None:
             return known
+    if kind == "Sub" and (known := _log_softmax(node)) is not None:
+        return known
     if kind == "Add" and (known := multiplied_out(node)) is not None:
         return known
     coarse = node.proto.doc_string == COARSE
@@ -104,6 +107,23 @@ def _moments(node: OnnxNode) -> str | None:
     pairs = ((first, second), (second, first))
     found = (written_out(node, x, reciprocal_root=root) for x, root in pairs)
     return next((result for result in found if result is not None), None)
+
+
+def _log_softmax(node: OnnxNode) -> str | None:
+    """x less its ReduceLogSumExp, as skl2onnx writes it; None for another difference."""
+    producers = node.builder.producers
+    maker = producers.get(node.proto.input[1])
+    while maker is not None and maker.op_type in ("Identity", "Reshape", "Unsqueeze"):
+        maker = producers.get(maker.input[0])
+    if maker is None or maker.op_type != "ReduceLogSumExp" or maker.input[0] != node.proto.input[0]:
+        return None
+    inner = OnnxNode(maker, node.builder, node.lead)
+    axes = inner.optional_integers(1, "axes")
+    x, shape = node.tensor(0), node.shape(0)
+    if axes is None or len(axes) != 1 or node.shape(1) != (*shape[:-1], 1):
+        return None
+    axis = inner.axis(axes[0], len(shape))
+    return node.emit(LogSoftmax(axis), x) if axis == len(shape) - 1 else None
 
 
 def _normalized(node: OnnxNode) -> str | None:

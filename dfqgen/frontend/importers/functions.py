@@ -6,7 +6,7 @@ import numpy as np
 
 from dfqgen.frontend.importers.constants import affine, along_last_axis
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, along_first_axis, importer
-from dfqgen.frontend.importers.selection import broadcast_to
+from dfqgen.frontend.importers.selection import broadcast_to, select
 from dfqgen.graph.ir import Array, Op
 from dfqgen.ops.add import Add
 from dfqgen.ops.affine import Affine
@@ -17,6 +17,7 @@ from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.multiply import Mul
 from dfqgen.ops.normalize import LpNormalize
 from dfqgen.ops.prelu import PRelu
+from dfqgen.ops.softmax import Softmax
 
 # ONNX operator -> (our function, its attribute and that one's default).
 PLAIN = {
@@ -37,6 +38,10 @@ CELU_ALPHA = 1e4
 
 @importer(*PLAIN)
 def function(node: OnnxNode) -> str:
+    """One of many; the exponential of a log-softmax is a softmax."""
+    maker = next((made for made in node.builder.nodes if made.output == node.tensor()), None)
+    if node.op_type == "Exp" and maker is not None and isinstance(maker.op, LogSoftmax):
+        return node.emit(Softmax(maker.op.axis), *maker.inputs)
     return node.emit(Elementwise(PLAIN[node.op_type]), node.tensor())
 
 
@@ -213,3 +218,20 @@ def arg_max(node: OnnxNode) -> str:
     if node.flag("keepdims", default=True):
         return result
     return node.reshape(result, shape[:axis] + shape[axis + 1 :])
+
+
+@importer("ReduceLogSumExp")
+def reduce_log_sum_exp(node: OnnxNode) -> str:
+    """Along one axis: an element less its log-softmax."""
+    axes = node.optional_integers(1, "axes")
+    shape = node.shape()
+    if axes is None or len(axes) != 1:
+        raise Refused("sums over several axes; one is supported")
+    axis = node.axis(axes[0], len(shape))
+    if axis == 0:
+        raise along_first_axis(node, "sums along the batch axis")
+    x = node.tensor()
+    first, relative = (select(node, t, axis, [0]) for t in (x, node.emit(LogSoftmax(axis), x)))
+    total = node.emit(Add(-1), first, relative)
+    kept = node.flag("keepdims", default=True)
+    return total if kept else node.reshape(total, shape[:axis] + shape[axis + 1 :])

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import onnx
 
+from dfqgen.frontend.importers.comparisons import is_true
 from dfqgen.frontend.importers.registry import FirstAxisMoved, OnnxNode, Refused, along_first_axis, importer
 from dfqgen.frontend.importers.selection import select, whole_numbers
 from dfqgen.ops.movement import Pad
@@ -27,12 +29,14 @@ def dropout(node: OnnxNode) -> str:
 
 @importer("Cast")
 def cast(node: OnnxNode) -> str:
-    """To float32, or of whole numbers to any type: of a class map, of an input of integers."""
+    """To float32, or of whole numbers to any type: of a class map, an input of integers, truths (0 and 1)."""
     coding = node.builder.codings.get(node.proto.input[0])
     if coding is not None and node.integer("to", 1) in (1, 10, 11, 16):
         raise Refused("takes quantized integers for reals; put a DequantizeLinear in its place")
     if coding is not None:
         return node.tensor()
+    if node.integer("to", 1) == onnx.TensorProto.BOOL:
+        return is_true(node, node.tensor())
     if node.integer("to", 1) != 1 and not whole_numbers(node, node.tensor()):  # 1 is TensorProto.FLOAT
         raise Refused("converts an activation to another type than float32")
     return node.tensor()

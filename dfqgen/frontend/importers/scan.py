@@ -20,6 +20,11 @@ def scan(node: OnnxNode) -> tuple[str, ...]:
     body = Body.of(node)
     if len(body.scanned) != 1:
         raise Refused(f"scans {len(body.scanned)} sequences; one is supported")
+    if node.is_constant(len(body.states)):
+        raise Refused(
+            "scans a constant, as nearest neighbours go through all samples they were fitted to; that is "
+            "not supported"
+        )
     cells: dict[str, str] = {}
     reader = CellReader(body)
 
