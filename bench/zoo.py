@@ -166,8 +166,14 @@ class Measurement:
 
     def by_dfqgen(self, column: str) -> Facts:
         fixed = {name: float(value) for name, value in self.subject.constants.items()}
-        shapes = self.network.shapes
-        choices = Choices(target="cortex-m4", input_shape=shapes, fix=fixed, activations="int8")
+        # States stay inputs and outputs: each sample is a step of its own, for the float network too.
+        choices = Choices(
+            target="cortex-m4",
+            input_shape=self.network.shapes,
+            fix=fixed,
+            state={},
+            activations="int8",
+        )
         if self.network.meaning is not None:
             choices["meaning"] = self.network.meaning
         try:
@@ -187,7 +193,10 @@ class Measurement:
             return {"accepted": False, "reason": first_line(error)}
         except Exception as error:  # a bug, to be shown in the table
             return {"accepted": False, "reason": f"{type(error).__name__}: {first_line(error)}"}
-        outputs = {port.name: port.to_model(found[port.name]) for port in compiled.network.graph.outputs}
+        outputs = {}
+        for port in compiled.network.graph.outputs:
+            values = port.to_model(found[port.name]).reshape(self.reference[port.name].shape)
+            outputs[port.name] = values if port.coding is None else port.coding.encode(values)
         figures = score(self.network.name, self.reference, outputs, self.subject.labels)
         predicted = min(compiled.quantized.predicted_db.values(), default=None)
         return {
@@ -200,10 +209,12 @@ class Measurement:
 
     def samples(self, graph: Graph) -> Samples:
         """Raw samples by tensor, in our axes."""
-        raw = self.subject.raw
-        return Samples(
-            {port.tensor: port.from_model(np.concatenate(raw[port.name])) for port in graph.inputs}
-        )
+        found = {}
+        for port in graph.inputs:
+            raw = self.subject.raw[port.name]
+            values = port.from_model(raw if port.whole else np.concatenate(raw))
+            found[port.tensor] = values if port.coding is None else port.coding.decode(values)
+        return Samples(found)
 
 
 def equal_on_host(compiled: Compiled) -> bool:

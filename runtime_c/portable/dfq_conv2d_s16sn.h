@@ -176,11 +176,57 @@ typedef struct {
     int32_t a0, a1, a2, a3;
 } dfq_column_s16_t;
 
+#if defined(__GNUC__) && defined(__ARM_FEATURE_MVE)
+/* Eight inputs at a time, the last ones under a mask. */
 DFQ_PART dfq_column_s16_t dfq_dot_1x4_s16(dfq_column_s16_t acc, const dfq_half_t *x, const DFQ_FLASH int8_t *w,
                                           int32_t depth)
 {
+    for (int32_t left = depth; left > 0; left -= 8, x += 8, w += 8) {
+        const mve_pred16_t some = vctp16q((uint32_t)left);
+        const int16x8_t p = vldrhq_z_s16((const int16_t *)x, some);
+        acc.a0 = vmladavaq_s16(acc.a0, p, vldrbq_z_s16(w, some));
+        acc.a1 = vmladavaq_s16(acc.a1, p, vldrbq_z_s16(w + depth, some));
+        acc.a2 = vmladavaq_s16(acc.a2, p, vldrbq_z_s16(w + 2 * depth, some));
+        acc.a3 = vmladavaq_s16(acc.a3, p, vldrbq_z_s16(w + 3 * depth, some));
+    }
+    return acc;
+}
+#else
+#if defined(__OPTIMIZE__) && defined(__ARM_FEATURE_DSP) && defined(__thumb__) && defined(__ARMEL__)
+/* clang-format off */
+#define DFQ_DOT_FOUR(load, sum)                                   \
+    load                                                          \
+    "sxtb16 %[odd], %[bytes], ror #8\n\t"                         \
+    "sxtb16 %[bytes], %[bytes]\n\t"                               \
+    "smlad %[" sum "], %[x13], %[odd], %[" sum "]\n\t"            \
+    "smlad %[" sum "], %[x02], %[bytes], %[" sum "]\n\t"
+/* clang-format on */
+#endif
+
+DFQ_PART dfq_column_s16_t dfq_dot_1x4_s16(dfq_column_s16_t acc, const dfq_half_t *x, const DFQ_FLASH int8_t *w,
+                                          int32_t depth)
+{
+    const dfq_half_t *const end = x + depth;
+#if defined(DFQ_DOT_FOUR)
+    /* Four inputs: GCC by itself would have more between loads and products than there are registers. */
+    for (const dfq_half_t *const last = end - (depth & 3); x != last;) {
+        uint32_t x02, x13, bytes, odd;
+        __asm__("ldr %[x02], [%[x]], #4\n\t"
+                "ldr %[odd], [%[x]], #4\n\t"
+                "pkhtb %[x13], %[odd], %[x02], asr #16\n\t"
+                "pkhbt %[x02], %[x02], %[odd], lsl #16\n\t" /* clang-format off */
+                DFQ_DOT_FOUR("ldr %[bytes], [%[w], %[depth]]\n\t", "a1")
+                DFQ_DOT_FOUR("ldr %[bytes], [%[w], %[depth], lsl #1]\n\t", "a2")
+                DFQ_DOT_FOUR("add %[odd], %[w], %[depth], lsl #1\n\tldr %[bytes], [%[odd], %[depth]]\n\t", "a3")
+                DFQ_DOT_FOUR("ldr %[bytes], [%[w]], #4\n\t", "a0") /* clang-format on */
+                : [a0] "+r"(acc.a0), [a1] "+r"(acc.a1), [a2] "+r"(acc.a2), [a3] "+r"(acc.a3), [x] "+r"(x), [w] "+r"(w),
+                  [x02] "=&r"(x02), [x13] "=&r"(x13), [bytes] "=&r"(bytes), [odd] "=&r"(odd)
+                : [depth] "r"(depth)
+                : "memory");
+    }
+#endif
     DFQ_UNROLL(4)
-    for (const dfq_half_t *const end = x + depth; x != end; x++, w++) {
+    for (; x != end; x++, w++) {
         const int32_t p = *x;
         acc.a0 += p * w[0];
         acc.a1 += p * w[depth];
@@ -189,6 +235,7 @@ DFQ_PART dfq_column_s16_t dfq_dot_1x4_s16(dfq_column_s16_t acc, const dfq_half_t
     }
     return acc;
 }
+#endif
 
 /* One or two columns and channels first .. first + count of the layer, whose weights start at `w`; outputs from
  * places `place` and `place` + out_channels on. */

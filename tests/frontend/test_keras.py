@@ -83,6 +83,19 @@ def lstm(step: Step, weights: dict[str, Array]) -> dict[str, str]:
     return {"h": step.node("Mul", step.node("Sigmoid", o), step.node("Tanh", c)), "c": c}
 
 
+def peephole(step: Step, weights: dict[str, Array]) -> dict[str, str]:
+    """TensorFlow's LSTMCell: gates see the cell, the output's the new one; the state is projected."""
+    p = [step.constant(normal(UNITS)) for _ in range(3)]
+    total = step.node("Gemm", step.node("Concat", step.x, "h", axis=1), step.constant(weights["k"]), "b")
+    i, g, f, o = step.nodes_of("Split", 4, total, axis=1)
+    i, f = (step.node("Add", gate, step.node("Mul", "c", w)) for gate, w in ((i, p[0]), (f, p[1])))
+    kept = step.node("Mul", step.node("Sigmoid", f), "c")
+    c = step.node("Add", kept, step.node("Mul", step.node("Sigmoid", i), step.node("Tanh", g)))
+    o = step.node("Add", o, step.node("Mul", c, p[2]))
+    h = step.node("Mul", step.node("Sigmoid", o), step.node("Tanh", c))
+    return {"h": step.node("MatMul", h, step.constant(normal(UNITS, UNITS))), "c": c}
+
+
 def gru_end(step: Step, update: str, candidate: str) -> dict[str, str]:
     one = step.constant(np.array(1.0, np.float32))
     fresh = step.node("Mul", step.node("Sub", one, update), candidate)
@@ -122,6 +135,7 @@ CELLS: dict[str, tuple[Cell, int, type[Op]]] = {
     "GRU": (gru_after, 3, GRU),
     "GRU before": (gru_before, 3, GRU),
     "RNN": (simple, 1, RNN),
+    "LSTM, peepholes": (peephole, 4, LSTM),
 }
 
 
@@ -129,11 +143,12 @@ def layer(net: Net, x: str, kind: str, steps: int = STEPS) -> str:
     """A recurrent layer on x [T,1,F], time first: gives its hidden states [T,1,H]."""
     cell, gates, _ = CELLS[kind]
     zeros = np.zeros((1, UNITS), np.float32)
-    carried = {"h": zeros, "c": zeros} if kind == "LSTM" else {"h": zeros}
+    carried = {"h": zeros, "c": zeros} if kind.startswith("LSTM") else {"h": zeros}
     rows = (2, gates * UNITS) if kind == "GRU" else (gates * UNITS,)
     weights = {"w": normal(FEATURES, gates * UNITS), "r": normal(UNITS, gates * UNITS), "b": normal(*rows)}
     step = Step(x, carried, steps)
-    body = step.graph(cell(step, weights), weights)
+    whole = {"k": np.concatenate([weights["w"], weights["r"]])}
+    body = step.graph(cell(step, weights | whole), weights)
     given = [scalar(net, value) for value in (np.array(STEPS), np.array(True), np.array(0, np.int32))]
     count = len(carried) + len(weights) + 2
     last = net.node("Loop", *given, *carried.values(), *weights.values(), outputs=count, body=body)
@@ -180,6 +195,58 @@ def test_a_loop_that_ends_before_the_sequence_is_refused(tmp_path: Path) -> None
     path = net.output(layer(net, time_first(net), "RNN", steps=3)).save(tmp_path)
     with pytest.raises(UnsupportedModel, match="control flow is not supported but around one step"):
         load(path)
+
+
+def unrolled(net: Net, kind: str, *, other_weights_at: int = -1) -> list[str]:
+    """The hidden states [1,H] of an LSTM or a GRU without a loop; the first step's states are constants."""
+    steps = net.node("Split", net.input(1, STEPS, FEATURES), axis=1, outputs=STEPS)
+    gates = 4 if kind == "LSTM" else 3
+    weights = normal(FEATURES, gates * UNITS), normal(UNITS, gates * UNITS)
+    biases = normal(gates * UNITS), normal(gates * UNITS)
+    h: str | Array = np.zeros((1, UNITS), np.float32)
+    c: str | Array = np.zeros((1, UNITS), np.float32)
+    one = np.array(1.0, np.float32)
+    found = []
+    for t in range(STEPS):
+        w, r = (normal(*v.shape) for v in weights) if t == other_weights_at else weights
+        x = net.node("Squeeze", steps if t == 0 else f"{steps}_{t}", np.array([1]))
+        of_x, of_h = net.node("Gemm", x, w, biases[0]), net.node("Gemm", h, r, biases[1])
+        if kind == "LSTM":
+            first = net.node("Split", net.node("Add", of_x, of_h), axis=1, outputs=4)
+            i, f, g, o = (first, *(f"{first}_{k}" for k in (1, 2, 3)))
+            kept = net.node("Mul", net.node("Sigmoid", f), c)
+            c = net.node("Add", kept, net.node("Mul", net.node("Sigmoid", i), net.node("Tanh", g)))
+            h = net.node("Mul", net.node("Sigmoid", o), net.node("Tanh", c))
+        else:
+            parts = [net.node("Split", of, axis=1, outputs=3) for of in (of_x, of_h)]
+            z, reset = (
+                net.node("Sigmoid", net.node("Add", *(p if k == 0 else f"{p}_{k}" for p in parts)))
+                for k in (0, 1)
+            )
+            inner = net.node("Mul", reset, f"{parts[1]}_2")
+            candidate = net.node("Tanh", net.node("Add", f"{parts[0]}_2", inner))
+            fresh = net.node("Mul", net.node("Sub", one, z), candidate)
+            h = net.node("Add", net.node("Mul", z, h), fresh)
+        found.append(h)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_layer_without_a_loop_gets_one(tmp_path: Path, kind: str) -> None:
+    net = Net()
+    hidden = unrolled(net, kind)
+    graph = check(net.output(net.node("Relu", hidden[-1]), net.node("Relu", hidden[2])), tmp_path)
+    assert kinds(graph).count(kind) == 1
+    (op,) = (node for node in graph.nodes if type(node.op).__name__ == kind)
+    assert graph.shapes[op.inputs[0]] == (1, STEPS - 1, FEATURES)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_step_with_other_weights_is_no_part_of_the_loop(tmp_path: Path, kind: str) -> None:
+    net = Net()
+    graph = check(net.output(net.node("Relu", unrolled(net, kind, other_weights_at=2)[-1])), tmp_path)
+    (op,) = (node for node in graph.nodes if type(node.op).__name__ == kind)
+    assert graph.shapes[op.inputs[0]] == (1, STEPS - 3, FEATURES)
 
 
 def norm(net: Net, x: str, *, beta: bool, groups: bool) -> str:

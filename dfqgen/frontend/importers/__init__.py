@@ -47,6 +47,7 @@ from dfqgen.frontend.importers.registry import (
 )
 from dfqgen.frontend.importers.selection import select
 from dfqgen.frontend.importers.stated import code_inputs, pass_on_codings
+from dfqgen.frontend.importers.unrolled import find_chains, import_step
 from dfqgen.frontend.limits import LARGEST_NETWORK_ELEMENTS
 from dfqgen.frontend.read import node_label
 from dfqgen.graph.ir import Graph, Port
@@ -80,8 +81,14 @@ def import_model(model: FoldedModel, states: frozenset[str] = frozenset()) -> Gr
     ports = tuple(_port(name, builder) for name in model.inputs)
     problems: list[Problem] = []
     refused: set[str] = set()
+    chains = find_chains(builder)
     for proto in model.nodes:
-        advice = _import_node(proto, builder)
+        chain = chains.get(proto.output[0] if proto.output else "")
+        advice = None
+        if chain is not None and all(name in builder.tensors for name in (chain.first.source, *chain.begins)):
+            builder.tensors[proto.output[0]] = import_step(OnnxNode(proto, builder), chain)
+        else:
+            advice = _import_node(proto, builder)
         if advice is not None:
             problems.append(Problem(proto.op_type, node_label(proto), advice))
             refused.update(filter(None, proto.output))

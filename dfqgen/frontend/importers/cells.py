@@ -43,6 +43,9 @@ class Steps(Protocol):
     def state_of(self, output: str) -> str:
         """The state whose next value this is; it must begin with zeros."""
 
+    def is_leaf(self, name: str) -> bool:
+        """Whether a tensor is what the cell reads, however it is made."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cell:
@@ -97,6 +100,7 @@ class CellReader:
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
+        self._leaves: set[str] = set()
 
     def read(self, hidden: str) -> Cell:
         state = self.steps.state_of(hidden)
@@ -159,6 +163,7 @@ class CellReader:
         out, squashed = self._order(self._made(hidden, "Mul"), "Sigmoid")
         new = self._made(squashed, "Tanh")[0]
         cell = self.steps.state_of(new)
+        self._leaves.add(new)  # which the output gate may see
         first, second = self._made(new, "Add")
         kept, fresh = (first, second) if cell in self._made(first, "Mul") else (second, first)
         forget = self._other(self._made(kept, "Mul"), cell)
@@ -189,7 +194,7 @@ class CellReader:
         if value is not None:
             return Sum(bias=value.ravel())
         maker = self.steps.makers.get(name)
-        if maker is None:
+        if maker is None or name in self._leaves or self.steps.is_leaf(name):
             return Sum({name: None})
         inputs = list(maker.input)
         kind = maker.op_type

@@ -118,6 +118,11 @@ class Body:
         factors = [] if maker is None or maker.op_type != "Mul" else [self.source(i) for i in maker.input]
         return next((width for width in map(self.width, factors) if width is not None), None)
 
+    def is_leaf(self, name: str) -> bool:
+        """The sequence, states, and what the step makes of states: another cell may read that."""
+        after = (self.source(self.outputs[place]) for place in self.states.values())
+        return name in self.scanned or name in self.states or name in after
+
     def begins_with_zeros(self, state: str) -> bool:
         place = self.states[state]
         return self.node.is_constant(place) and not self.node.constant(place, "state").any()
