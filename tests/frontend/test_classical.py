@@ -165,6 +165,18 @@ def test_comparisons_are_functions(tmp_path: Path, operator: str, constant: int 
     check(net.output(net.node("Mul", x, net.node("Cast", truth, to=1))), tmp_path)
 
 
+@pytest.mark.parametrize("constant", [0, 1, None])
+def test_a_choice_by_a_comparison(tmp_path: Path, constant: int | None) -> None:
+    """As PyTorch's newer exporter writes Softplus."""
+    net = Net()
+    x = net.input(1, FEATURES)
+    branches: list[Any] = [net.node("Neg", x), net.node("Exp", x)]
+    if constant is not None:
+        branches[constant] = np.array(normal(FEATURES), np.float32)
+    greater = net.node("Greater", x, np.array([0.3], np.float32))
+    check(net.output(net.node("Where", greater, *branches)), tmp_path)
+
+
 def test_scores_less_their_log_sum_exp_are_a_softmax(tmp_path: Path) -> None:
     """As naive Bayes is written."""
     net = Net()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from dfqgen.frontend.importers.constants import affine
-from dfqgen.frontend.importers.functions import lane_axis, pairwise
+from dfqgen.frontend.importers.functions import lane_axis, pairwise, scaled
 from dfqgen.frontend.importers.marks import COARSE, HALVES
 from dfqgen.frontend.importers.norms import multiplied_out, of_unit_length, written_out
 from dfqgen.frontend.importers.registry import OnnxNode, Refused, importer
@@ -179,9 +179,21 @@ def softmax(node: OnnxNode) -> str:
     return node.emit(Softmax(lane_axis(node, -1)), node.tensor())
 
 
+def _masked(node: OnnxNode, index: int, mask: str) -> str:
+    """One of the inputs where the mask, of 0 and 1, is 1; zero elsewhere."""
+    if not node.is_constant(index):
+        return pairwise(node, Mul(), mask, node.tensor(index))
+    value = node.weight(index, "constant").astype(np.float64)
+    return affine(node, mask, value, np.zeros_like(value))
+
+
 @importer("Where")
 def where(node: OnnxNode) -> str:
-    """A constant mask over activations or an activation and a constant: mask * a + (1 - mask) * b."""
+    """mask * a + (1 - mask) * b, of activations and constants; the mask may be either too."""
+    if not node.is_constant(0):
+        truth = node.tensor(0)
+        opposite = scaled(node, truth, -1.0, 1.0)
+        return pairwise(node, Add(), _masked(node, 1, truth), _masked(node, 2, opposite))
     mask = node.constant(0, "mask").astype(np.float64)
     if not node.is_constant(1) and not node.is_constant(2):
         first, second = (
