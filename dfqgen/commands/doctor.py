@@ -39,6 +39,7 @@ class Extra:
 EXTRAS = (
     Extra("torch", "synthetic samples and AdaRound", "synthesis"),
     Extra("pyserial", "dfqgen run on a board", "serial"),
+    Extra("pillow", "folders of images as samples", "data"),
 )
 
 

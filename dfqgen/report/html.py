@@ -57,17 +57,17 @@ def _fronts(facts: Mapping[str, Any]) -> str:
         return ""
     time = facts["time"]
     costs = {"flash_bytes": facts["sizes"]["flash_bytes"], "seconds": time and time["seconds"]}
-    quality = _quality(facts["comparison"]["outputs"], known["measure"])
+    quality = _quality(facts["comparison"]["outputs"], known["measure"], known["scale"])
     return "".join(
         front(known["points"], cost, None if own is None or quality is None else (own, quality))
         for cost, own in costs.items()
     )
 
 
-def _quality(outputs: Sequence[Facts], measure: str) -> float | None:
-    """Of the worst output, as `dfqgen explore` has it."""
+def _quality(outputs: Sequence[Facts], measure: str, scale: float) -> float | None:
+    """Of the worst output, as `dfqgen explore` has it, in the unit of the picture."""
     key = {"agreement": "top1_agreement"}.get(measure, measure)
-    found = [output[key] for output in outputs if output.get(key) is not None]
+    found = [scale * output[key] for output in outputs if output.get(key) is not None]
     return min(found, default=None)
 
 

@@ -120,6 +120,10 @@ def test_doctor_names_every_compiler_and_emulator(monkeypatch: pytest.MonkeyPatc
     assert {"arm-none-eabi-gcc", "qemu-system-arm"} <= tools.keys()
     assert all(tool["install"] for tool in facts["tools"])
     monkeypatch.setenv("PATH", "/nowhere")
+    first = json.loads(command("doctor", "--json").stdout)["tools"][0]
+    assert first["name"].endswith("-m ziglang cc")
+    assert "clang" in first["version"]
+    monkeypatch.setenv("CC", "no-such-compiler")
     done = command("doctor")
     assert "no: apt install gcc-arm-none-eabi" in " ".join(done.stdout.split())
     assert "not checked" in done.stdout

@@ -149,12 +149,16 @@ def test_a_build_is_shown_among_those_that_a_search_measured(tmp_path: Path) -> 
     text = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
     assert "Among other builds" in Page(text).text
     assert text.count("Quality over") == 2
+    assert text.count('class="worst"') >= 2  # this build
+    assert facts["explored"]["points"][0]["quality"] == found["points"][0]["sqnr_db"]
 
     results = tmp_path / "x" / "explore.json"
     evil = json.loads(results.read_text())
-    evil["points"][0]["choice"] = "<script>alert(1)</script>"
+    evil["points"][0] |= {"choice": "<script>alert(1)</script>", "agreement": 0.5}
+    evil["measure"] = "agreement"
     results.write_text(json.dumps(evil))
-    build(model, tmp_path / "o", recipe, explored=tmp_path / "x", force=True)
+    shown = build(model, tmp_path / "o", recipe, explored=tmp_path / "x", force=True).facts["explored"]
+    assert (shown["label"], shown["points"][0]["quality"]) == ("agreement with float, %", 50.0)
     assert Page((tmp_path / "o" / "report.html").read_text(encoding="utf-8")).tags.count("script") == 1
     for wrong, message in (
         ({**evil, "points": [{**evil["points"][0], "flash_bytes": "x"}]}, "no result of dfqgen explore"),
