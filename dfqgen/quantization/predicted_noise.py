@@ -10,6 +10,7 @@ import numpy as np
 from dfqgen.fixedpoint.qtype import QType
 from dfqgen.graph.ir import Array, Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
+from dfqgen.graph.steps import with_states
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.contract import Note
 from dfqgen.quantization.prepared import Prepared
@@ -43,7 +44,8 @@ def activation_noise(statistics: ChannelStatistics, reaction: Reaction, qtype: Q
 
 def weight_noise(typed: Typed, rounded: Rounded) -> float:
     """Noise-to-signal at the outputs of rounded weights alone, measured on procedural samples."""
-    samples = {name: value[:WEIGHT_SAMPLES] for name, value in typed.evidence.samples.items()}
+    drawn = {name: value[:WEIGHT_SAMPLES] for name, value in typed.evidence.samples.items()}
+    samples = with_states(typed.graph, drawn)
     ops: dict[str, Op] = {}
     for node in rounded.graph.nodes:
         if isinstance(node.op, Conv2D) and node.output in rounded.weights:
