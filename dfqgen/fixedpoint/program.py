@@ -94,13 +94,16 @@ class QOp(ABC):
         """
 
     def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        """How it works row by row on images [1,H,W,C]; None where it cannot: an output row needs them all."""
+        """How it works row by row on images [1,H,W,C]; None where it cannot: an output row needs them all.
+
+        Rows lie along `row_axis` of its tensors, which must be the same of all.
+        """
         return None
 
-    def of_rows(self, count: int) -> QOp:
+    def of_rows(self, count: int, axis: int) -> QOp:
         """The same operator for a block of `count` output rows, its window's rows there, padding and all.
 
-        Its tensors have other heights; it stands where `row_window` is not None.
+        Its tensors have other numbers of rows, along `axis`; it stands where `row_window` is not None.
         """
         return self
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RowWindow:
-    """Output row r of an image [1,H,W,C] is made of rows first(r) ... first(r) + extent - 1 of each input.
+    """Output row r of an image is made of rows first(r) ... first(r) + extent - 1 of each input.
 
     Rows above the first and below the last hold the integer `padding`; None: no window reaches there.
     """
@@ -34,7 +34,28 @@ ONE_ROW = RowWindow()
 """Of operators that make a row from the same row of each input."""
 
 
-def same_rows(*shapes: tuple[int, ...]) -> RowWindow | None:
-    """Of an operator that makes a row from the same rows, where these are images of one height."""
-    images = all(len(shape) == 4 and shape[1] == shapes[0][1] for shape in shapes)
-    return ONE_ROW if images else None
+def row_axis(shape: tuple[int, ...]) -> int:
+    """Along which axis of [1,H,W,C] rows are: the height, or of an image that is one row high, the width: the
+    steps of time of a 1-D network.
+    """
+    return 2 if shape[1] == 1 else 1
+
+
+def row_count(shape: tuple[int, ...]) -> int:
+    """How many rows an image has."""
+    return shape[row_axis(shape)]
+
+
+def common_axis(*shapes: tuple[int, ...]) -> int | None:
+    """The axis along which the rows of all these are; None where they are not such images."""
+    axes = {row_axis(shape) if len(shape) == 4 else None for shape in shapes}
+    return axes.pop() if len(axes) == 1 else None
+
+
+def same_rows(*shapes: tuple[int, ...], inside: int = 3) -> RowWindow | None:
+    """Of an operator that makes a row from the same rows, where these are images with as many rows.
+
+    It may work along the axis `inside`, which must lie within a row.
+    """
+    axis = common_axis(*shapes)
+    return ONE_ROW if axis and axis < inside and len({shape[axis] for shape in shapes}) == 1 else None

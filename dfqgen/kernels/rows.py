@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.fixedpoint.rows import RowWindow
+from dfqgen.fixedpoint.rows import RowWindow, row_axis, row_count
 
 
 def row_bytes(tensor: QTensor) -> int:
     """Of one row of an image."""
-    return math.prod(tensor.shape[2:]) * tensor.qtype.dtype.carrier.itemsize
+    return math.prod(tensor.shape[row_axis(tensor.shape) + 1 :]) * tensor.qtype.dtype.carrier.itemsize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ class Band:
 
     @property
     def height(self) -> int:
-        return self.tensor.shape[1]
+        return row_count(self.tensor.shape)
 
     @property
     def row_bytes(self) -> int:

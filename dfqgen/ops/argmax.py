@@ -87,7 +87,7 @@ class QArgMax(QOp):
         return winner(-x if self.minimum else x, self.axis, self.last) + FIRST
 
     def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs)) if self.axis > 1 else None
+        return same_rows(output.shape, *(x.shape for x in inputs), inside=self.axis)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

@@ -84,7 +84,7 @@ class QConcat(QOp):
         return np.concatenate(inputs, axis=self.axis)
 
     def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs)) if self.axis > 1 else None
+        return same_rows(output.shape, *(x.shape for x in inputs), inside=self.axis)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         try:

@@ -19,13 +19,13 @@ from dfqgen.ops.conv_work import convolution_work, depthwise_work
 from dfqgen.ops.windows import (
     NO_PADS,
     Pads,
-    beside,
     check_window,
     convolve,
     joined_pads,
     pad_image,
     window_output,
     window_rows,
+    within_rows,
 )
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -225,11 +225,12 @@ class QConv2D(QOp):
         acc = convolve(x, self.weight.astype(dtype), self.stride, self.dilation, self.groups)
         return self.requantize.apply(acc.astype(np.int64) + self.bias)
 
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow:
-        return window_rows(self.kernel[0], self.stride[0], self.dilation[0], self.pads, self.pad_value)
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        shapes = inputs[0].shape, output.shape
+        return window_rows(shapes, self.kernel, self.stride, self.dilation, self.pads, self.pad_value)
 
-    def of_rows(self, count: int) -> QConv2D:
-        return replace(self, pads=beside(self.pads))
+    def of_rows(self, count: int, axis: int) -> QConv2D:
+        return replace(self, pads=within_rows(self.pads, axis))
 
     def largest_accumulator(self, x: QTensor) -> Array:
         """Upper bound [Cout] of |any partial sum|, over all inputs of x's type and any order of adding."""

@@ -12,7 +12,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_within
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.fixedpoint.rows import RowWindow
+from dfqgen.fixedpoint.rows import RowWindow, common_axis
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.statistics.channel import ChannelStatistics, move
@@ -217,13 +217,14 @@ class QPad(QOp):
         return np.pad(inputs[0], border, constant_values=self.value)
 
     def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        if len(output.shape) != 4:
+        axis = common_axis(inputs[0].shape, output.shape)
+        if axis is None:
             return None
-        above_or_below = self.before[1] or self.after[1]
-        return RowWindow(before=self.before[1], padding=self.value if above_or_below else None)
+        border = self.before[axis] or self.after[axis]
+        return RowWindow(before=self.before[axis], padding=self.value if border else None)
 
-    def of_rows(self, count: int) -> QPad:
-        before, after = ((0, 0, *sides[2:]) for sides in (self.before, self.after))
+    def of_rows(self, count: int, axis: int) -> QPad:
+        before, after = ((*sides[:axis], 0, *sides[axis + 1 :]) for sides in (self.before, self.after))
         return replace(self, before=before, after=after)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:

@@ -19,20 +19,20 @@ from dfqgen.fixedpoint.proof import (
     check_zero_point,
 )
 from dfqgen.fixedpoint.qtype import IntType, Requantize
-from dfqgen.fixedpoint.rows import RowWindow
+from dfqgen.fixedpoint.rows import RowWindow, row_axis
 from dfqgen.graph.ir import Array, Border, Op, Shape
 from dfqgen.graph.site import Site
 from dfqgen.ops.multiply import largest_distance
 from dfqgen.ops.windows import (
     NO_PADS,
     Pads,
-    beside,
     check_window,
     joined_pads,
     pad_image,
     taps,
     window_output,
     window_rows,
+    within_rows,
 )
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -206,13 +206,15 @@ class QAveragePool(QOp):
 
     def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
         """None where rows differ in what they divide by: those at a border that does not count."""
-        if (self.multiplier != self.multiplier[:1]).any():
+        shapes = inputs[0].shape, output.shape
+        first = self.multiplier.take([0], row_axis(output.shape) - 1)
+        if (self.multiplier != first).any():
             return None
-        return window_rows(self.kernel[0], self.stride[0], 1, self.pads, self.input_zero_point)
+        return window_rows(shapes, self.kernel, self.stride, (1, 1), self.pads, self.input_zero_point)
 
-    def of_rows(self, count: int) -> QAveragePool:
-        multiplier = np.repeat(self.multiplier[:1], count, axis=0)
-        return replace(self, pads=beside(self.pads), multiplier=multiplier)
+    def of_rows(self, count: int, axis: int) -> QAveragePool:
+        multiplier = np.repeat(self.multiplier.take([0], axis - 1), count, axis=axis - 1)
+        return replace(self, pads=within_rows(self.pads, axis), multiplier=multiplier)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
@@ -326,12 +328,12 @@ class QMaxPool(QOp):
         smallest = np.iinfo(inputs[0].dtype).min
         return window_maximum(inputs[0], self.kernel, self.stride, self.dilation, self.pads, smallest)
 
-    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow:
-        lowest = inputs[0].qtype.dtype.minimum
-        return window_rows(self.kernel[0], self.stride[0], self.dilation[0], self.pads, lowest)
+    def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
+        shapes, lowest = (inputs[0].shape, output.shape), inputs[0].qtype.dtype.minimum
+        return window_rows(shapes, self.kernel, self.stride, self.dilation, self.pads, lowest)
 
-    def of_rows(self, count: int) -> QMaxPool:
-        return replace(self, pads=beside(self.pads))
+    def of_rows(self, count: int, axis: int) -> QMaxPool:
+        return replace(self, pads=within_rows(self.pads, axis))
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

@@ -161,7 +161,7 @@ class QSoftmax(QOp):
         return np.minimum(255, (256 * e + total // 2) // total) - 128
 
     def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
-        return same_rows(output.shape, *(x.shape for x in inputs)) if self.axis > 1 else None
+        return same_rows(output.shape, *(x.shape for x in inputs), inside=self.axis)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.rows import RowWindow
+from dfqgen.fixedpoint.rows import RowWindow, common_axis
 from dfqgen.graph.ir import Array, Border
 
 CACHED_ELEMENTS = 1 << 15
@@ -27,15 +27,26 @@ class Pads(NamedTuple):
 NO_PADS = Pads(0, 0, 0, 0)
 
 
-def beside(pads: Pads) -> Pads:
-    """The columns alone."""
-    return Pads(0, pads.left, 0, pads.right)
+def within_rows(pads: Pads, axis: int) -> Pads:
+    """Those that do not add to the rows, which lie along `axis`."""
+    return Pads(0, pads.left, 0, pads.right) if axis == 1 else Pads(pads.top, 0, pads.bottom, 0)
 
 
-def window_rows(kernel: int, stride: int, dilation: int, pads: Pads, padding: int) -> RowWindow:
-    """How a window goes over rows."""
-    border = padding if pads.top or pads.bottom else None
-    return RowWindow(dilation * (kernel - 1) + 1, stride, pads.top, border)
+def window_rows(
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pads: Pads,
+    padding: int,
+) -> RowWindow | None:
+    """How a window goes over rows, from an image of the first shape to one of the second."""
+    axis = common_axis(*shapes)
+    if axis is None:
+        return None
+    before, after = pads[axis - 1], pads[axis + 1]
+    extent = dilation[axis - 1] * (kernel[axis - 1] - 1) + 1
+    return RowWindow(extent, stride[axis - 1], before, padding if before or after else None)
 
 
 def joined_pads(border: Border, own: Pads, kernel: tuple[int, int], dilation: tuple[int, int]) -> Pads | None:

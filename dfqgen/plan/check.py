@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import Program, QTensor
-from dfqgen.fixedpoint.rows import RowWindow
+from dfqgen.fixedpoint.rows import RowWindow, row_count
 from dfqgen.kernels.base import Plan, Step
 from dfqgen.kernels.rows import Band, RowBlock, Segment, row_bytes
 from dfqgen.plan.workload import (
@@ -29,7 +29,7 @@ def check_plan(program: Program, plan: Plan) -> None:
     for tensor, buffer in root.items():
         if plan.offsets[tensor] != plan.offsets[buffer]:
             raise ProgramError(f"reshape {tensor!r} is not where {buffer!r} is")
-        if tensor not in partial:
+        if buffer not in partial:
             _check_place(plan, tensor, plan.offsets[tensor], program.tensors[tensor].size_bytes)
     if sorted(id(step.op) for step in plan.steps) != sorted(id(op) for op in program.ops if needs_code(op)):
         raise ProgramError("the schedule does not run every operator once")
@@ -142,7 +142,7 @@ def check_segment(
     root = buffers_of(program)
     outside = {x.name: x for step in steps for x in step.inputs if x.name not in segment.bands}
     if segment.source is not None and not segment.fed:
-        outside[segment.source] = program.tensors[segment.source]
+        outside[segment.source] = segment.bands[segment.source].tensor
     missing = [name for name in outside if root[name] not in others]
     if missing:
         raise ProgramError(f"layers that take turns read {missing[0]!r}, which is not there")
@@ -169,6 +169,11 @@ def _check_ranges(ranges: dict[str, tuple[int, int]], arena_bytes: int) -> None:
             scratch = name.startswith("scratch") and other.startswith("scratch")
             if not scratch and _collide((offset, size), at):
                 raise ProgramError(f"{name!r} and {other!r} share bytes while layers take turns")
+
+
+def reads(step: Step) -> list[str]:
+    """The buffers of a step's inputs."""
+    return [x.name for x in step.inputs]
 
 
 class _Walk:
@@ -228,7 +233,7 @@ class _Walk:
         """The rows it lies over are the first of this window, and no later window reaches them."""
         name, window, row = band.tensor.name, block.window, self.end[band.tensor.name]
         under = self.segment.bands[band.over or ""]
-        alone = [step.output.name for step in self.steps if under.tensor.name in step.op.inputs] == [name]
+        alone = [step.output.name for step in self.steps if under.tensor.name in reads(step)] == [name]
         dropped = window.first(row + block.rows) - window.first(row)
         first = self.first[under.tensor.name] == window.first(row)
         fits = block.rows * band.row_bytes <= dropped * under.row_bytes
@@ -264,7 +269,7 @@ class _Walk:
 
     def _read(self, name: str, first: int, end: int, padding: int | None) -> None:
         if name not in self.segment.bands:
-            if first < 0 or end > self.outside[name].shape[1]:
+            if first < 0 or end > row_count(self.outside[name].shape):
                 raise ProgramError(f"{name}: rows {first} to {end - 1} are read, outside of it")
             return
         band = self.segment.bands[name]
@@ -293,11 +298,11 @@ class _Walk:
             for output, window in self._readers(name)
             if self.end[output] < min(self.segment.bands[output].wanted, self.segment.bands[output].height)
         ]
-        return max(0, min([self.outside[name].shape[1], *unfinished]))
+        return max(0, min([row_count(self.outside[name].shape), *unfinished]))
 
     def _readers(self, name: str) -> list[tuple[str, RowWindow]]:
         return [
             (step.output.name, block.window)
             for step, block in zip(self.steps, self.segment.blocks, strict=True)
-            if name in step.op.inputs
+            if name in reads(step)
         ]

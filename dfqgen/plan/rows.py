@@ -12,14 +12,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from dfqgen.fixedpoint.program import QTensor
-from dfqgen.fixedpoint.rows import RowWindow
+from dfqgen.fixedpoint.rows import RowWindow, row_axis, row_count
 from dfqgen.kernels.rows import Band, RowBlock, Segment, row_bytes
 from dfqgen.plan.workload import align, band_lead_bytes
 
 
 def with_rows(tensor: QTensor, rows: int) -> QTensor:
     """The type of so many rows of an image."""
-    return replace(tensor, shape=(1, rows, *tensor.shape[2:]))
+    axis = row_axis(tensor.shape)
+    return replace(tensor, shape=(*tensor.shape[:axis], rows, *tensor.shape[axis + 1 :]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ def _bands(piece: Piece) -> dict[str, Band] | None:
     """Of all tensors, capacities open: how many rows are wanted, from the end to the source."""
     bands: dict[str, Band] = {}
     for tensor in reversed(piece.banded):
-        height, above, paddings = tensor.shape[1], 0, set()
+        height, above, paddings = row_count(tensor.shape), 0, set()
         whole = tensor.name in piece.kept
         wanted = height if whole else 0
         for reader in piece.readers(tensor.name):
@@ -273,7 +274,7 @@ class _Run:
             for output, window in self.readers[tensor.name]
             if self.end[output] < min(self.bands[output].wanted, self.bands[output].height)
         ]
-        return max(0, min([tensor.shape[1], *wanted]))
+        return max(0, min([row_count(tensor.shape), *wanted]))
 
     def _lead(self, name: str, rows: int) -> None:
         """So many rows of a whole band are written: how far is it ahead of those read for the last time?"""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dfqgen.fixedpoint.program import QTensor
-from dfqgen.fixedpoint.rows import RowWindow
+from dfqgen.fixedpoint.rows import RowWindow, row_axis, row_count
 from dfqgen.kernels.base import Registry
 from dfqgen.kernels.rows import RowBlock, Segment
 from dfqgen.plan.kernels import Choice, best_first, price, selected
@@ -34,6 +34,12 @@ TRIED = 6
 
 LONGEST = 16
 """Steps of a segment that begins behind the input."""
+
+ROW_IN = 60.0
+"""Instructions to take in a row of a source beside copying it, counted on a Cortex-M4 with a 1-D network."""
+
+STEPS_AT_ONCE = 16
+"""Rows of a 1-D network that a layer makes in a turn. Each is one pixel, and kernels make 2 to 4 together."""
 
 COPIED_BYTE = 0.75
 """Instructions to move a byte, measured on a Cortex-M4 with rows that are whole words."""
@@ -115,7 +121,7 @@ class Line:
             tensor
             for name, tensor in outside.items()
             if name == source
-            or any(_beyond(tensor, w, b) for w, b in zip(works, blocks, strict=True) if name in w.op.inputs)
+            or any(_beyond(tensor, w, b) for w, b in zip(works, blocks, strict=True) if name in w.reads)
         ]
         if len(by_rows) > 1:
             return None
@@ -131,10 +137,11 @@ class Line:
         )
 
     def _outside(self, works: Sequence[Work]) -> dict[str, QTensor] | None:
-        """What works read and others write; None where that is a reshape of what they write."""
-        inside = {work.output.name for work in works}
+        """What works read and others write; None where any tensor is also read as a reshape of itself."""
+        inside = {work.output.name: work.output for work in works}
         found = {x.name: x for work in works for x in work.inputs if x.name not in inside}
-        return None if any(self.workload.buffer_of[name] in inside for name in found) else found
+        shapes = {name: x.shape for name, x in (inside | found).items()}
+        return found if all(shapes[x.name] == x.shape for work in works for x in work.inputs) else None
 
     def buffer_of(self, tensor: QTensor) -> str:
         """The name of what may be a reshape."""
@@ -149,7 +156,7 @@ class Line:
         first = self.works[0].inputs if self.works else ()
         source = first[0].name if len({x.name for x in first}) == 1 else ""
         workload = self.workload
-        if source not in set(workload.inputs) - workload.outputs or first[0].shape[1:2] in ((), (1,)):
+        if source not in set(workload.inputs) - workload.outputs or not self.stages or self.stages[0] is None:
             return []
         there, count = {source}, 0
         for work, stage in zip(self.works, self.stages, strict=True):
@@ -186,9 +193,12 @@ def streamed(
     parts: list[Part] = []
     found: list[Streamed] = []
     pieces = line.input_pieces(fed=fed)
-    for piece in sorted(pieces, key=lambda piece: _promise(line, piece, fed=fed))[:tried]:
-        part = simulated(line, piece, fed=fed)
-        if part is not None and part.instructions <= allowed:
+    promising = sorted(pieces, key=lambda piece: _promise(line, piece, fed=fed))[:tried]
+    firsts = [part for piece in promising if (part := simulated(line, piece, fed=fed)) is not None]
+    if fed and firsts:  # it must be one of them, whatever they take
+        allowed = max(allowed, min(part.instructions for part in firsts))
+    for part in firsts:
+        if part.instructions <= allowed:
             parts.append(part)
             found.append(with_parts(line, [part]))
     for lean in (False, True) if parts or not fed else ():
@@ -268,14 +278,17 @@ def _estimates(line: Line) -> Iterator[Part]:
             size = line.wanted_bytes[begin] + sum(rows) + max(piece.scratch_bytes) + kept - min(kept, dying)
             if size >= max(line.peaks[begin:end]):
                 continue
-            turns = sum(-(-t.shape[1] // b.rows) for t, b in zip(piece.outputs, piece.blocks, strict=True))
-            yield Part(begin, end, size, turns * TURN, piece, None)
+            turns = [
+                -(-row_count(tensor.shape) // block.rows)
+                for tensor, block in zip(piece.outputs, piece.blocks, strict=True)
+            ]
+            yield Part(begin, end, size, sum(turns) * TURN, piece, None)
 
 
 def _beyond(tensor: QTensor, work: Work, block: RowBlock) -> bool:
     """Whether rows above the first or below the last of a tensor are read for an output."""
-    rows = -(-work.output.shape[1] // block.rows) * block.rows
-    return block.window.before > 0 or block.window.end(rows - 1) > tensor.shape[1]
+    rows = -(-row_count(work.output.shape) // block.rows) * block.rows
+    return block.window.before > 0 or block.window.end(rows - 1) > row_count(tensor.shape)
 
 
 def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimize: str) -> Stage | None:
@@ -285,14 +298,16 @@ def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimi
     it made all rows in one call: the loops are the same.
     """
     window = work.op.row_window(work.inputs, work.output)
-    if window is None or work.output.shape[1] == 1:
+    if window is None or row_count(work.output.shape) == 1:
         return None
+    axis = row_axis(work.output.shape)
     stages = []
     for kernel in registry.kernels:
         if kernel.op is not type(work.op) or kernel.isa not in target.isas or kernel.spends_flash:
             continue
-        rows = min(kernel.rows_at_once, work.output.shape[1])
-        block = _block(work, window, rows, over=kernel.over_window)
+        rows = kernel.rows_at_once if axis == 1 else STEPS_AT_ONCE * min(1, kernel.rows_at_once)
+        rows = min(rows, row_count(work.output.shape))
+        block = _block(work, window, rows, axis, over=kernel.over_window and axis == 1)
         if block is not None and kernel.supports(block.op, block.inputs, block.output):
             instructions, measured = price(kernel, work.op, work.inputs, work.output, target, optimize)
             scratch = kernel.scratch_bytes(block.op, block.inputs, block.output)
@@ -308,16 +323,18 @@ def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimi
     return Stage(block, selected(best, len(ordered), fastest))
 
 
-def _block(work: Work, window: RowWindow, rows: int, *, over: bool) -> RowBlock | None:
+def _block(work: Work, window: RowWindow, rows: int, axis: int, *, over: bool) -> RowBlock | None:
     if rows == 0:
         return None
     inputs = tuple(with_rows(x, window.rows(rows)) for x in work.inputs)
-    return RowBlock(work.op.of_rows(rows), inputs, with_rows(work.output, rows), window, rows, over)
+    return RowBlock(work.op.of_rows(rows, axis), inputs, with_rows(work.output, rows), window, rows, over)
 
 
 def turns_and_copies(segment: Segment) -> float:
     """Instructions of a segment beside its kernels."""
-    return (segment.moved_bytes + segment.filled_bytes) * COPIED_BYTE + len(segment.turns) * TURN
+    taken_in = 0 if segment.source is None else segment.bands[segment.source].height
+    copies = (segment.moved_bytes + segment.filled_bytes) * COPIED_BYTE
+    return copies + len(segment.turns) * TURN + taken_in * ROW_IN
 
 
 def _segment_bytes(workload: Workload, line: Line, found: Segment, piece: Piece) -> int:

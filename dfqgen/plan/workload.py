@@ -23,8 +23,9 @@ def align(size_bytes: int) -> int:
 class Work:
     """One operator that runs code.
 
-    `reads` and `writes` are buffers. `leads_bytes` gives, for each buffer the output may overwrite
-    if it dies here, how far below it the output must start (`Kernel.overlap_lead_bytes`).
+    `inputs` have the names of their buffers, `reads` and `writes` are those. `leads_bytes` gives, for each
+    buffer the output may overwrite if it dies here, how far below it the output must start
+    (`Kernel.overlap_lead_bytes`).
     """
 
     op: QOp
@@ -49,7 +50,7 @@ class Work:
         return cls(
             op=op,
             kernel=kernel,
-            inputs=inputs,
+            inputs=tuple(replace(x, name=buffer_of[x.name]) for x in inputs),
             output=output,
             reads=tuple(dict.fromkeys(buffer_of[name] for name in op.inputs)),
             writes=op.output,

@@ -165,7 +165,8 @@ class HostNetwork:
                 found = f"{value.dtype}{value.shape}"
                 raise ValueError(f"input {port.tensor!r} takes {port.size} {port.dtype} values, not {found}")
             if port.tensor == fed:
-                rows = np.ascontiguousarray(value.reshape(port.shape[1], -1))
+                row_bytes = self._rows["segments"][0]["bands"][0]["row_bytes"]
+                rows = np.ascontiguousarray(value.reshape(-1, row_bytes // value.dtype.itemsize))
             else:
                 arena[port.offset : port.offset + port.size_bytes].view(port.dtype)[:] = value.reshape(-1)
         # cffi lets other threads run meanwhile.

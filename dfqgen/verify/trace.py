@@ -46,7 +46,8 @@ class LayerTrace:
         for index, band in enumerate(bands[sources:]):
             first, end = counters[sources + index].tolist()
             layer = int(segment["begin"]) + index
-            row_bytes, height = int(band["row_bytes"]), self.outputs[layer].shape[1]
+            row_bytes = int(band["row_bytes"])
+            height = self.outputs[layer].nbytes // row_bytes
             for row in range(max(first, 0), min(end, height)):
                 self._copy(layer, row * row_bytes, int(band["offset"]) + (row - first) * row_bytes, row_bytes)
 

@@ -129,9 +129,10 @@ class Builder:
 
 @st.composite
 def image_programs(draw: st.DrawFn) -> Program:
-    """A chain with branches: convolutions of all kinds, pools, pads, sums, concatenations."""
+    """A chain with branches: convolutions of all kinds, pools, pads, sums, concatenations; some are 1-D."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    shape = (1, draw(st.integers(2, 17)), draw(st.integers(2, 9)), draw(st.integers(1, 5)))
+    size = draw(st.tuples(st.integers(2, 17), st.integers(2, 9)) | st.tuples(st.just(1), st.integers(2, 40)))
+    shape = (1, *size, draw(st.integers(1, 5)))
     builder = Builder(rng, {"x": QTensor("x", shape, TYPE)})
     last, kinds = "x", draw(st.lists(st.integers(0, 7), min_size=1, max_size=6))
     for index, kind in enumerate(kinds):
@@ -254,7 +255,7 @@ class RowMachine:
         for row in range(band.height):
             if self.end[source] < min(band.height, band.wanted):
                 if self.segment.fed:
-                    frame = self.inputs[source][0, row].reshape(-1)
+                    frame = self.inputs[source].reshape(band.height, -1)[row]
                 else:
                     frame = self.load(self.plan.offsets[source] + row * band.row_bytes, band.row_bytes)
                 self.append(source, frame.copy(), 1)
@@ -277,9 +278,9 @@ class RowMachine:
         if any(self.end.get(x.name, needed) < needed for x in step.inputs):
             return False
         values = []
-        for x, shape in zip(step.inputs, block.inputs, strict=True):
-            at = self.place(x, window.first(row))
-            values.append(self.load(at, shape.size_bytes).reshape(shape.shape).copy())
+        for whole, x in zip(step.inputs, block.inputs, strict=True):
+            at = self.place(whole, window.first(row))
+            values.append(self.load(at, x.size_bytes).reshape(x.shape).copy())
         self.store(step.scratch_offset, np.full(step.scratch_bytes, 99, np.int8))
         self.append(name, block.op.evaluate(*values), block.rows)
         return True
@@ -298,7 +299,7 @@ class RowMachine:
             wanted = [
                 block.window.first(self.end[block.output.name])
                 for block in self.segment.blocks
-                if name in block.op.inputs
+                if name in [x.name for x in block.inputs]
             ]
             first = min(end, *wanted)
             kept = self.load(

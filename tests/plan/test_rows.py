@@ -91,7 +91,9 @@ def test_c_row_by_row_equals_the_program_on_any_graph(
         verify_on_host(program, Path(folder), random=1)
 
 
-def chain(rng: np.random.Generator, recipe: Recipe = STANDARD) -> Program:
+def chain(
+    rng: np.random.Generator, recipe: Recipe = STANDARD, shape: tuple[int, ...] = (1, 26, 22, 3)
+) -> Program:
     """Enough layers for several bands, in shapes that leave halves of blocks over."""
     layers = [
         builders.conv(rng, 8, 3, stride=2),
@@ -103,7 +105,7 @@ def chain(rng: np.random.Generator, recipe: Recipe = STANDARD) -> Program:
         builders.conv(rng, 12, 12, groups=12, stride=2),
         builders.conv(rng, 5, 12, 1, pad=0),
     ]
-    return quantized(builders.chain(layers, (1, 26, 22, 3)), recipe)
+    return quantized(builders.chain(layers, shape), recipe)
 
 
 def smallest(program: Program, target: str, *, fed: bool) -> Plan:
@@ -135,6 +137,11 @@ def test_layers_row_by_row_equal_the_program_on_the_core(target: str, tmp_path: 
         plan = longest(program, target, fed=fed)
         write_files(emit(program, plan, machine), tmp_path / str(fed))
         assert run_firmware(tmp_path / str(fed), machine).passed
+    over_time = chain(np.random.default_rng(2), shape=(1, 1, 75, 3))
+    plan = longest(over_time, target, fed=True)
+    assert plan.segments[0].bands["x"].height == 75
+    write_files(emit(over_time, plan, machine), tmp_path / "time")
+    assert run_firmware(tmp_path / "time", machine).passed
     branches = branching(np.random.default_rng(1))
     plan = cut(branches, machine, [(0, 2), (2, 4), (5, 6)])
     assert [segment.source for segment in plan.segments] == ["x", "join0", None]
