@@ -24,13 +24,19 @@ def recurrent_cases() -> Iterator[Case]:
     rng = np.random.default_rng(2)
     for kind in KINDS:
         for number, (steps, features, units) in enumerate(SIZES):
-            layer = _layer(kind, rng, features, units)
-            yield _case(f"{kind}{number}", layer, steps, features, from_states=False, odd=number % 2 == 1)
-            yield _case(f"{kind}{number}s", layer, steps, features, from_states=True, odd=number % 3 == 1)
+            op = layer(kind, rng, features, units)
+            yield recurrent_case(
+                f"{kind}{number}", op, steps, features, from_states=False, odd=number % 2 == 1
+            )
+            yield recurrent_case(
+                f"{kind}{number}s", op, steps, features, from_states=True, odd=number % 3 == 1
+            )
 
 
-def _case(name: str, layer: Recurrent, steps: int, features: int, *, from_states: bool, odd: bool) -> Case:
-    """`odd`: int16 comes in and goes out."""
+def recurrent_case(
+    name: str, layer: Recurrent, steps: int, features: int, *, from_states: bool, odd: bool
+) -> Case:
+    """One layer; `odd`: int16 comes in and goes out."""
     qtype = STATE if odd else TYPE
     inputs = [QTensor(f"{name}_x", (1, steps, features), qtype)]
     if from_states:
@@ -40,7 +46,9 @@ def _case(name: str, layer: Recurrent, steps: int, features: int, *, from_states
     return Case(op, tuple(inputs), output)
 
 
-def _layer(kind: str, rng: np.random.Generator, features: int, units: int) -> Recurrent:
+def layer(kind: str, rng: np.random.Generator, features: int, units: int) -> Recurrent:
+    """Of one of KINDS, with random weights."""
+
     def random(*shape: int) -> np.ndarray:
         return rng.normal(size=shape) / np.sqrt(shape[-1])
 
