@@ -25,7 +25,7 @@ from dfqgen.ops.normalize import QLpNormalize
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.ops.prelu import QPRelu
 from dfqgen.ops.real import QDequantize, QQuantize
-from dfqgen.ops.softmax import QSoftmax
+from dfqgen.ops.softmax import QSoftmax, QWideSoftmax
 from dfqgen.ops.take import QTake
 from dfqgen.ops.windows import Pads
 
@@ -207,11 +207,15 @@ def _largest(op: QMaxPool, writer: Writer, inputs: tuple[QTensor, ...], output: 
 
 
 @write.register(QSoftmax)
+@write.register(QWideSoftmax)
 @write.register(QLogSoftmax)
 def _softmax(
-    op: QSoftmax | QLogSoftmax, writer: Writer, inputs: tuple[QTensor, ...], output: QTensor
+    op: QSoftmax | QWideSoftmax | QLogSoftmax,
+    writer: Writer,
+    inputs: tuple[QTensor, ...],
+    output: QTensor,
 ) -> None:
-    operator = "Softmax" if isinstance(op, QSoftmax) else "LogSoftmax"
+    operator = "LogSoftmax" if isinstance(op, QLogSoftmax) else "Softmax"
     axis = stored_axes(len(output.shape)).index(op.axis)
     finish(op, writer, writer.node(operator, *reals(op, writer), of=op, axis=axis), output)
 

@@ -60,7 +60,7 @@ def _gives(graph: Graph, node: Node, qtype: QType) -> bool:
         return False
     if qtype.dtype not in op.activation_types(*(graph.shapes[name] for name in node.inputs)):
         return False
-    fixed = op.output_type()
+    fixed = op.output_type(qtype.dtype)
     return fixed is None or fixed == qtype or op.converts
 
 

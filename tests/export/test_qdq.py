@@ -62,7 +62,7 @@ def positions(net: Net, x: str) -> str:
     return net.node("Cast", net.node("ArgMax", y, axis=1), to=1)
 
 
-OFTEN = {"Softmax": 0.2, "LogSoftmax": 0.2}
+OFTEN = {"Softmax": 0.2, "WideSoftmax": 0.2, "LogSoftmax": 0.2}
 """Tables of exponentials have few values here."""
 
 NETS: list[Callable[[Net, str], str]] = [sums, functions, equalized, positions]
@@ -121,6 +121,15 @@ def test_weights_of_few_bits_come_back(tmp_path: Path, bits: int) -> None:
     check(program, tmp_path)
     stored = {t.data_type for t in qdq_model(program).graph.initializer if len(t.dims) == 4}
     assert (onnx.TensorProto.INT4 in stored) == (bits <= 4)
+
+
+def test_a_softmax_of_sixteen_bits_comes_back(tmp_path: Path) -> None:
+    def body(net: Net, x: str) -> str:
+        return net.node("Softmax", net.node("Flatten", net.node("Conv", x, 3 * weights(5, 4, 8, 8))))
+
+    program = compiled(tmp_path, body, activations="int16")
+    assert "QWideSoftmax" in {type(op).__name__ for op in program.ops}
+    check(program, tmp_path)
 
 
 def test_powers_of_two_and_one_scale_for_all_come_back(tmp_path: Path) -> None:
