@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from subjects import replace_table
 from zoo_networks import read_zoo, subject
 
-from dfqgen.compile import compile_model
+from dfqgen.compile import Compiled, compile_model
 from dfqgen.graph.ir import Array
 from dfqgen.recipe import Choices, make_recipe
 from dfqgen.statistics.reactions import heads
@@ -50,9 +50,14 @@ def rows(name: str, shared: Path) -> Iterator[tuple[str, float, float]]:
     found = subject(network, shared, SAMPLES)
     choices = Choices(input_shape=network.shapes, meaning=found.meaning, activations="int8")
     compiled = compile_model(network.path(shared), make_recipe(**choices))
-    graph, quantized = compiled.network.graph, compiled.quantized
+    graph = compiled.network.graph
     raw = {port.tensor: port.from_model(np.concatenate(found.raw[port.name])) for port in graph.inputs}
-    inputs = compiled.network.normalize(raw)
+    yield from decibels(compiled, compiled.network.normalize(raw))
+
+
+def decibels(compiled: Compiled, inputs: Mapping[str, Array]) -> Iterator[tuple[str, float, float]]:
+    """The same of a program on inputs [N, ...] by tensor, as the float network sees them."""
+    quantized = compiled.quantized
     prepared, program = quantized.prepared.graph, quantized.program
     exact: dict[str, Array] = dict(inputs)
     prepared.evaluate(inputs, lambda node, _, value: exact.__setitem__(node.output, value))

@@ -55,6 +55,7 @@ SUBJECTS = {
     "ic01-folded": Subject("ic01_resnet8-folded.onnx", PIXELS, "cifar10.npz"),
     "vww01": Subject("vww01_mobilenetv1_025.onnx", UNIT, "imagenet.npz", resize=96),
     "vww01-folded": Subject("vww01_mobilenetv1_025-folded.onnx", UNIT, "imagenet.npz", resize=96),
+    "effnet_lite0": Subject("effnet_lite0.onnx", InputMeaning((127.0,), (128.0,)), "imagenet.npz"),
     "kws01": Subject("kws01_dscnn.onnx", InputMeaning(lo=-90.0, hi=90.0)),
     "ad01": Subject("ad01_autoencoder.onnx", InputMeaning(lo=-60.0, hi=20.0)),
 }

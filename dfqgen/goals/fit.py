@@ -121,7 +121,9 @@ class Fitting:
         asked = self.compiled.recipe
         self.drafts[asked.code.made_for] = self.draft
         looked_at: list[str] = []
-        sets = (False, True) if asked.low_bits.wish is None else (False,)
+        # No width of weights changes the arena.
+        narrower = asked.low_bits.wish is None and set(error.excess) != {"ram"}
+        sets = (False, True) if narrower else (False,)
         for few_bits in sets:
             found = self._search(few_bits=few_bits, last=few_bits is sets[-1])
             if found is not None:
@@ -191,7 +193,7 @@ class Fitting:
                 found = chosen
             off[chosen.way] = _corrected(chosen.answer, draft)
             if off_before.flash_bytes - off[chosen.way].flash_bytes <= SPARE * draft.flash_bytes:
-                break
+                break  # with so little more room there is nothing better
         return found
 
     def _trial(self, menu: Menu, chosen: Chosen) -> Compiled | None:

@@ -85,7 +85,7 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An option for each layer, the families that are int16, and what that takes; `excess` is how much more
-    than the limits, by "flash", "time" and "ram", empty where all is within.
+    than the limits, relative to them, by "flash", "time" and "ram", empty where all is within.
     """
 
     options: Mapping[str, Option]
@@ -209,7 +209,7 @@ class _Program:
         limits = question.limits
         most = {"flash": limits.flash_bytes, "time": limits.instructions, "ram": limits.ram_bytes}
         excess = {
-            name: amount - limit
+            name: (amount - limit) / max(abs(limit), 1.0)
             for name, amount in taken.items()
             if (limit := most[name]) is not None and amount > limit * (1 + 1e-6)
         }
