@@ -79,18 +79,16 @@ def test_too_slow_names_the_slowest_layers_and_a_faster_part(tmp_path: Path) -> 
     assert not (tmp_path / "o").exists()
 
 
-def test_time_is_a_goal_too(tmp_path: Path) -> None:
-    """int16 where it is worth it, as far as the time allows."""
-    types = ["--activations", "auto", "--time-allowance", "100"]
-    arguments = ["-t", "cortex-m4", *DIGITS_INPUT, *types, "--json"]
-    free = json.loads(command("build", DIGITS, *arguments, "-o", tmp_path / "free").stdout)
-    allowed = 0.9 * free["time"]["seconds"]
-    done = command("build", DIGITS, *arguments, "--time", f"{allowed:.6f}", "-o", tmp_path / "o")
+def test_time_is_a_goal_too(tmp_path: Path, model: Path) -> None:
+    """Products of 2-bit weights are faster on this core, those of 3 and 6 bits slower."""
+    stated = ["-t", "cortex-m4", "--input-range", "-1,1", "--winograd", "off", "--activations", "int8"]
+    free = json.loads(command("build", model, *stated, "--json", "-o", tmp_path / "free").stdout)
+    allowed = 0.95 * free["time"]["seconds"]
+    done = command("build", model, *stated, "--time", f"{allowed:.6f}s", "--json", "-o", tmp_path / "o")
     tight = json.loads(done.stdout)
     assert 0.5 * allowed < tight["time"]["seconds"] <= allowed
-    assert "so that the network fits, int16 for" in done.stderr
+    assert "so that the network fits, weights got fewer bits" in done.stderr
     assert sqnr(free) > sqnr(tight)
-    assert "--time-allowance" not in tight["provenance"]["command"]
 
 
 def test_code_for_size_comes_before_fewer_bits(tmp_path: Path) -> None:
