@@ -29,7 +29,6 @@ from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.goals.menu import Menu, code_share
 from dfqgen.goals.solver import Answer, Limits, solve
 from dfqgen.goals.words import given_up, tried
-from dfqgen.ops.conv import QConv2D
 from dfqgen.plan.budget import Budget
 from dfqgen.plan.estimate import estimate, per_second
 from dfqgen.progress import Progress, silent
@@ -297,14 +296,13 @@ def _corrected(answer: Answer, draft: Draft, error: BudgetExceeded | None = None
 
 def _menu(prepared: Prepared, recipe: Recipe, compiled: Compiled, draft: Draft, few_bits: bool) -> Menu:
     """With int16 where the recipe leaves it open and it can be."""
-    given = {op.name: op.weight_type for op in compiled.program.ops if isinstance(op, QConv2D)}
-    target = compiled.target
+    target, program = compiled.target, compiled.program
     share = code_share(draft, target) if compiled.recipe.code.made_for == "speed" else 0.0
     try:
-        return Menu(prepared, recipe, target, given, few_bits=few_bits, code_share=share)
+        return Menu(prepared, recipe, target, program, few_bits=few_bits, code_share=share)
     except UserError:
         narrow = replace(recipe, activations=replace(recipe.activations, activations="int8"))
-        return Menu(prepared, narrow, target, given, few_bits=few_bits, code_share=share)
+        return Menu(prepared, narrow, target, program, few_bits=few_bits, code_share=share)
 
 
 def _plus(answer: Answer, more: Costs) -> Costs:

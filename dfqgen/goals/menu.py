@@ -19,7 +19,7 @@ from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.goals.solver import Alive, LayerOptions, Limits, Option, Question
 from dfqgen.graph.ir import Node
 from dfqgen.kernels.base import Plan
-from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.conv import Conv2D, QConv2D
 from dfqgen.plan.kernels import Choice, ranked
 from dfqgen.plan.lifetimes import lifetimes
 from dfqgen.plan.widening import Search
@@ -39,8 +39,9 @@ MOST_PATTERNS = 4
 class Menu:
     """The choices that a recipe leaves open, of a network prepared for it.
 
-    With `few_bits` weights may have any width where the recipe says none. `given` has the widths of the
-    others by the layer's name; without `few_bits` of all, and their noise is no matter of choice.
+    `program` is what was not small or fast enough. Its int16 tensors may become int8, those of others are not
+    worth it anyway. With `few_bits` weights may have any width where the recipe says none. `given` has the
+    program's by the layer's name; without `few_bits` they stay, and their noise is no matter of choice.
     `code_share` is how large the code of a layer is beside that in the cost table.
     """
 
@@ -49,16 +50,18 @@ class Menu:
         prepared: Prepared,
         recipe: Recipe,
         target: Target,
-        given: Mapping[str, IntType],
+        program: Program,
         *,
         few_bits: bool,
         code_share: float,
     ) -> None:
         self.prepared, self.recipe, self.target = prepared, recipe, target
         self.search = Search(prepared, recipe, target)
-        self.given, self.few_bits, self.code_share = given, few_bits, code_share
+        self.few_bits, self.code_share = few_bits, code_share
+        self.given = {op.name: op.weight_type for op in program.ops if isinstance(op, QConv2D)}
         gains = self.search.gains
-        self.open = {root: gains[root] for root in sorted(self.search.free()) if gains.get(root, 0.0) > 0.0}
+        worth = self.search.free() & self._wide(program)
+        self.open = {root: gains[root] for root in sorted(worth) if gains.get(root, 0.0) > 0.0}
         self.noise = sum(gains.values()) + (0.0 if few_bits else self.search.floor)
         self._layers: dict[Optimize, list[LayerOptions]] = {}
         self._constants: dict[tuple[str, IntType | None, str], int] = {}
@@ -96,15 +99,19 @@ class Menu:
 
     def ram_bytes(self, program: Program, plan: Plan) -> int:
         """The most of a step, with the types that the program has."""
-        wide = {
-            self.search.families.find(name)
-            for name, tensor in program.tensors.items()
-            if tensor.qtype.dtype is IntType.INT16
-        }
+        wide = self._wide(program)
         return max(
             step.settled_bytes + sum(more for root, more in step.more_bytes.items() if root in wide)
             for step in self.alive(program, plan)
         )
+
+    def _wide(self, program: Program) -> set[str]:
+        """The families that are int16 in a program."""
+        return {
+            self.search.families.find(name)
+            for name, tensor in program.tensors.items()
+            if tensor.qtype.dtype is IntType.INT16
+        }
 
     def flash_bytes(self, plan: Plan, optimize: Optimize) -> int:
         """What the options of a plan's kernels would add up to."""
