@@ -50,11 +50,10 @@ def plan_program(
     spends = any(step.kernel.spends_flash for step in plan.steps)
     too_large = limit.ram_bytes is not None and plan.arena_bytes > limit.ram_bytes
     by_rows = input_rows or stream == "on" or (stream == "auto" and too_large)
-    if spends and (too_large or by_rows):
+    if spends and too_large:
         chosen = choices(program, target, registry, optimize, winograd="off")
-        thrifty = _best_plan(program, chosen)
-        plan = thrifty if too_large else plan
-        by_rows = by_rows and not (stream == "auto" and _fits(thrifty, limit) and not input_rows)
+        plan = _best_plan(program, chosen)
+        by_rows = by_rows and not (stream == "auto" and _fits(plan, limit) and not input_rows)
     if by_rows:
         plan = _plan_by_rows(program, target, registry, optimize, chosen, None if input_rows else plan)
     check_plan(program, plan)

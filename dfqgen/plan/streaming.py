@@ -195,7 +195,7 @@ def streamed(
     pieces = line.input_pieces(fed=fed)
     promising = sorted(pieces, key=lambda piece: _promise(line, piece, fed=fed))[:tried]
     firsts = [part for piece in promising if (part := simulated(line, piece, fed=fed)) is not None]
-    if fed and firsts:  # it must be one of them, whatever they take
+    if fed and firsts and allowed >= 0.0:  # it must be one of them, whatever they take
         allowed = max(allowed, min(part.instructions for part in firsts))
     for part in firsts:
         if part.instructions <= allowed:
