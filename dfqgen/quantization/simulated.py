@@ -36,11 +36,13 @@ def with_tried_caution(prepared: Prepared, samples: Mapping[str, Array]) -> Prep
     some = {name: value[spread] for name, value in samples.items()}
     candidates = [replace(prepared, caution=caution) for caution in CAUTIONS]
     exact = prepared.graph.evaluate(some)
-    noises = [_noise(assign_types(candidate, ActivationsRecipe()), some, exact) for candidate in candidates]
+    noises = [
+        simulated_noise(assign_types(candidate, ActivationsRecipe()), some, exact) for candidate in candidates
+    ]
     return candidates[int(np.argmin(noises))]
 
 
-def _noise(typed: Typed, samples: Mapping[str, Array], exact: Mapping[str, Array]) -> float:
+def simulated_noise(typed: Typed, samples: Mapping[str, Array], exact: Mapping[str, Array]) -> float:
     """Noise-to-signal, mean over outputs, of rounding and clipping activations to types; weights exact."""
 
     def rounded(tensor: str, value: Array) -> Array:
