@@ -82,8 +82,8 @@ Optimize = Annotated[
     Literal["speed", "size"] | None,
     typer.Option(
         "--optimize",
-        help="What the C is made for.",
-        show_default="speed, if it fits",
+        help="What the C is made for; speed if it fits.",
+        show_default=False,
     ),
 ]
 Stream = Annotated[
