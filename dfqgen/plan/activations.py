@@ -46,7 +46,7 @@ def choose_activations(
 
 
 def notes(int8: Chosen, chosen: Chosen) -> tuple[Note, ...]:
-    """For the report and the terminal."""
+    """The choice for the terminal, what it is made of for the report."""
     count = len(chosen.widenings)
     which = f"int16 for {count} tensor{'s' if count > 1 else ''}"
     gain = f"predicted at the outputs {_decibels(chosen.noise)} for {_decibels(int8.noise)}"
@@ -58,7 +58,7 @@ def notes(int8: Chosen, chosen: Chosen) -> tuple[Note, ...]:
     ]
     return (
         Note(STEP, f"{which}, {gain}, {time}, {arena}"),
-        Note(STEP, f"what each takes of the noise left: {'; '.join(why)}"),
+        Note("int16 tensors", f"what each takes of the noise left: {'; '.join(why)}"),
     )
 
 

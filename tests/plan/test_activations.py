@@ -85,7 +85,7 @@ def test_what_the_outputs_hear_most_comes_first_and_is_told() -> None:
     settled, (summary, why) = choose_activations(prepared(recipe), recipe, M4)
     assert settled.activations == "int8"
     assert settled.activations_map["loud"] == "int16"
-    assert summary.step == why.step == "activations"
+    assert (summary.step, why.step) == ("activations", "int16 tensors")
     assert "int16 for" in summary.effect
     assert "loud" in why.effect
 
