@@ -4,6 +4,7 @@
 # make docs    the documentation as a site, in out/site
 # make mutants small wrongs put into specification, proof and kernels, one by one: do the tests find each?
 # make fuzz    mutated models, for HOURS (1): refused, or equal to onnxruntime? Goes on where it stopped, in out/fuzz
+# make dist    wheel, sdist and SBOM of the last commit, the same bytes each time
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -42,6 +43,9 @@ mutants: setup
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --hours $(or $(HOURS),1) --workers $(WORKERS)
+
+dist: setup
+	scripts/dist.sh
 
 clean:
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -58,6 +59,33 @@ def test_pypi_would_take_both(distributions: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("PASSED") == 2
+
+
+def test_the_wheel_is_the_same_bytes_each_time(distributions: Path, tmp_path: Path) -> None:
+    """Given a time, as `make dist` takes the commit's; on another path, from files of another age."""
+    (sdist,) = distributions.glob("*.tar.gz")
+    wheels = []
+    for folder in (tmp_path / "a", tmp_path / "somewhere" / "b"):
+        with tarfile.open(sdist) as archive:
+            archive.extractall(folder, filter="data")
+        (source,) = folder.iterdir()
+        for path in source.rglob("*.py"):
+            os.utime(path, (1.7e9 + len(wheels), 1.7e9 + len(wheels)))
+        command = [
+            sys.executable,
+            "-m",
+            "build",
+            "--no-isolation",
+            "--wheel",
+            "--outdir",
+            str(folder),
+            str(source),
+        ]
+        environment = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
+        subprocess.run(command, env=environment, capture_output=True, check=True)
+        (path,) = folder.glob("*.whl")
+        wheels.append(path.read_bytes())
+    assert wheels[0] == wheels[1]
 
 
 def test_the_wheel_says_that_it_is_typed(wheel: Path) -> None:
