@@ -37,19 +37,21 @@ from dfqgen.quantization.types import Typed, assign_types
 from dfqgen.quantization.unify import Families
 from dfqgen.quantization.weights import bound_biases
 from dfqgen.recipe.records import ActivationsRecipe, ActivationType, PortType, Recipe
+from dfqgen.statistics.procedural import is_image
 from dfqgen.targets import Target
 
 AUDIBLE = 0.01
 """The least part of the noise left that a family must take away: 0.04 dB."""
 SILENCE = 1e-3
-"""Noise-to-signal at the outputs below which nothing is gained any more: 30 dB, a thirtieth of the signal."""
+"""Noise-to-signal at the outputs below which nothing is gained any more: 30 dB, a thirtieth of the signal.
+Settled, with `ARENA_BITS`, having seen what the noise model predicts for BlazeFace and the digits network."""
 LEAST_BITS = 1.0 / 6.0
 """What a choice must be worth as a whole, its costs taken off: a decibel. Networks whose weights make most of
 the noise stay as they are."""
 ARENA_BITS = 0.5
 """What twice the arena costs. Time is felt at every run, RAM only where something else needs it."""
 ROOMS = tuple(2.0 ** (step / 4) for step in range(9))
-"""Arenas that are tried, as multiples of int8's. None of these constants is fitted to figures."""
+"""Arenas that are tried, as multiples of int8's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,7 @@ class Search:
         return Chosen(widenings, max(noise, 1e-30), time, self.arena_bytes(wide))
 
     def free(self) -> set[str]:
-        """Families that no option settles and that can be int16."""
+        """Families that no option settles and that can be int16. Images come in bytes: they stay int8."""
         options, graph = self.recipe.activations, self.narrow.graph
         roots = {self.families.find(tensor) for tensor in self.narrow.types}
         settled = {
@@ -211,8 +213,11 @@ class Search:
             for node in graph.nodes
             if node.name in options.activations_map or node.output in options.activations_map
         }
-        if options.input_type is not None:
-            settled |= {self.families.find(port.tensor) for port in graph.fed}
+        settled |= {
+            self.families.find(port.tensor)
+            for port in graph.fed
+            if options.input_type is not None or is_image(port.shape)
+        }
         if options.output_type is not None:
             settled |= {self.families.find(port.tensor) for port in graph.given}
         int8 = {self.families.find(name) for name, qtype in self.wide.types.items() if qtype.dtype.bits == 8}
