@@ -64,7 +64,7 @@ def test_pypi_would_take_both(distributions: Path) -> None:
 def test_the_wheel_is_the_same_bytes_each_time(distributions: Path, tmp_path: Path) -> None:
     """Given a time, as `make dist` takes the commit's; on another path, from files of another age."""
     (sdist,) = distributions.glob("*.tar.gz")
-    wheels = []
+    wheels: list[bytes] = []
     for folder in (tmp_path / "a", tmp_path / "somewhere" / "b"):
         with tarfile.open(sdist) as archive:
             archive.extractall(folder, filter="data")

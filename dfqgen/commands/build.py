@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dfqgen.commands.advice import quality_warnings, require_sqnr
 from dfqgen.commands.export import exported
+from dfqgen.compile import Compiled
 from dfqgen.emit.package import MANIFEST, check_folder, write_folder
 from dfqgen.explore.known import known_points
 from dfqgen.fixedpoint.program import Program
@@ -16,6 +17,7 @@ from dfqgen.kernels.base import Plan
 from dfqgen.notebook import html_table
 from dfqgen.plan.budget import TARGETS_OWN, Budget
 from dfqgen.plan.estimate import estimate
+from dfqgen.plan.planner import plan_for
 from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe
 from dfqgen.report import facts as report
@@ -132,6 +134,7 @@ def build(
         **report.port_facts(program),
         "steps": report.note_facts(compiled.quantized.notes),
         "memory": report.memory_facts(program, built.plan),
+        "whole_layers": _whole_layers(compiled) if built.plan.segments else None,
     }
     # Not in the manifest: what was measured may differ on another machine, what was generated may not.
     everything = {**built.files, REPORT: render_report(facts).encode("utf-8")}
@@ -140,6 +143,20 @@ def build(
     progress("moving into place")
     write_folder(everything, folder, force=force)
     return BuildResult(folder, program, built.plan, {"folder": str(folder), **facts})
+
+
+def _whole_layers(compiled: Compiled) -> Facts:
+    """The memory map that the network would have without layers row by row."""
+    program, target = compiled.program, compiled.target
+    code = replace(compiled.recipe.code, stream="off", input_rows=False)
+    plan = plan_for(program, code, target)
+    rows = layer_facts(program, plan, ())
+    add_times(rows, estimate(plan), target)
+    return {
+        "layers": rows,
+        "memory": report.memory_facts(program, plan),
+        "arena_bytes": plan.arena_bytes,
+    }
 
 
 def _within(recipe: Recipe, budget: Budget) -> Recipe:

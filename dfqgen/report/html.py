@@ -31,9 +31,10 @@ PROFILE_BEGIN, PROFILE_END = "<!-- profile -->", "<!-- end of profile -->"
 
 def render_report(facts: Mapping[str, Any]) -> str:
     """The page. What is between the profile marks comes later, from `insert_profile`."""
-    layers, script = facts["layers"], _text("report.js")
+    layers, script, whole = facts["layers"], _text("report.js"), facts["whole_layers"]
     pictures = {
         "memory_map": memory_map(layers, facts["memory"], facts["sizes"]["arena_bytes"]),
+        "whole_layers_map": memory_map(**whole) if whole else "",
         "depth_chart": error_by_depth(layers),
         "fronts": _fronts(facts),
         "profile": PROFILE_BEGIN + PROFILE_END,

@@ -19,9 +19,9 @@ CHARACTER = 6.3
 
 
 def memory_map(
-    layers: Sequence[Mapping[str, Any]], buffers: Sequence[Mapping[str, Any]], arena_bytes: int
+    layers: Sequence[Mapping[str, Any]], memory: Sequence[Mapping[str, Any]], arena_bytes: int
 ) -> str:
-    """A lane of the layers, and below it every buffer over the time it lives and the bytes it takes.
+    """A lane of the layers, and below it every buffer in `memory` over its time and the bytes it takes.
 
     The width of a step is its estimated time, or the same for all where that is not known. The step with
     most bytes alive is marked.
@@ -40,7 +40,7 @@ def memory_map(
         if layer["seconds"] is not None:
             tip += f", {duration_text(layer['seconds'])}"
         parts.append(_box(x, 0, width, LANE, "lane", layer["layer"], tip))
-    for index, buffer in enumerate(buffers):
+    for index, buffer in enumerate(memory):
         x = edges[buffer["first"]] if buffer["first"] >= 0 else LEFT
         last = buffer["last"] + 1
         end = edges[last] if last < len(edges) else WIDTH - RIGHT

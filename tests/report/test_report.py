@@ -13,8 +13,10 @@ import pytest
 import dfqgen
 from dfqgen import InputMeaning, build, make_recipe
 from dfqgen.errors import UserError
+from dfqgen.plan import plan_program
 from dfqgen.report.memory_map import memory_map, step_edges
 from dfqgen.report.words import count_text, size_text
+from dfqgen.targets import load_target
 from tests.models import DIGITS, DIGITS_TEST, tiny
 
 
@@ -179,3 +181,16 @@ def test_numbers_for_people() -> None:
         "3.00 MB",
     ]
     assert [count_text(n) for n in (12, 1_500, 2_300_000)] == ["12", "1.50 k", "2.30 M"]
+
+
+def test_layers_row_by_row_are_shown_beside_whole_ones(tmp_path: Path) -> None:
+    result = build(DIGITS, tmp_path / "o", make_recipe(target="cortex-m4", input_rows=True))
+    whole: Any = result.facts["whole_layers"]
+    assert (
+        whole["arena_bytes"]
+        == plan_program(result.program, load_target("cortex-m4"), stream="off").arena_bytes
+    )
+    text = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+    assert text.count("Memory map of the arena") == 2
+    assert f"would take {whole['arena_bytes']:,} bytes" in text
+    assert Page(text)
