@@ -79,7 +79,7 @@ class Chosen:
     def bits(self, narrow: Chosen) -> float:
         """What it is worth beside int8."""
         gained = 0.5 * math.log2(max(narrow.noise, SILENCE) / max(self.noise, SILENCE))
-        slower = math.log2(self.instructions / narrow.instructions)
+        slower = math.log2(max(self.instructions, 1.0) / max(narrow.instructions, 1.0))
         larger = math.log2(max(self.arena_bytes, 1) / max(narrow.arena_bytes, 1))
         return gained - slower - ARENA_BITS * larger
 

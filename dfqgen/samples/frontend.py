@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import dct
-from scipy.signal import get_window
 
 Array = npt.NDArray[Any]
 
@@ -83,6 +82,8 @@ class FrontEnd:
         sound[: min(len(clip), self.samples)] = clip[: self.samples]
         if self.kind == "waveform":
             return sound.astype(np.float32)
+        from scipy.signal import get_window  # takes a second, and only sounds need it
+
         starts = np.arange(0, self.samples - self.window + 1, self.hop)
         frames = sound[starts[:, None] + np.arange(self.window)] * get_window("hann", self.window)
         spectrum = np.abs(np.fft.rfft(frames, self.points, axis=1)) ** self.power

@@ -59,8 +59,9 @@ def test_a_decoder_without_decode_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared_models
-@pytest.mark.parametrize("weights", ["per-channel", "per-tensor"])
-@pytest.mark.parametrize("model", ["ic01_resnet8", "ic01_resnet8-folded"])
+@pytest.mark.parametrize(
+    ("model", "weights"), [("ic01_resnet8", "per-tensor"), ("ic01_resnet8-folded", "per-channel")]
+)
 def test_resnet8_keeps_its_accuracy_without_data(shared_models: Path, model: str, weights: str) -> None:
     recipe = make_recipe(meaning=InputMeaning(), weights=weights)  # type: ignore[arg-type]
     data = shared_models.parent / "data" / "cifar10.npz"

@@ -183,7 +183,8 @@ def quantized(loaded: Loaded) -> tuple[Program, list[dict[str, Array]], list[dic
     samples = [loaded.feeds(i) for i in range(len(loaded.case.inputs))]
     stacked = {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
     recipe = Recipe(
-        activations=ActivationsRecipe(range_method="min-max"), rounding=RoundingRecipe(bias="none")
+        activations=ActivationsRecipe(range_method="min-max", activations="int8"),
+        rounding=RoundingRecipe(bias="none"),
     )
     meanings = {port.name: InputMeaning() for port in graph.inputs}
     prepared = prepare_by(graph, meanings, recipe, stacked)

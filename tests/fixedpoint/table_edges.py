@@ -94,6 +94,8 @@ def rows() -> Iterator[Edge]:
     yield Edge("rows", most, more, beyond)
     none = with_op(base, table=np.zeros((0, 2), np.int8))
     yield Edge("no rows", base, none, f"{none.inputs[0]} -> {none.output} are no rows of a table of 0")
+    one = with_op(base, table=np.zeros((1, 2), np.int8))
+    yield Edge("least rows", one, none, f"{none.inputs[0]} -> {none.output} are no rows of a table of 0")
     narrow = with_op(base, table=np.zeros((3, 1), np.int8))
     yield Edge("channels", base, narrow, "the table has shape (3, 1), not (3, 2)")
     wide = with_op(base, table=np.zeros((3, 2), np.int16))

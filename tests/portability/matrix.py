@@ -88,11 +88,12 @@ ROWS = (
 def recipes() -> dict[str, tuple[str, Recipe]]:
     """Of the bundled network: target and recipe by name."""
     meaning = {"input_std": (16.0,), "input_range": (0.0, 16.0)}
+    int8 = meaning | {"activations": "int8"}
     return {
-        "int8": ("cortex-m0plus", make_recipe(target="cortex-m0plus", **meaning)),  # type: ignore[arg-type]
-        "4 bits": ("cortex-m0plus", make_recipe(target="cortex-m0plus", bits="4", **meaning)),  # type: ignore[arg-type]
+        "int8": ("cortex-m0plus", make_recipe(target="cortex-m0plus", **int8)),  # type: ignore[arg-type]
+        "4 bits": ("cortex-m0plus", make_recipe(target="cortex-m0plus", bits="4", **int8)),  # type: ignore[arg-type]
         "int16": ("host", make_recipe(target="host", activations="int16", **meaning)),  # type: ignore[arg-type]
-        "DSP": ("cortex-m4", make_recipe(target="cortex-m4", **meaning)),  # type: ignore[arg-type]
+        "DSP": ("cortex-m4", make_recipe(target="cortex-m4", **int8)),  # type: ignore[arg-type]
     }
 
 

@@ -128,9 +128,9 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_too_little_memory_is_an_error(tmp_path: Path) -> None:
     def limits() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (1_200_000_000, 1_200_000_000))
+        resource.setrlimit(resource.RLIMIT_AS, (900_000_000, 900_000_000))
 
-    tiny(tmp_path / "tiny.onnx", shape=(1, 2, 1400, 1400))
+    tiny(tmp_path / "tiny.onnx", shape=(1, 2, 700, 700))
     process = start(tmp_path, limits=limits)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
