@@ -91,8 +91,7 @@ class Draft:
     @property
     def flash_bytes(self) -> int:
         """Constants and code."""
-        constants = sum(array.size_bytes for step in self.plan.steps for array in step.code.arrays)
-        return constants + (0 if self.code is None else self.code.code_bytes)
+        return self.plan.array_bytes + (0 if self.code is None else self.code.code_bytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,6 +31,7 @@ from tests.frontend.nets import Net
 from tests.tools import needs
 
 CHANNELS, UNITS, TAPS = 4, 6, 3
+STATES = {"cache_in": "cache_out", "h0": "hn", "past_frame": "present_frame"}
 
 
 def stream() -> Net:
@@ -71,7 +72,7 @@ def stream() -> Net:
 
 
 def three(path: Path) -> Graph:
-    return load(path, states={"cache_in": "cache_out", "h0": "hn", "past_frame": "present_frame"})
+    return load(path, states=STATES)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network's C, with its model beside it."""
     place = tmp_path_factory.mktemp("stream")
     model = stream().save(place)
-    states = {"cache_in": "cache_out", "h0": "hn", "past_frame": "present_frame"}
-    recipe = make_recipe(target="cortex-m3", state=states, input_range=(-2.0, 2.0))
+    recipe = make_recipe(target="cortex-m3", state=STATES, input_range=(-2.0, 2.0))
     build(model, place / "out", recipe)
     return place
 

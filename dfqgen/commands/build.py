@@ -103,10 +103,8 @@ def build(
     warnings += quality_warnings(compiled, comparison, layers, data, progress)
     warnings = list(dict.fromkeys(warnings))
     manifest = json.loads(built.files[MANIFEST])
-    target, sizes = (
-        report.target_facts(compiled.target, budget),
-        report.size_facts(program, built.plan, built.code),
-    )
+    target = report.target_facts(compiled.target, budget)
+    sizes = report.size_facts(program, built.plan, built.code)
     estimates = estimate(built.plan)
     rows = layer_facts(program, built.plan, layers)
     add_times(rows, estimates, compiled.target)

@@ -6,8 +6,9 @@ import os
 import runpy
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ Decoder = Callable[[Mapping[str, Array]], tuple[Array, Array]]
 Outputs = dict[str, Array]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Both networks' outputs by port name, in our axes, [N, ...] float32, and how long the C took."""
 
@@ -51,6 +52,15 @@ class Evaluation:
     float_outputs: Outputs
     outputs: Outputs
     seconds_per_sample: float
+
+    @cached_property
+    def compared(self) -> tuple[OutputComparison, ...]:
+        """How close each output is, in the terms of its task, as a build judges it.
+
+        A map of classes is judged as a mask where it is the network's only output: beside others it may be
+        anything.
+        """
+        return tuple(_compared(self))
 
     def __repr__(self) -> str:
         return f"<Evaluation of {self.compiled.network.model.name} on {self.samples.count} samples>"
@@ -156,14 +166,14 @@ def _in_batches(
 
 
 def comparison(evaluation: Evaluation, source: str) -> FloatComparison:
-    """How close each output is, in the terms of its task, as a build judges it; `source` names the samples.
+    """How close the outputs are, as a build has it; `source` names the samples."""
+    return FloatComparison(source, "the generated C", evaluation.compared)
 
-    A map of classes is judged as a mask where it is the network's only output: beside others it may be
-    anything.
-    """
+
+def _compared(evaluation: Evaluation) -> Iterator[OutputComparison]:
     program = evaluation.compiled.program
     tensors = {port.name: port.tensor for port in program.outputs}
-    labels, outputs = evaluation.samples.labels, []
+    labels = evaluation.samples.labels
     for name, value in evaluation.outputs.items():
         reference, meter = evaluation.float_outputs[name], ErrorMeter()
         meter.add(reference, value)
@@ -179,8 +189,7 @@ def comparison(evaluation: Evaluation, source: str) -> FloatComparison:
             if labels is not None:
                 right, in_float = (top_k_accuracy(scores, labels, 1) for scores in (flat, exact))
                 found = replace(found, accuracy=right, float_accuracy=in_float)
-        outputs.append(found)
-    return FloatComparison(source, "the generated C", tuple(outputs))
+        yield found
 
 
 def evaluation_facts(
@@ -197,7 +206,7 @@ def evaluation_facts(
         "model": compiled.network.model.name,
         "samples": evaluation.samples.count,
         "host_ms_per_sample": round(1e3 * evaluation.seconds_per_sample, 3),
-        "outputs": [_output_facts(evaluation, found) for found in comparison(evaluation, "").outputs],
+        "outputs": [_output_facts(evaluation, found) for found in evaluation.compared],
     }
     if decode is not None:
         boxes = _box_agreement(evaluation, decode)
@@ -226,7 +235,7 @@ def _output_facts(evaluation: Evaluation, found: OutputComparison) -> Facts:
     if found.equal is not None:
         entry["equal"] = found.equal
     elif is_map(value):
-        entry["mean_iou"] = _mean_iou(reference, value)
+        entry["mean_iou"] = _mean_iou(reference, value) if found.mean_iou is None else found.mean_iou
     elif found.top1_agreement is not None:
         entry["top1_agreement"] = found.top1_agreement
         if labels is not None:

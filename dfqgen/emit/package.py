@@ -199,7 +199,7 @@ def _manifest(
                 "output_shape": list(step.output.shape),
                 "output_type": str(step.output.qtype.dtype),
                 "macs": step.op.macs(step.output),
-                "constant_bytes": sum(array.size_bytes for array in code.arrays),
+                "constant_bytes": code.array_bytes,
                 "input_offsets": list(step.input_offsets),
                 "output_offset": step.output_offset,
                 "scratch_offset": step.scratch_offset,

@@ -65,6 +65,7 @@ class Menu:
         self.noise = sum(gains.values()) + (0.0 if few_bits else self.search.floor)
         self._layers: dict[Optimize, list[LayerOptions]] = {}
         self._constants: dict[tuple[str, IntType | None, str], int] = {}
+        self._alive: dict[Plan, list[Alive]] = {}
 
     def question(self, optimize: Optimize, alive: Sequence[Alive], limits: Limits) -> Question:
         """What to solve for C that is made for this."""
@@ -80,7 +81,12 @@ class Menu:
         return self._layers[optimize]
 
     def alive(self, program: Program, plan: Plan) -> list[Alive]:
-        """The bytes of each step of a plan of this network, whole layers, whatever runs row by row."""
+        """The bytes of each step of a plan of `program`, whole layers, whatever runs row by row."""
+        if plan not in self._alive:
+            self._alive[plan] = self._bytes_alive(program, plan)
+        return self._alive[plan]
+
+    def _bytes_alive(self, program: Program, plan: Plan) -> list[Alive]:
         workload, order = planned_workload(program, replace(plan, segments=()))
         found = []
         buffers = lifetimes(workload, order)
@@ -115,8 +121,7 @@ class Menu:
 
     def flash_bytes(self, plan: Plan, optimize: Optimize) -> int:
         """What the options of a plan's kernels would add up to."""
-        constants = sum(array.size_bytes for step in plan.steps for array in step.code.arrays)
-        return constants + sum(self._code_bytes(step.kernel.function, optimize) for step in plan.steps)
+        return plan.array_bytes + sum(self._code_bytes(step.kernel.function, optimize) for step in plan.steps)
 
     def instructions(self, plan: Plan, optimize: Optimize) -> float:
         """Likewise."""
@@ -202,7 +207,7 @@ class Menu:
         key = op.name, dtype, function
         if key not in self._constants:
             code = choice.kernel.code(op, [tensors[name] for name in op.inputs], tensors[op.output])
-            self._constants[key] = sum(array.size_bytes for array in code.arrays)
+            self._constants[key] = code.array_bytes
         return self._constants[key] + self._code_bytes(function, optimize)
 
     def _code_bytes(self, function: str, optimize: Optimize) -> int:

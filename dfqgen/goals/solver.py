@@ -19,13 +19,14 @@ from scipy.sparse import coo_array
 from dfqgen.fixedpoint.qtype import IntType
 
 ENOUGH = 1e-4
-"""Noise-to-signal at the outputs below which less is worth nothing: 40 dB, as for `--activations auto`."""
+"""Noise-to-signal at the outputs below which less is worth nothing: 40 dB."""
 TIME_WORTH = 0.01
 """Of choices of equal noise the faster one is better: all of the time is worth so much of the noise."""
 GAP = 1e-3
 """How far the noise found may be from the least, relative."""
 MOST_NODES = 20_000
 """Of HiGHS's tree: a bound that is the same on every machine."""
+SLACKS = ("flash", "time", "ram")
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,3 @@ class _Program:
             ram,
             excess,
         )
-
-
-SLACKS = ("flash", "time", "ram")

@@ -179,6 +179,14 @@ class Port:
         """An array in our axes, in the model's."""
         return value if self.permutation is None else value.transpose(np.argsort(self.permutation))
 
+    def encoded(self, value: Array) -> Array:
+        """Reals as the model has them: integers where it has a `coding`."""
+        return value if self.coding is None else self.coding.encode(value)
+
+    def decoded(self, value: Array) -> Array:
+        """The inverse of `encoded`."""
+        return value if self.coding is None else self.coding.decode(value)
+
 
 @dataclass(frozen=True, slots=True)
 class State:

@@ -75,9 +75,14 @@ class LayerCode:
     arrays: tuple[ConstArray, ...] = ()
 
     @property
+    def array_bytes(self) -> int:
+        """Of the arrays alone."""
+        return sum(array.size_bytes for array in self.arrays)
+
+    @property
     def constant_bytes(self) -> int:
         """Of the arrays and the descriptor."""
-        return sum(array.size_bytes for array in self.arrays) + 4 * sum(item.words for item in self.fields)
+        return self.array_bytes + 4 * sum(item.words for item in self.fields)
 
 
 class Kernel(ABC, Generic[OpT]):
@@ -193,6 +198,11 @@ class Plan:
     lower_bound_bytes: int
     segments: tuple[Segment, ...] = ()
     feeds: bool = False
+
+    @property
+    def array_bytes(self) -> int:
+        """Of all layers' arrays, in flash."""
+        return sum(step.code.array_bytes for step in self.steps)
 
     @property
     def rows_in(self) -> Segment | None:

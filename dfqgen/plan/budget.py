@@ -56,7 +56,7 @@ def layer_costs(program: Program, plan: Plan, times: Mapping[str, float] | None 
     for position, step in enumerate(plan.steps):
         code = step.code
         ranges = [(offset, life.size_bytes) for life, offset in alive if life.first <= position <= life.last]
-        flash = sum(array.size_bytes for array in code.arrays)
+        flash = code.array_bytes
         seconds = (times or {}).get(step.op.name, 0.0)
         costs.append(LayerCost(step.op.name, code.title, flash, _union_bytes(ranges), seconds))
     return costs

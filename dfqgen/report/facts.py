@@ -100,7 +100,7 @@ def memory_facts(program: Program, plan: Plan) -> list[Facts]:
 def size_facts(program: Program, plan: Plan, code: CodeSize | None) -> Facts:
     """Flash and RAM. `code` is what the target's compiler made of it, None where that was not asked."""
     code_bytes = None if code is None else code.code_bytes
-    constants = sum(array.size_bytes for step in plan.steps for array in step.code.arrays)
+    constants = plan.array_bytes
     return {
         "weight_bytes": constants,
         "speed_bytes": sum(_spent_bytes(step) for step in plan.steps),

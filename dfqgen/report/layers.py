@@ -43,7 +43,7 @@ def layer_facts(program: Program, plan: Plan, comparison: Sequence[LayerComparis
             "title": code.title,
             "input_shapes": [list(tensor.shape) for tensor in step.inputs],
             "macs": step.op.macs(step.output),
-            "weight_bytes": sum(array.size_bytes for array in code.arrays),
+            "weight_bytes": code.array_bytes,
             "live_bytes": sum(life.size_bytes for life in alive if life.first <= index <= life.last),
             "scratch_bytes": step.scratch_bytes,
             "output": tensor_facts(step.output) | {"offset": step.output_offset},

@@ -87,7 +87,7 @@ def _box(x: float, y: float, width: float, height: float, kind: str, name: str, 
 def _peak(layers: Sequence[Mapping[str, Any]], edges: Sequence[float]) -> list[str]:
     if not layers:
         return []
-    peak = max(range(len(layers)), key=lambda index: layers[index]["live_bytes"])
+    peak = _fullest(layers)
     x, width = edges[peak], max(edges[peak + 1] - edges[peak], 1.0)
     return [
         f'<rect x="{x:.1f}" y="{LANE + 1:g}" width="{width:.1f}" height="{HEIGHT - BOTTOM - LANE - 1:g}"'
@@ -100,8 +100,12 @@ def peak_text(layers: Sequence[Mapping[str, Any]]) -> str:
     """The step with most bytes alive, in words; empty without steps."""
     if not layers:
         return ""
-    peak = max(range(len(layers)), key=lambda index: layers[index]["live_bytes"])
+    peak = _fullest(layers)
     return f"{layers[peak]['live_bytes']:,} bytes at step {peak}, {layers[peak]['layer']}"
+
+
+def _fullest(layers: Sequence[Mapping[str, Any]]) -> int:
+    return max(range(len(layers)), key=lambda index: layers[index]["live_bytes"])
 
 
 def _time_axis(layers: Sequence[Mapping[str, Any]], edges: Sequence[float]) -> list[str]:

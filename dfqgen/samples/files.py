@@ -90,8 +90,8 @@ def _as_samples(path: Path, name: str, x: Array, port: Port) -> Array:
         raise UserError(f"{path}: {name!r} contains NaN or infinite values")
     ours = port.shape[1:]
     model = tuple(np.empty(port.shape, np.bool_).transpose(_inverse(port.permutation)).shape[1:])
-    if port.coding is not None and x.dtype.kind in "iu":
-        x = port.coding.decode(x)
+    if x.dtype.kind in "iu":
+        x = port.decoded(x)
     if x.shape[1:] == ours:
         return x
     if x.shape[1:] == model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -82,12 +83,11 @@ class FrontEnd:
         sound[: min(len(clip), self.samples)] = clip[: self.samples]
         if self.kind == "waveform":
             return sound.astype(np.float32)
-        from scipy.signal import get_window  # takes a second, and only sounds need it
-
+        window, bands = _window_and_bands(self)
         starts = np.arange(0, self.samples - self.window + 1, self.hop)
-        frames = sound[starts[:, None] + np.arange(self.window)] * get_window("hann", self.window)
+        frames = sound[starts[:, None] + np.arange(self.window)] * window
         spectrum = np.abs(np.fft.rfft(frames, self.points, axis=1)) ** self.power
-        energy = np.maximum(spectrum @ self.bands().T, self.floor)
+        energy = np.maximum(spectrum @ bands.T, self.floor)
         logs = np.log(energy) if self.log == "ln" else 10.0 * np.log10(energy)
         if self.kind == "mfcc":
             logs = dct(logs, type=2, norm="ortho", axis=1)[:, : self.coefficients]
@@ -101,6 +101,14 @@ class FrontEnd:
         rise = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
         fall = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
         return np.maximum(0.0, np.minimum(rise, fall))
+
+
+@lru_cache(maxsize=1)
+def _window_and_bands(front_end: FrontEnd) -> tuple[Array, Array]:
+    """What all clips share: the Hann window, and the bands."""
+    from scipy.signal import get_window  # takes a second, and only sounds need it
+
+    return np.asarray(get_window("hann", front_end.window)), front_end.bands()
 
 
 def _htk_mel(hertz: Array | float) -> Array:

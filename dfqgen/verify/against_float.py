@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 
 from dfqgen.fixedpoint.program import Program
-from dfqgen.graph.ir import Array, Graph, Port
+from dfqgen.graph.ir import Array, Graph
 from dfqgen.graph.reference import Reference
 from dfqgen.graph.steps import run_steps, with_states
 from dfqgen.samples.doubts import sample_warnings
@@ -51,22 +51,14 @@ class Network:
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
             named = {
-                port.name: port.to_model(_encoded(port, inputs[port.tensor])) for port in self.graph.inputs
+                port.name: port.to_model(port.encoded(inputs[port.tensor])) for port in self.graph.inputs
             }
             found = reference.run(named)
-            real = {port: _decoded(port, port.from_model(found[port.name])) for port in self.graph.outputs}
+            real = {port: port.decoded(port.from_model(found[port.name])) for port in self.graph.outputs}
             # A state may have got other axes than the model gives it.
             return {port.tensor: value.reshape(-1, *port.shape[1:]) for port, value in real.items()}
 
         return run if not self.graph.states else lambda inputs: run_steps(self.graph, run, inputs)[0]
-
-
-def _encoded(port: Port, value: Array) -> Array:
-    return value if port.coding is None else port.coding.encode(value)
-
-
-def _decoded(port: Port, value: Array) -> Array:
-    return value if port.coding is None else port.coding.decode(value)
 
 
 @dataclass(frozen=True, slots=True)

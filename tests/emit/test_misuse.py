@@ -11,7 +11,7 @@ import pytest
 from dfqgen.commands import build
 from dfqgen.recipe import make_recipe
 from tests.models import DIGITS, tiny
-from tests.test_states import stream
+from tests.test_states import STATES, stream
 
 HEAD = """
 #include <stdio.h>
@@ -90,8 +90,7 @@ def test_rows_in_the_wrong_order_or_number(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_is_not_reset(tmp_path: Path) -> None:
-    states = {"cache_in": "cache_out", "h0": "hn", "past_frame": "present_frame"}
-    name = build(stream().save(tmp_path), tmp_path / "o", make_recipe(state=states)).program.name
+    name = build(stream().save(tmp_path), tmp_path / "o", make_recipe(state=STATES)).program.name
     body = """
     WANT(net_invoke(&net), DFQ_NOT_RESET);
     WANT(net_reset(NULL), DFQ_NO_NETWORK);

@@ -18,7 +18,7 @@ from dfqgen.emit.package import emit
 from dfqgen.errors import UserError
 from dfqgen.frontend.modernize import mend_axes, sort_nodes
 from dfqgen.frontend.read import needed_nodes
-from dfqgen.graph.ir import Array, Graph, Port
+from dfqgen.graph.ir import Array, Graph
 from dfqgen.plan import plan_program
 from dfqgen.recipe.records import Recipe
 from dfqgen.targets import load_target
@@ -104,7 +104,7 @@ def compare(graph: Graph, inputs: dict[str, Array], data: bytes) -> Outcome:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     except Exception as error:
         return _lenient("load", error)
-    named = {port.name: _coded(port, port.to_model(inputs[port.tensor])) for port in graph.inputs}
+    named = {port.name: port.encoded(port.to_model(inputs[port.tensor])) for port in graph.inputs}
     feeds = {value.name: _feed(value, named.get(value.name)) for value in session.get_inputs()}
     try:
         names = [port.name for port in graph.outputs]
@@ -114,9 +114,7 @@ def compare(graph: Graph, inputs: dict[str, Array], data: bytes) -> Outcome:
     with np.errstate(all="ignore"):
         found = graph.evaluate(inputs)
     for port in graph.outputs:
-        reference = np.asarray(expected[port.name])
-        if port.coding is not None:  # of the integers the reals, as in our graph
-            reference = port.coding.decode(reference)
+        reference = port.decoded(np.asarray(expected[port.name]))
         ours = port.to_model(found[port.tensor])
         if reference.size > ours.size and graph.remarks:  # of a batch that the file fixes, the first sample
             reference = reference.reshape(-1)[: ours.size]
@@ -145,11 +143,6 @@ def _inputs(graph: Graph) -> dict[str, Array]:
         port.tensor: generator.uniform(-1.0, 1.0, graph.shapes[port.tensor]).astype(np.float32)
         for port in graph.inputs
     }
-
-
-def _coded(port: Port, value: Array) -> Array:
-    """Of reals the integers that stand for them, where the file has those."""
-    return value if port.coding is None else port.coding.encode(value)
 
 
 def _feed(value: onnxruntime.NodeArg, given: Array | None) -> Array:

@@ -39,9 +39,10 @@ CELU_ALPHA = 1e4
 @importer(*PLAIN)
 def function(node: OnnxNode) -> str:
     """One of many; the exponential of a log-softmax is a softmax."""
-    maker = next((made for made in node.builder.nodes if made.output == node.tensor()), None)
-    if node.op_type == "Exp" and maker is not None and isinstance(maker.op, LogSoftmax):
-        return node.emit(Softmax(maker.op.axis), *maker.inputs)
+    if node.op_type == "Exp":
+        maker = next((made for made in node.builder.nodes if made.output == node.tensor()), None)
+        if maker is not None and isinstance(maker.op, LogSoftmax):
+            return node.emit(Softmax(maker.op.axis), *maker.inputs)
     return node.emit(Elementwise(PLAIN[node.op_type]), node.tensor())
 
 

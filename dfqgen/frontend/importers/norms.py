@@ -224,18 +224,14 @@ class _Trace:
             return None
         for x, k in (tuple(factors.input), tuple(reversed(factors.input))):
             means = [name for name in subtracted.input if name != k]
-            negative = self._is(means[0], "Neg") if len(means) == 1 else None
-            mean = (
-                means[0]
-                if negative is None and len(means) == 1
-                else None
-                if negative is None
-                else negative.input[0]
-            )
+            if len(means) != 1:
+                continue
+            negative = self._is(means[0], "Neg")
+            mean = means[0] if negative is None else negative.input[0]
             signed = (negative is not None) == (total is None or total.op_type == "Add")
             gamma, root = self._scale(k)
             variance = self.reciprocal_root_of(root)
-            if mean is None or not signed or variance is None:
+            if not signed or variance is None:
                 continue
             own = self._mean(mean)
             moments = None if own is None else self.moments("", variance, own)
