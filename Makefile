@@ -4,6 +4,7 @@
 # make docs    the documentation as a site, in out/site
 # make mutants small wrongs put into specification, proof and kernels, one by one: do the tests find each?
 # make fuzz    mutated models, for HOURS (1): refused, or equal to onnxruntime? Goes on where it stopped, in out/fuzz
+# make coverage which lines of dfqgen/ the tests run, in processes that they start too
 # make dist    wheel, sdist and SBOM of the last commit, the same bytes each time
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ WORKERS ?= 2
 
 DIGITS := examples/digits
 
-.PHONY: setup demo docs test lint pytest mutants fuzz clean
+.PHONY: setup demo docs test lint pytest mutants fuzz coverage dist clean
 
 setup:
 	@PYTHON=$(PYTHON) scripts/setup.sh
@@ -43,6 +44,12 @@ mutants: setup
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --hours $(or $(HOURS),1) --workers $(WORKERS)
+
+coverage: setup
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(WORKERS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --show-missing --sort=miss
 
 dist: setup
 	scripts/dist.sh

@@ -116,6 +116,7 @@ DFQ_INLINE uint32_t dfq_dsp_lanes(int32_t value)
 
 #if DFQ_DSP_ASM
 
+/* An instruction's text takes no parentheses. NOLINTBEGIN(bugprone-macro-parentheses) */
 #define DFQ_DSP_OP1(name, text)           \
     DFQ_INLINE uint32_t name(uint32_t a)  \
     {                                     \
@@ -137,6 +138,7 @@ DFQ_INLINE uint32_t dfq_dsp_lanes(int32_t value)
         __asm__(text : "=r"(r) : "r"(a), "r"(b), "r"(c));      \
         return r;                                              \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 DFQ_DSP_OP1(dfq_dsp_widen_even, "sxtb16 %0, %1")           /* lanes 0 and 2 as halves */
 DFQ_DSP_OP1(dfq_dsp_widen_odd, "sxtb16 %0, %1, ror #8")    /* lanes 1 and 3 */

@@ -1,4 +1,4 @@
-"""The generated C under cppcheck's MISRA addon and GCC's analyzer.
+"""The generated C under cppcheck's MISRA addon, GCC's analyzer and clang-tidy.
 
 What deviates from MISRA is listed in docs/misra.md with its reason.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,19 @@ def test_gccs_analyzer_finds_nothing(folders: dict[str, Path], name: str, optimi
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in BUILDS])
+def test_clang_tidy_finds_nothing(folders: dict[str, Path], name: str) -> None:
+    """Checks and what is left out of them: .clang-tidy."""
+    tidy = Path(sys.executable).with_name("clang-tidy")
+    newlib = Path("/usr/lib/arm-none-eabi/include")
+    flags = ["-std=c99", "--target=arm-none-eabi", f"-mcpu={name}", "-mfloat-abi=soft", f"-isystem{newlib}"]
+    done = subprocess.run(
+        [tidy, f"--config-file={ROOT / '.clang-tidy'}", "digits.c", "digits_weights.c", "--", *flags],
+        cwd=folders[name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
