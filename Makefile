@@ -3,6 +3,7 @@
 # make test    lint, types, tests
 # make docs    the documentation as a site, in out/site
 # make mutants small wrongs put into specification, proof and kernels, one by one: do the tests find each?
+#              SAMPLE=40: so many of all that tokens give instead, of operators, kernels and planner each
 # make fuzz    mutated models, for HOURS (1): refused, or equal to onnxruntime? Goes on where it stopped, in out/fuzz
 # make coverage which lines of dfqgen/ the tests run, in processes that they start too
 # make dist    wheel, sdist and SBOM of the last commit, the same bytes each time
@@ -40,7 +41,7 @@ docs: setup
 	$(BIN)/mkdocs build --strict
 
 mutants: setup
-	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.mutants $(if $(SAMPLE),sample $(SAMPLE))
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --hours $(or $(HOURS),1) --workers $(WORKERS)

@@ -1,6 +1,7 @@
 """`make mutants`: all of them, a table, docs/mutants.md, and 1 where one survives.
 
-Words select mutants by name; the page is then left as it is.
+Words select mutants by name; the page is then left as it is. `sample COUNT [SEED]` tries so many of what
+tokens give in each area instead, and prints the share that is killed.
 """
 
 from __future__ import annotations
@@ -8,16 +9,21 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.mutants.catalogue import MUTANTS, TextMutant
-from tests.mutants.check import copy_project, run_mutants
+from tests.mutants.check import ROOT, copy_project, run_mutants
 from tests.mutants.proof import survivors
 from tests.mutants.report import write_page
+from tests.mutants.sample import AREAS, sample
 
 
 def main(words: list[str]) -> int:
     """1 when a mutant survived or could not be tried, else 0."""
+    if words and words[0] == "sample":
+        try_sample(*map(int, words[1:]))
+        return 0
     if words:
         chosen = [mutant for mutant in MUTANTS if any(word in mutant.name for word in words)]
         return int(not all_killed(chosen))
@@ -42,6 +48,19 @@ def all_killed(mutants: list[TextMutant]) -> bool:
             print(f"| {mutant.name} | `{mutant.tests}` | {verdict} | {seconds:.0f} s |", flush=True)
             started = time.monotonic()
     return clean
+
+
+def try_sample(count: int, seed: int = 0) -> None:
+    """Try `count` mutants of each area; print those that survive, and the shares."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = copy_project(Path(folder))
+        for area in AREAS:
+            verdicts = Counter[str]()
+            for mutant, verdict in run_mutants(sample(area, ROOT, count, seed), copy):
+                verdicts[verdict] += 1
+                print(f"{verdict}: {mutant.name}", flush=True)
+            judged = verdicts["killed"] + verdicts["survived"]
+            print(f"| {area.name} | {verdicts['killed']} of {judged} killed |", flush=True)
 
 
 if __name__ == "__main__":

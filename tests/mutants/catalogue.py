@@ -37,6 +37,10 @@ class TextMutant:
             raise ValueError(f"{self.name}: {self.old!r} is not once in {self.where}")
         return found[0]
 
+    def change(self, text: str) -> str:
+        """The file's text with the mutant in it."""
+        return text.replace(self.old, self.new)
+
 
 def load_mutants() -> tuple[TextMutant, ...]:
     """All of them, in the order of the files."""

@@ -8,12 +8,26 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from tests.mutants.catalogue import TextMutant
+from typing import Protocol, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("dfqgen", "runtime_c", "targets", "templates", "tests", "pyproject.toml")
 SECONDS = 600
+"""A mutant that runs longer hangs, which is noticed too."""
+
+
+class Mutant(Protocol):
+    """A change of one file, and the arguments of pytest that must find it."""
+
+    @property
+    def test_arguments(self) -> list[str]: ...
+
+    def place(self, root: Path) -> Path: ...
+
+    def change(self, text: str) -> str: ...
+
+
+AnyMutant = TypeVar("AnyMutant", bound=Mutant)
 
 
 def copy_project(to: Path) -> Path:
@@ -28,27 +42,30 @@ def copy_project(to: Path) -> Path:
     return to
 
 
-def run_mutants(mutants: Sequence[TextMutant], copy: Path) -> Iterator[tuple[TextMutant, str]]:
+def run_mutants(mutants: Sequence[AnyMutant], copy: Path) -> Iterator[tuple[AnyMutant, str]]:
     """Each mutant and "killed", "survived", or why it says nothing ("does not compile")."""
     for mutant in mutants:
         path = mutant.place(copy)
         original = path.read_text("utf-8")
-        path.write_text(original.replace(mutant.old, mutant.new), "utf-8")
+        path.write_text(mutant.change(original), "utf-8")
         try:
             yield mutant, _verdict(mutant, copy)
         finally:
             path.write_text(original, "utf-8")
 
 
-def _verdict(mutant: TextMutant, copy: Path) -> str:
+def _verdict(mutant: Mutant, copy: Path) -> str:
     # No byte code: it would be told apart by size and second only.
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "tests.mutants.without_shrinking"]
     options = ["-x", "-q", *plugins]
     command = [sys.executable, "-m", "pytest", *options, *mutant.test_arguments]
-    run = subprocess.run(
-        command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
-    )
+    try:
+        run = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return "killed"
     output = run.stdout + run.stderr
     if run.returncode == 0:
         return "survived"
