@@ -1,4 +1,4 @@
-"""The SQNR that the noise model predicts of each output beside what real samples give, default options.
+"""The SQNR that is predicted of each output beside what real samples give, int8.
 
     python bench/prediction.py --shared ../shared [--only ic01_resnet8,kws01_dscnn] [--write docs/accuracy.md]
 
@@ -20,10 +20,8 @@ from zoo_networks import read_zoo, subject
 
 from dfqgen.compile import Compiled, compile_model
 from dfqgen.graph.ir import Array
+from dfqgen.quantization.predicted_noise import simulated_sqnr
 from dfqgen.recipe import Choices, make_recipe
-from dfqgen.statistics.reactions import heads
-from dfqgen.statistics.saturation import heard_values
-from dfqgen.verify.compare import ErrorMeter
 
 SAMPLES = 12
 NETWORKS = (
@@ -58,21 +56,9 @@ def rows(name: str, shared: Path) -> Iterator[tuple[str, float, float]]:
 def decibels(compiled: Compiled, inputs: Mapping[str, Array]) -> Iterator[tuple[str, float, float]]:
     """The same of a program on inputs [N, ...] by tensor, as the float network sees them."""
     quantized = compiled.quantized
-    prepared, program = quantized.prepared.graph, quantized.program
-    exact: dict[str, Array] = dict(inputs)
-    prepared.evaluate(inputs, lambda node, _, value: exact.__setitem__(node.output, value))
-    integers: dict[str, Array] = {}
-    program.run(
-        {name: program.tensors[name].qtype.quantize(value) for name, value in inputs.items()},
-        lambda op, value: integers.__setitem__(op.output, value),
-    )
-    places = dict(zip(sorted(prepared.output_tensors), heads(prepared), strict=True))
-    for port in prepared.outputs:
-        head = places[port.tensor]
-        meter = ErrorMeter()
-        real = program.tensors[head].qtype.dequantize(integers[head])
-        meter.add(heard_values(prepared, head, exact[head]), heard_values(prepared, head, real))
-        yield port.name, quantized.predicted_db[port.name], meter.sqnr_db
+    measured = simulated_sqnr(quantized.prepared.graph, quantized.program, inputs)
+    for name, found in measured.items():
+        yield name, quantized.predicted_db[name], found
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ needs and no more; this file is the picture in docs/design.md, written out.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.frontend import load
 from dfqgen.frontend.read import cut_inputs, fix_inputs, read_model
 from dfqgen.graph.ir import Graph
+from dfqgen.graph.steps import with_states
 from dfqgen.kernels.base import Plan
 from dfqgen.methods import SampleRoom, make_rounder
 from dfqgen.passes.contract import Note
@@ -28,25 +29,28 @@ from dfqgen.plan.planner import plan_for
 from dfqgen.progress import Progress, silent
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower
-from dfqgen.quantization.predicted_noise import predicted_note, predicted_sqnr
+from dfqgen.quantization.predicted_noise import affordable, predicted_note, simulated_sqnr
 from dfqgen.quantization.prepare import prepare, rewrite
 from dfqgen.quantization.prepared import Prepared
-from dfqgen.quantization.types import assign_types
+from dfqgen.quantization.types import Typed, assign_types
 from dfqgen.recipe.command import build_command
 from dfqgen.recipe.manifest import file_hash, recipe_to_json
-from dfqgen.recipe.records import CodeRecipe, InputRecipe, Recipe
+from dfqgen.recipe.records import ActivationsRecipe, CodeRecipe, InputRecipe, Recipe
 from dfqgen.samples.doubts import input_warnings
 from dfqgen.samples.meaning import InputMeaning, meanings_for
+from dfqgen.statistics.likeness import sample_weights
 from dfqgen.targets import Target, load_target
 from dfqgen.verify.against_float import Network
 from dfqgen.verify.check import HostCheck, check_on_host
 from dfqgen.verify.code_size import CodeSize, measure_code
 
+Assign = Callable[[Prepared, ActivationsRecipe], Typed]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantized:
     """A program, and the float graph whose function it has; `notes` say what was done, `warnings` what is
-    odd about the samples given. `predicted_db` is the SQNR of each output that the noise model expects.
+    odd about the samples given. `predicted_db` is the SQNR of each output, simulated.
     """
 
     prepared: Prepared
@@ -152,13 +156,17 @@ def _prepare(samples: SampleRoom, recipe: Recipe) -> tuple[Prepared, tuple[str, 
 
 
 def quantize_prepared(
-    prepared: Prepared, recipe: Recipe, samples: SampleRoom, progress: Progress = silent
+    prepared: Prepared,
+    recipe: Recipe,
+    samples: SampleRoom,
+    progress: Progress = silent,
+    assign: Assign = assign_types,
 ) -> Quantized:
     """Assign types, choose bits, round, lower."""
     progress("assigning types")
     target = load_target(recipe.code.target)
     activations, widened = choose_activations(prepared, recipe, target)
-    typed = assign_types(prepared, activations)
+    typed = assign(prepared, activations)
     rounder = make_rounder(recipe.weights, recipe.low_bits, recipe.rounding, samples, progress)
     progress("choosing bits")
     allocation = choose_bits(typed, recipe.weights, recipe.low_bits, recipe.rounding)
@@ -166,9 +174,22 @@ def quantize_prepared(
     rounded = rounder.round(typed, allocation.bits)
     program = lower(typed, rounded)
     chosen = allocation.notes(typed.graph, program.weight_bytes)
-    expected = predicted_sqnr(prepared, typed, rounded.weights)
+    progress("predicting the error")
+    expected = predict(typed, program, recipe, samples)
     notes = (*prepared.notes, *typed.notes, *widened, *chosen, *rounded.notes, *predicted_note(expected))
     return Quantized(prepared, program, notes, expected)
+
+
+def predict(typed: Typed, program: Program, recipe: Recipe, samples: SampleRoom) -> dict[str, float]:
+    """SQNR of each output in dB, simulated: on the user's samples where there are some, else on samples made
+    by rule, which count as batch normalization says.
+    """
+    given = samples.for_statistics(recipe.statistics) if recipe.statistics.source == "data" else None
+    if given is not None:
+        return simulated_sqnr(typed.graph, program, affordable(program, given.values))
+    made = affordable(program, typed.evidence.samples)
+    counts = sample_weights(samples.graph, made)
+    return simulated_sqnr(typed.graph, program, with_states(typed.graph, made), counts)
 
 
 def prepare_again(compiled: Compiled, recipe: Recipe, progress: Progress = silent) -> Prepared:
@@ -185,15 +206,18 @@ def prepare_again(compiled: Compiled, recipe: Recipe, progress: Progress = silen
 
 
 def quantize_again(
-    compiled: Compiled, prepared: Prepared, recipe: Recipe, progress: Progress = silent
+    compiled: Compiled,
+    prepared: Prepared,
+    recipe: Recipe,
+    progress: Progress = silent,
+    assign: Assign = assign_types,
 ) -> Compiled:
-    """The same model by another recipe, for which it was prepared."""
+    """The same model by another recipe, for which it was prepared; `assign` may know types already."""
     network = compiled.network
     samples = SampleRoom(network.graph, network.meanings, recipe.samples, progress)
-    quantized = quantize_prepared(prepared, recipe, samples, progress)
-    return replace(
-        compiled, quantized=replace(quantized, warnings=compiled.quantized.warnings), recipe=recipe
-    )
+    quantized = quantize_prepared(prepared, recipe, samples, progress, assign)
+    quantized = replace(quantized, warnings=compiled.quantized.warnings)
+    return replace(compiled, quantized=quantized, recipe=recipe, target=load_target(recipe.code.target))
 
 
 def draft_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Draft:

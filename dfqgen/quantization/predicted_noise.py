@@ -1,4 +1,4 @@
-"""Noise that is predicted at a network's outputs: of activations in their integer types, and of weights."""
+"""Noise that is predicted at a network's outputs: of activations in their integer types, weights, both."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from dataclasses import replace
 
 import numpy as np
 
+from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import QType
 from dfqgen.graph.ir import Array, Graph, Node, Op
-from dfqgen.graph.site import QuantizedWeight
 from dfqgen.graph.steps import with_states
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.contract import Note
-from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.ranges import sigma_range
 from dfqgen.quantization.rounding import Rounded
 from dfqgen.quantization.tensor_ranges import KNOWN_SIGMA, unseen_clipping
 from dfqgen.quantization.types import Typed
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.reactions import Reaction, heads
+from dfqgen.statistics.saturation import heard_values
 
 WEIGHT_SAMPLES = 2
 """Samples on which the noise of weights is measured."""
+FEWEST_SIMULATED = 4
+SIMULATED_MACS = 1 << 28
+"""Multiply-accumulates of all samples together, unless the fewest take more."""
+TINY = 1e-30
 
 
 def activation_noise(statistics: ChannelStatistics, reaction: Reaction, qtype: QType) -> float:
@@ -71,42 +75,43 @@ def _values(graph: Graph, samples: Mapping[str, Array], tensors: tuple[str, ...]
     return found
 
 
-def predicted_sqnr(
-    prepared: Prepared, typed: Typed, weights: Mapping[str, QuantizedWeight]
+def simulated_sqnr(
+    prepared: Graph, program: Program, samples: Mapping[str, Array], counts: Array | None = None
 ) -> dict[str, float]:
-    """SQNR in dB of each output by port name, to first order; nothing where reactions are not known.
+    """SQNR in dB of each output by port name: the integers' on samples [N, ...] by tensor, states among them,
+    of which each counts so much [N].
 
-    Rounding and clipping of all activations in their types, and rounding of the weights, biases corrected.
-    An output behind a softmax or its like is judged before it (`heads`); what samples do not show of
-    clipping is left out.
+    An output behind a softmax or its like is judged before it (`heads`), without what that cannot tell apart
+    (`heard_values`). Each step of a network with states starts from the exact ones.
     """
-    ends = heads(prepared.graph)
-    total = np.zeros(len(set(ends)))
-    for tensor, qtype in typed.types.items():
-        node = typed.graph.producers.get(tensor)
-        reaction = prepared.reactions.get(tensor)
-        if reaction is None or (node is not None and node.op.keeps_type):
-            continue
-        lo, hi = qtype.real_range
-        levels = qtype.dtype.maximum - qtype.dtype.minimum
-        total = total + reaction.rounding(lo, hi, levels) + reaction.clipping(lo, hi)
-    for layer, weight in weights.items():
-        reaction = prepared.reactions.get(layer)
-        if reaction is not None and reaction.weights is not None:
-            steps = np.broadcast_to(np.asarray(weight.scale, np.float64), weight.values.shape[:1])
-            total = total + reaction.weights.sum(axis=2) @ steps**2 / 12.0
-    if not total.any():
-        return {}
-    places = {end: index for index, end in enumerate(dict.fromkeys(ends))}
-    noises = dict(
-        zip(sorted(prepared.graph.output_tensors), (total[places[end]] for end in ends), strict=True)
-    )
-    return {
-        port.name: float(-10.0 * np.log10(max(noises[port.tensor], 1e-30))) for port in prepared.graph.outputs
+    ends = {
+        output: end if end in program.tensors else output
+        for output, end in zip(sorted(prepared.output_tensors), heads(prepared), strict=True)
     }
+    exact = _values(prepared, samples, tuple(ends.values()))
+    found = {name: program.tensors[name].qtype.quantize(value) for name, value in samples.items()}
+    program.run(dict(found), lambda op, value: found.__setitem__(op.output, value))
+    decibels = {}
+    for output, end in ends.items():
+        real = program.tensors[end].qtype.dequantize(found[end])
+        reference, value = (heard_values(prepared, end, x) for x in (exact[end], real))
+        noise, signal = (
+            np.average(np.square(x).reshape(len(x), -1).sum(axis=1), weights=counts)
+            for x in (value - reference, reference)
+        )
+        decibels[output] = float(10.0 * np.log10(max(signal, TINY) / max(noise, TINY)))
+    return {port.name: decibels[port.tensor] for port in prepared.outputs}
+
+
+def affordable(program: Program, samples: Mapping[str, Array]) -> dict[str, Array]:
+    """As many of the samples as a second or two can simulate, from the first to the last."""
+    given = len(next(iter(samples.values())))
+    count = min(given, max(FEWEST_SIMULATED, SIMULATED_MACS // max(program.macs, 1)))
+    spread = np.linspace(0, given - 1, count).round().astype(int)
+    return {name: value[spread] for name, value in samples.items()}
 
 
 def predicted_note(sqnr_db: Mapping[str, float]) -> tuple[Note, ...]:
     """For the report and the terminal."""
     values = ", ".join(f"{name} {value:.1f} dB" for name, value in sqnr_db.items())
-    return (Note("predicted", f"{values}, by the noise model"),) if values else ()
+    return (Note("predicted", f"{values}, simulated"),) if values else ()

@@ -1,4 +1,4 @@
-"""The noise model's SQNR of a whole network is what the program has."""
+"""The predicted SQNR of a whole network is what the program has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfqgen.compile import quantize_prepared
 from dfqgen.graph.ir import Node
 from dfqgen.methods import SampleRoom
 from dfqgen.ops.pool import AveragePool
-from dfqgen.recipe import make_recipe
+from dfqgen.recipe import Choices, make_recipe
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.propagate import propagate
@@ -22,13 +22,13 @@ UNITS = InputMeaning(lo=-1.0, hi=1.0)
 LEAST_DB, MOST_DB = -3.0, 3.0
 
 
-@pytest.mark.parametrize("weights", ["per-channel", "per-tensor"])
+@pytest.mark.parametrize("choices", [{}, {"weights": "per-tensor"}, {"bits": "4", "low_ends": True}], ids=str)
 @pytest.mark.parametrize("seed", range(3))
-def test_the_predicted_sqnr_is_the_programs_within_3_db(seed: int, weights: str) -> None:
+def test_the_predicted_sqnr_is_the_programs_within_3_db(seed: int, choices: Choices) -> None:
     rng = np.random.default_rng(seed)
     layers = [conv(rng, 8, 3), relu(), conv(rng, 8, 8, groups=8), relu6(), AveragePool((2, 2), (2, 2))]
     graph = chain([*layers, conv(rng, 5, 8)])
-    recipe = make_recipe(weights=weights, activations="int8")  # type: ignore[arg-type]
+    recipe = make_recipe(**(Choices(activations="int8") | choices))
     prepared = prepare_by(graph, {"x": UNITS}, recipe)
     quantized = quantize_prepared(prepared, recipe, SampleRoom(graph, {}, recipe.samples))
     x = rng.normal(0, 1 / 3, (32, *graph.inputs[0].shape[1:])).clip(-1, 1).astype(np.float32)
