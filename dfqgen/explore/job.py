@@ -14,9 +14,10 @@ from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
-from dfqgen.compile import Compiled, compile_model
+from dfqgen.compile import Compiled
 from dfqgen.emit.package import emit
 from dfqgen.errors import UserError
+from dfqgen.explore.beginning import BEGINNINGS
 from dfqgen.plan import plan_program
 from dfqgen.plan.estimate import estimate
 from dfqgen.recipe.choices import Choices, make_recipe
@@ -39,7 +40,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`model` and `data` are hashes of files that every worker has; `choices` are those of a recipe."""
+    """`model` and `data` are hashes of files that every worker has, an ONNX file and an .npz.
+
+    `choices` are those of a recipe.
+    """
 
     name: str
     model: str
@@ -87,7 +91,7 @@ def _points(job: Job, model: Path, data: Path | None) -> list[Facts]:
         target = load_target(place.target)
         recipe = make_recipe(**(job.choices | Choices(target=place.target, optimize=place.optimize)))
         if recipe.weights.scales not in by_scales:
-            compiled = compile_model(model, recipe)
+            compiled = BEGINNINGS.compile(job.model, model, recipe)
             by_scales[recipe.weights.scales] = (compiled, quality(compiled, data))
         compiled, measured = by_scales[recipe.weights.scales]
         costs = cost(compiled, target, place.optimize)

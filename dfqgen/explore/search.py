@@ -12,6 +12,7 @@ from typing import Any
 from dfqgen.errors import UserError
 from dfqgen.explore.front import mark_front, measure_of
 from dfqgen.explore.job import Files, Job, Place
+from dfqgen.explore.parcel import pack
 from dfqgen.explore.space import variations
 from dfqgen.explore.workers import Results, here, on_cluster
 from dfqgen.files import read_regular
@@ -87,17 +88,23 @@ def plan_jobs(
     stems = [path.stem for path in models]
     if len(set(stems)) < len(stems):
         raise UserError("two models have one name", "Give files of different names.")
-    if data is not None and data.suffix != ".npz":
-        raise UserError(f"{data}: a search sends one file to its workers", "Give --data as .npz.")
-    contents = {path: read_regular(path) for path in (*models, *([data] if data else []))}
-    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+    files: dict[str, bytes] = {}
     share = max(1, round(search.points / (len(models) * len(search.places))))
-    jobs = [
-        Job(path.stem, hashes[path], hashes[data] if data else None, choices, search.places)
-        for path in models
-        for choices in variations(base, share)
-    ]
-    return jobs, {hashes[path]: content for path, content in contents.items()}
+    jobs = []
+    for path in models:
+        model = _keep(read_regular(path), files)
+        samples = None if data is None else _keep(pack(data, path, make_recipe(**base)), files)
+        jobs += [
+            Job(path.stem, model, samples, choices, search.places) for choices in variations(base, share)
+        ]
+    return jobs, files
+
+
+def _keep(content: bytes, files: dict[str, bytes]) -> str:
+    """Its hash, by which `files` has it from now on."""
+    name = hashlib.sha256(content).hexdigest()
+    files[name] = content
+    return name
 
 
 def _measured(jobs: Sequence[Job], files: Files, search: Search) -> Results:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cached_property
 
 import numpy as np
 
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
@@ -27,6 +28,8 @@ class Evidence:
     def __init__(self, graph: Graph, statistics: Mapping[str, ChannelStatistics]) -> None:
         self.graph, self.statistics = graph, statistics
         self._passing: dict[str, InputMoments] = {}
+        self.noises: dict[Hashable, dict[tuple[str, IntType], float]] = {}
+        """What each layer at each width does to the outputs, by how it is rounded; kept by `Sensitivity`."""
 
     @cached_property
     def samples(self) -> dict[str, Array]:

@@ -34,7 +34,9 @@ class Sensitivity:
     def __init__(self, quantizer: LowBitQuantizer) -> None:
         self.quantizer = quantizer
         self.graph = quantizer.graph
-        self._measured: dict[tuple[str, IntType], float] = {}
+        low_bits = quantizer.low_bits
+        how = (quantizer.weights, quantizer.rounding, low_bits.compensate, low_bits.ternary)
+        self._measured = quantizer.typed.evidence.noises.setdefault(how, {})
         size = sum(int(np.prod(port.shape)) for port in self.graph.inputs)
         count = max(SENSITIVITY_SAMPLES, SENSITIVITY_ELEMENTS // size)
         self._samples = {name: values[:count] for name, values in quantizer.typed.evidence.samples.items()}

@@ -8,14 +8,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dfqgen import InputMeaning
 from dfqgen.commands import explore
+from dfqgen.compile import compile_model
 from dfqgen.errors import UserError
 from dfqgen.explore import Search, workers
+from dfqgen.explore.beginning import Beginnings
+from dfqgen.fixedpoint.serialize import program_to_json
 from dfqgen.progress import Part
-from dfqgen.recipe.choices import Choices
+from dfqgen.recipe.choices import Choices, make_recipe
 from tests.models import DIGITS, DIGITS_INPUT, DIGITS_TEST, tiny
 from tests.test_cli import command
 from tests.tools import needs
@@ -65,6 +70,36 @@ def test_the_command_shows_the_best_and_how_they_are_built(tmp_path: Path) -> No
     text = command("explore", DIGITS, *arguments, "-o", tmp_path / "x").stdout  # nothing is measured again
     assert "98." in text
     assert "explore.html" in text
+
+
+def test_builds_that_begin_alike_are_those_made_alone(tmp_path: Path, model: Path) -> None:
+    together = Beginnings()
+    for choices in (Choices(), Choices(flash_budget="70%"), Choices(flash_budget="50%", activations="int16")):
+        recipe = make_recipe(**(BASE | choices))
+        copy = tmp_path / str(choices) / model.name  # wherever it lies
+        copy.parent.mkdir()
+        copy.write_bytes(model.read_bytes())
+        found = together.compile("the same", copy, recipe)
+        alone = compile_model(model, recipe)
+        assert program_to_json(found.program) == program_to_json(alone.program)
+        assert found.network.model == copy
+        assert [note.effect for note in found.quantized.notes] == [n.effect for n in alone.quantized.notes]
+
+
+def test_data_may_be_a_folder_of_images(tmp_path: Path) -> None:
+    samples = np.load(DIGITS_TEST)
+    for i, (image, label) in enumerate(zip(samples["x"][:40], samples["y"][:40], strict=True)):
+        folder = tmp_path / "images" / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.rint(image.reshape(8, 8)).astype(np.uint8)).save(folder / f"{i}.png")
+    base = Choices(meaning=InputMeaning((0.0,), (16.0,), 0.0, 16.0))
+    facts = explore(
+        [Path(DIGITS)], tmp_path / "x", Search(("host",), points=1, processes=1), base, tmp_path / "images"
+    )
+    (point,) = facts["points"]
+    assert facts["measure"] == "accuracy"
+    assert point["accuracy"] > 0.9
+    assert point["samples"] == "all 40 samples of data.npz"
 
 
 def start(*arguments: object) -> subprocess.Popen[bytes]:

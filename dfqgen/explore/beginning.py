@@ -1,0 +1,68 @@
+"""What the quantizations of one model have in common, kept by whoever measures several of them.
+
+Builds that differ in a budget alone share the prepared graph, the types of its tensors and what fewer bits
+cost each layer, which is most of the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dfqgen.compile import Compiled, compile_model, quantize_again
+from dfqgen.quantization.prepared import Prepared
+from dfqgen.quantization.types import Typed, assign_types
+from dfqgen.recipe.records import ActivationsRecipe, Recipe
+
+KEPT = 4
+"""Beginnings: of one model two, with 8 bits and with fewer, for each way to apply scales."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beginning:
+    """A model by content, its first build, and the types of its tensors so far."""
+
+    model: str
+    compiled: Compiled
+    typed: list[tuple[ActivationsRecipe, Typed]] = field(default_factory=list)
+
+    def serves(self, model: str, path: Path, recipe: Recipe) -> bool:
+        """Whether a recipe starts from this model, by this name, prepared as it is."""
+        same = model == self.model and path.stem == self.compiled.network.model.stem
+        return same and _common(recipe) == _common(self.compiled.recipe)
+
+    def quantize(self, path: Path, recipe: Recipe) -> Compiled:
+        """The model, which now lies at `path`, by another recipe."""
+        compiled = replace(self.compiled, network=replace(self.compiled.network, model=path))
+        return quantize_again(compiled, compiled.quantized.prepared, recipe, assign=self._assign)
+
+    def _assign(self, prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
+        for known, typed in self.typed:
+            if known == recipe:
+                return typed
+        self.typed.append((recipe, assign_types(prepared, recipe)))
+        return self.typed[-1][1]
+
+
+def _common(recipe: Recipe) -> tuple[object, ...]:
+    return recipe.input, recipe.passes, recipe.statistics, recipe.samples, recipe.weights
+
+
+class Beginnings:
+    """The latest of a process."""
+
+    def __init__(self) -> None:
+        self._kept: list[Beginning] = []
+
+    def compile(self, model: str, path: Path, recipe: Recipe) -> Compiled:
+        """The model of this content, at `path`, by a recipe. The same as `compile_model`."""
+        for kept in self._kept:
+            if kept.serves(model, path, recipe):
+                return kept.quantize(path, recipe)
+        compiled = compile_model(path, recipe)
+        self._kept = [*self._kept, Beginning(model, compiled)][-KEPT:]
+        return compiled
+
+
+BEGINNINGS = Beginnings()
+"""Of this process."""
