@@ -51,9 +51,13 @@ def arena_table(
     return ArenaTable(
         lines=_lines(program, plan, alive, macros),
         buffers=macros,
-        tensors={name: macros[buffer] for name, buffer in workload.buffer_of.items()},
+        tensors={name: _place(macros[parts[0][0]], -parts[0][1]) for name, parts in workload.parts.items()},
         scratch={i: macros[scratch_name(i)] for i, step in enumerate(plan.steps) if step.scratch_bytes},
     )
+
+
+def _place(macro: str, distance: int) -> str:
+    return f"{macro} + {distance}" if distance else macro
 
 
 def _lines(

@@ -107,6 +107,12 @@ class QOp(ABC):
         """
         return self
 
+    def view_bytes(self, inputs: Sequence[QTensor], output: QTensor) -> tuple[int, ...] | None:
+        """How many bytes behind the first one of the output each input begins, where the output's bytes are
+        those of the inputs, one input after the other; None where it must be computed or copied.
+        """
+        return None
+
     def heard(self) -> tuple[int, int] | None:
         """The least and the largest integer of its input that it tells apart, where types hold many more."""
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar
 
 import numpy as np
@@ -85,6 +87,10 @@ class QConcat(QOp):
 
     def row_window(self, inputs: Sequence[QTensor], output: QTensor) -> RowWindow | None:
         return same_rows(output.shape, *(x.shape for x in inputs), inside=self.axis)
+
+    def view_bytes(self, inputs: Sequence[QTensor], output: QTensor) -> tuple[int, ...] | None:
+        ends = tuple(accumulate(x.size_bytes for x in inputs))
+        return (0, *ends[:-1]) if math.prod(output.shape[: self.axis]) == 1 else None
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         try:

@@ -86,6 +86,22 @@ def taken_shape(indices: Indices, shape: Shape) -> Shape:
     return tuple(result)
 
 
+def run_begin(indices: Indices, shape: Shape) -> int | None:
+    """The first element that a selection takes of a shape; None where those it takes are not one run."""
+    begin, several = 0, False
+    for positions, size in zip(indices, shape, strict=True):
+        begin *= size
+        if positions is None:
+            several = several or size > 1
+            continue
+        first, count = positions[0], len(positions)
+        if tuple(positions) != tuple(range(first, first + count)) or (several and count < size):
+            return None
+        begin += first
+        several = several or count > 1
+    return begin
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QTake(QOp):
     """out[i, j, ...] = x[indices[0][i], indices[1][j], ...]; input and output have one type."""
@@ -97,6 +113,10 @@ class QTake(QOp):
 
     def evaluate(self, *inputs: Array) -> Array:
         return take(self.indices, inputs[0])
+
+    def view_bytes(self, inputs: Sequence[QTensor], output: QTensor) -> tuple[int, ...] | None:
+        begin = run_begin(self.indices, inputs[0].shape)
+        return None if begin is None else (-begin * output.size_bytes // output.elements,)
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs

@@ -9,12 +9,11 @@ from dfqgen.fixedpoint.program import Program, QTensor
 from dfqgen.fixedpoint.rows import RowWindow, row_count
 from dfqgen.kernels.base import Plan, Step
 from dfqgen.kernels.rows import Band, RowBlock, Segment, row_bytes
+from dfqgen.plan.views import WORD_BYTES
 from dfqgen.plan.workload import (
     ALIGNMENT_BYTES,
     COUNTER_BYTES,
     band_offset,
-    buffers_of,
-    needs_code,
     wanted,
 )
 
@@ -24,22 +23,18 @@ def check_plan(program: Program, plan: Plan) -> None:
 
     Raises ProgramError, which means a bug in dfqgen.
     """
-    root = buffers_of(program)
+    roots = roots_of(program, plan)
     partial = partial_tensors(plan)
-    for tensor, buffer in root.items():
-        if plan.offsets[tensor] != plan.offsets[buffer]:
-            raise ProgramError(f"reshape {tensor!r} is not where {buffer!r} is")
-        if buffer not in partial:
-            _check_place(plan, tensor, plan.offsets[tensor], program.tensors[tensor].size_bytes)
-    if sorted(id(step.op) for step in plan.steps) != sorted(id(op) for op in program.ops if needs_code(op)):
-        raise ProgramError("the schedule does not run every operator once")
+    for tensor, buffers in roots.items():
+        if partial.isdisjoint(buffers):
+            _check_place(plan, tensor, plan.offsets[tensor], program.tensors[tensor].size_bytes, WORD_BYTES)
 
     wanted_until: dict[str, int] = {}
     for position, step in enumerate(plan.steps):
-        wanted_until.update((root[tensor.name], position) for tensor in step.inputs)
-    wanted_until.update((root[name], len(plan.steps)) for name in wanted(program))
+        wanted_until.update((root, position) for tensor in step.inputs for root in roots[tensor.name])
+    wanted_until.update((root, len(plan.steps)) for name in wanted(program) for root in roots[name])
 
-    present = [name for name in dict.fromkeys(root[name] for name in program.sources) if name not in partial]
+    present = [name for name in dict.fromkeys(program.sources) if name not in partial]
     for i, first in enumerate(present):
         for second in present[i + 1 :]:
             _check_apart(program, plan, "the start", first, second)
@@ -58,10 +53,10 @@ def check_plan(program: Program, plan: Plan) -> None:
         if position < begin:
             continue
         where = f"step {position} ({step.op.name})"
-        missing = [tensor.name for tensor in step.inputs if root[tensor.name] not in present]
+        missing = [tensor.name for tensor in step.inputs if not set(roots[tensor.name]) <= set(present)]
         if missing:
             raise ProgramError(f"{where} reads {missing[0]!r}, which is not there")
-        _check_place(plan, where, step.scratch_offset, step.scratch_bytes)
+        _check_place(plan, where, step.scratch_offset, step.scratch_bytes, ALIGNMENT_BYTES)
         output = (plan.offsets[step.output.name], step.output.size_bytes)
         scratch = (step.scratch_offset, step.scratch_bytes)
         if _collide(output, scratch):
@@ -72,30 +67,61 @@ def check_plan(program: Program, plan: Plan) -> None:
             if _collide(bytes_at, scratch):
                 raise ProgramError(f"{where}: scratch overwrites {name!r}")
             if _collide(bytes_at, output) and not (
-                wanted_until[name] == position and _may_overwrite(step, name, root, bytes_at[0] - output[0])
+                wanted_until[name] == position and _may_overwrite(plan, step, name, roots)
             ):
                 raise ProgramError(f"{where}: the output overwrites {name!r}")
         present = [name for name in kept if wanted_until[name] > position]
-        present.append(root[step.output.name])
+        present.append(step.output.name)
     for port in program.outputs:
-        if root[port.tensor] not in present:
+        if not set(roots[port.tensor]) <= set(present):
             raise ProgramError(f"output {port.name!r} is not there at the end")
     for state in program.states:
-        if root[state.output] in map(root.get, program.sources) or root[state.output] not in present:
+        new = set(roots[state.output])
+        if not new.isdisjoint(program.sources) or not new <= set(present):
             raise ProgramError(f"the new state {state.name!r} is not there at the end, in a place of its own")
 
 
-def _may_overwrite(step: Step, name: str, root: dict[str, str], distance_bytes: int) -> bool:
+def roots_of(program: Program, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The written tensors that each tensor's bytes are: its own, or, where its operator does not run, those
+    among its inputs'.
+
+    Raises ProgramError where an operator must run and does not, or a tensor is not where its bytes are.
+    """
+    ran = {id(step.op) for step in plan.steps}
+    if len(ran) < len(plan.steps) or not ran <= set(map(id, program.ops)):
+        raise ProgramError("the schedule does not run every operator once")
+    roots: dict[str, tuple[str, ...]] = {name: (name,) for name in program.sources}
+    for op in program.ops:
+        roots[op.output] = (op.output,)
+        if id(op) in ran:
+            continue
+        inputs, output = program.tensors_of(op)
+        begins = op.view_bytes(inputs, output)
+        if begins is None:
+            raise ProgramError("the schedule does not run every operator once")
+        at = plan.offsets[op.output]
+        for name, begin in zip(op.inputs, begins, strict=True):
+            if plan.offsets[name] != at + begin:
+                raise ProgramError(f"{op.output!r} is not where {name!r} is")
+        found = dict.fromkeys(root for name in op.inputs for root in roots[name])
+        sizes = {root: program.tensors[root].size_bytes for root in found}
+        roots[op.output] = tuple(
+            root for root in found if _collide((plan.offsets[root], sizes[root]), (at, output.size_bytes))
+        )
+    return roots
+
+
+def _may_overwrite(plan: Plan, step: Step, name: str, roots: Mapping[str, Sequence[str]]) -> bool:
     for index, tensor in enumerate(step.inputs):
-        if root[tensor.name] == name:
+        if name in roots[tensor.name]:
             lead = step.kernel.overlap_lead_bytes(step.op, step.inputs, step.output, index)
-            if lead is None or distance_bytes < lead:
+            if lead is None or plan.offsets[tensor.name] - plan.offsets[step.output.name] < lead:
                 return False
     return True
 
 
-def _check_place(plan: Plan, what: str, offset: int, size_bytes: int) -> None:
-    if offset < 0 or offset % ALIGNMENT_BYTES or offset + size_bytes > plan.arena_bytes:
+def _check_place(plan: Plan, what: str, offset: int, size_bytes: int, alignment: int) -> None:
+    if offset < 0 or offset % alignment or offset + size_bytes > plan.arena_bytes:
         raise ProgramError(f"{what}: bytes {offset}..{offset + size_bytes} are misplaced in the arena")
 
 
@@ -139,14 +165,14 @@ def check_segment(
     steps = plan.steps[segment.begin : segment.end]
     for step in steps:
         ranges[f"scratch of {step.op.name}"] = (step.scratch_offset, step.scratch_bytes)
-    root = buffers_of(program)
+    roots = roots_of(program, plan)
     outside = {x.name: x for step in steps for x in step.inputs if x.name not in segment.bands}
     if segment.source is not None and not segment.fed:
         outside[segment.source] = segment.bands[segment.source].tensor
-    missing = [name for name in outside if root[name] not in others]
+    missing = [name for name in outside if not set(roots[name]) <= set(others)]
     if missing:
         raise ProgramError(f"layers that take turns read {missing[0]!r}, which is not there")
-    read = {root[name] for name in outside}
+    read = {root for name in outside for root in roots[name]}
     dying = {name for name in others if name in read and wanted_until[name] < segment.end}
     for name in others:
         if name not in dying:

@@ -15,6 +15,7 @@ from dfqgen.plan.kernels import Choice, choices
 from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_name
 from dfqgen.plan.schedule import best_order, peak_bytes
 from dfqgen.plan.streaming import SPARING, TRIED, Line, Streamed, streamed
+from dfqgen.plan.views import free_outputs
 from dfqgen.plan.workload import Workload, band_lead_bytes
 from dfqgen.recipe.records import CodeRecipe, Stream, Winograd
 from dfqgen.targets import Target
@@ -83,10 +84,23 @@ def _fits(plan: Plan, limit: Budget) -> bool:
 
 def _best_plan(program: Program, chosen: Sequence[Choice | None]) -> Plan:
     """Order and memory for these kernels."""
-    workload, own = _workload(program, chosen)
-    orders = tuple(dict.fromkeys((tuple(range(len(own))), best_order(workload))))
-    plans = [place_steps(workload, own, order, peak_bytes(workload, order)) for order in orders]
+    plans = []
+    for kernels_of in _with_and_without_copies(program, chosen):
+        workload, own = _workload(program, kernels_of)
+        orders = tuple(dict.fromkeys((tuple(range(len(own))), best_order(workload))))
+        plans += [place_steps(workload, own, order, peak_bytes(workload, order)) for order in orders]
     return min(plans, key=lambda plan: plan.arena_bytes)  # the program's own order where it is as good
+
+
+def _with_and_without_copies(
+    program: Program, chosen: Sequence[Choice | None]
+) -> tuple[Sequence[Choice | None], ...]:
+    """The choices less those of operators that only move bytes and need not, and all of them where that is
+    different: what is not copied must lie side by side, and lives as long as any name of it.
+    """
+    free = free_outputs(program)
+    fewest = [None if op.output in free else choice for op, choice in zip(program.ops, chosen, strict=True)]
+    return (fewest,) if fewest == list(chosen) else (fewest, chosen)
 
 
 def _workload(program: Program, chosen: Sequence[Choice | None]) -> tuple[Workload, list[Choice]]:
@@ -112,7 +126,11 @@ def _plan_by_rows(
     sparing = choices(program, target, registry, optimize, winograd="off", slowdown=SPARING)
     found: list[tuple[Streamed, Line]] = []
     same = all(a is b or (a and b and a.kernel is b.kernel) for a, b in zip(chosen, sparing, strict=True))
-    for kernels_of in (chosen,) if same else (chosen, sparing):
+    for kernels_of in (
+        each
+        for able in ((chosen,) if same else (chosen, sparing))
+        for each in _with_and_without_copies(program, able)
+    ):
         workload, own = _workload(program, kernels_of)
         for order in dict.fromkeys((tuple(range(len(own))), best_order(workload))):
             line = Line.of(workload, order, own, target, registry, optimize)
@@ -132,14 +150,14 @@ def _plan_by_rows(
 def place_steps(workload: Workload, chosen: Sequence[Choice], order: Sequence[int], least_bytes: int) -> Plan:
     """The works in an order, placed; `chosen` are theirs. The search ends early at `least_bytes`."""
     alive = lifetimes(workload, order)
-    placement = place(alive, overlaps(workload, order, alive), least_bytes)
+    placement = place(alive, overlaps(workload, order, alive), workload.ties, least_bytes)
     at = dict(placement.offsets)
     for buffer, band in workload.bands.items():
         at[buffer] += band_lead_bytes(band)
     for segment in workload.segments:
         over = [name for name, band in segment.bands.items() if band.over is not None]
         at |= {name: at[segment.buffer(name)] for name in over}
-    offsets = {tensor: at[buffer] for tensor, buffer in workload.buffer_of.items()}
+    offsets = {tensor: at[parts[0][0]] - parts[0][1] for tensor, parts in workload.parts.items()}
     offsets |= {name: offset for name, offset in at.items() if name in workload.row_buffers}
     return Plan(
         steps=_steps(workload, chosen, order, placement, offsets),

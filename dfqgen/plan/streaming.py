@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.rows import RowWindow, row_axis, row_count
 from dfqgen.kernels.base import Registry
-from dfqgen.kernels.rows import RowBlock, Segment
+from dfqgen.kernels.rows import Band, RowBlock, Segment
 from dfqgen.plan.kernels import Choice, best_first, price, selected
 from dfqgen.plan.lifetimes import bytes_between
 from dfqgen.plan.partition import Part, partition
@@ -99,7 +99,7 @@ class Line:
             works=works,
             whole=whole,
             stages=tuple(
-                _stage(work, choice, target, registry, optimize)
+                _stage(work, choice, target, registry, optimize, workload)
                 for work, choice in zip(works, whole, strict=True)
             ),
             peaks=tuple(peaks_by_step(workload, order)),
@@ -218,7 +218,9 @@ def streamed(
 def simulated(line: Line, piece: Piece, *, fed: bool) -> Part | None:
     """A piece after its schedule has been run; None where it has no bands."""
     found = segment(piece, fed=fed)
-    if found is None:
+    if found is None or not all(
+        _is_plain(found.bands[x.name]) for x in piece.outputs if x.name in line.workload.tied
+    ):
         return None
     stages = [stage for stage in line.stages[found.begin : found.end] if stage is not None]
     kernels = sum(
@@ -228,6 +230,11 @@ def simulated(line: Line, piece: Piece, *, fed: bool) -> Part | None:
     added = turns_and_copies(found) + kernels
     changed = line.workload.with_segment(found, line.order, piece.scratch_bytes)
     return Part(found.begin, found.end, _segment_bytes(changed, line, found, piece), added, piece, found)
+
+
+def _is_plain(band: Band) -> bool:
+    """Whether its rows are the tensor's and no others."""
+    return band.whole and band.capacity == band.height
 
 
 def with_parts(line: Line, parts: Sequence[Part]) -> Streamed:
@@ -291,14 +298,17 @@ def _beyond(tensor: QTensor, work: Work, block: RowBlock) -> bool:
     return block.window.before > 0 or block.window.end(rows - 1) > row_count(tensor.shape)
 
 
-def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimize: str) -> Stage | None:
+def _stage(
+    work: Work, whole: Choice, target: Target, registry: Registry, optimize: str, workload: Workload
+) -> Stage | None:
     """The kernel that makes the rows of one operator, a few at a time; None without any.
 
     It is chosen as for whole layers, and for size the same one where it can be. What it takes is priced as if
     it made all rows in one call: the loops are the same.
     """
     window = work.op.row_window(work.inputs, work.output)
-    if window is None or row_count(work.output.shape) == 1:
+    height = row_count(work.output.shape) if window is not None else 1
+    if window is None or height == 1 or any(x.name not in workload.sizes_bytes for x in work.inputs):
         return None
     axis = row_axis(work.output.shape)
     stages = []
@@ -306,7 +316,9 @@ def _stage(work: Work, whole: Choice, target: Target, registry: Registry, optimi
         if kernel.op is not type(work.op) or kernel.isa not in target.isas or kernel.spends_flash:
             continue
         rows = kernel.rows_at_once if axis == 1 else STEPS_AT_ONCE * min(1, kernel.rows_at_once)
-        rows = min(rows, row_count(work.output.shape))
+        rows = min(rows, height)
+        if work.writes in workload.tied:  # there is no room for rows beyond the last
+            rows = next((count for count in range(rows, 0, -1) if height % count == 0), 0)
         block = _block(work, window, rows, axis, over=kernel.over_window and axis == 1)
         if block is not None and kernel.supports(block.op, block.inputs, block.output):
             instructions, measured = price(kernel, work.op, work.inputs, work.output, target, optimize)

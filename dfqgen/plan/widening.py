@@ -27,7 +27,7 @@ from dfqgen.graph.ir import Node
 from dfqgen.plan.kernels import may_spend, ranked
 from dfqgen.plan.planner import plan_for
 from dfqgen.plan.schedule import peak_bytes
-from dfqgen.plan.workload import Work, Workload, align, buffers_of, needs_code, whole_workload
+from dfqgen.plan.workload import Work, Workload, align, needs_code, whole_workload
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower, site_of
 from dfqgen.quantization.predicted_noise import activation_noise, weight_noise
@@ -86,10 +86,9 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planned:
-    """The arena of a program, its tensors' buffers, what it runs, and in which order."""
+    """The arena of a program, what it runs, and in which order."""
 
     arena_bytes: int
-    buffer_of: Mapping[str, str]
     workload: Workload
     order: Sequence[int]
 
@@ -145,7 +144,7 @@ class Search:
         """All int8."""
         program = lower(self.narrow, self._rounded)
         plan = plan_for(program, self.recipe.code, self.target)
-        return Planned(plan.arena_bytes, buffers_of(program), *whole_workload(program, plan))
+        return Planned(plan.arena_bytes, *whole_workload(program, plan))
 
     def planned_bytes(self, options: ActivationsRecipe) -> int:
         """The arena with these types, planned as the recipe asks for it."""
@@ -355,7 +354,9 @@ class Search:
         able = ranked(op, inputs, output, self.target, registry, code.made_for, spend=spend)
         if not able:
             return math.inf, None
-        return able[0].instructions, Work.of(op, able[0].kernel, inputs, output, self.planned.buffer_of)
+        known = self.planned.workload
+        work = Work.of(op, able[0].kernel, inputs, output, known.parts, known.buffer_of)
+        return able[0].instructions, work
 
 
 def families(typed: Typed) -> Families:

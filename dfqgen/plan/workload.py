@@ -10,6 +10,7 @@ from dfqgen.fixedpoint.program import Program, QOp, QTensor
 from dfqgen.kernels.base import Kernel, Plan
 from dfqgen.kernels.rows import Band, Segment
 from dfqgen.ops.movement import QReshape
+from dfqgen.plan.views import Parts, views_of
 
 ALIGNMENT_BYTES = 16
 
@@ -23,9 +24,9 @@ def align(size_bytes: int) -> int:
 class Work:
     """One operator that runs code.
 
-    `inputs` have the names of their buffers, `reads` and `writes` are those. `leads_bytes` gives, for each
-    buffer the output may overwrite if it dies here, how far below it the output must start
-    (`Kernel.overlap_lead_bytes`).
+    `inputs` have the names of their buffers where they are the whole of one, `reads` and `writes` are
+    buffers. `leads_bytes` gives, for each buffer the output may overwrite if it dies here, how far below it
+    the output must start (`Kernel.overlap_lead_bytes`).
     """
 
     op: QOp
@@ -44,18 +45,19 @@ class Work:
         kernel: Kernel[Any],
         inputs: tuple[QTensor, ...],
         output: QTensor,
+        parts: Mapping[str, Parts],
         buffer_of: Mapping[str, str],
     ) -> Work:
-        """An operator's with a kernel."""
+        """An operator's with a kernel; where tensors lie is as in Workload."""
         return cls(
             op=op,
             kernel=kernel,
-            inputs=tuple(replace(x, name=buffer_of[x.name]) for x in inputs),
+            inputs=tuple(replace(x, name=buffer_of.get(x.name, x.name)) for x in inputs),
             output=output,
-            reads=tuple(dict.fromkeys(buffer_of[name] for name in op.inputs)),
+            reads=tuple(dict.fromkeys(buffer for name in op.inputs for buffer, _ in parts[name])),
             writes=op.output,
             scratch_bytes=align(kernel.scratch_bytes(op, inputs, output)),
-            leads_bytes=_leads(op, kernel, inputs, output, buffer_of),
+            leads_bytes=_leads(op, kernel, inputs, output, parts),
         )
 
 
@@ -79,18 +81,26 @@ def band_bytes(band: Band) -> int:
 class Workload:
     """A program's operators in its own order, and its buffers.
 
-    Tensors that are reshapes of each other share one buffer, named after the first of them:
-    `buffer_of` maps every tensor to its buffer. `inputs` hold data before the first operator,
-    `outputs` after the last, states both. Sizes are rounded up to the alignment. The works of each of the
-    `segments` take turns, so that all its buffers are alive together; their sizes are those of its bands.
+    Tensors that are reshapes of each other share one buffer, named after the first of them: `buffer_of` maps
+    every tensor that is the whole of a buffer to it, `parts` and `ties` are those of `Views`. `inputs` hold
+    data before the first operator, `outputs` after the last, states both. Sizes are rounded up to the
+    alignment, but for those of `ties`. The works of each of the `segments` take turns, so that all its
+    buffers are alive together; their sizes are those of its bands.
     """
 
     works: tuple[Work, ...]
     sizes_bytes: Mapping[str, int]
     buffer_of: Mapping[str, str]
+    parts: Mapping[str, Parts]
+    ties: tuple[Mapping[str, int], ...]
     inputs: tuple[str, ...]
     outputs: frozenset[str]
     segments: tuple[Segment, ...] = ()
+
+    @property
+    def tied(self) -> frozenset[str]:
+        """The buffers that lie at a fixed distance from others."""
+        return frozenset(buffer for group in self.ties for buffer in group)
 
     @property
     def bands(self) -> dict[str, Band]:
@@ -109,9 +119,9 @@ class Workload:
         works = list(self.works)
         for index, scratch in zip(order[segment.begin : segment.end], scratch_bytes, strict=True):
             works[index] = replace(works[index], scratch_bytes=align(scratch), leads_bytes={})
-        sizes = dict(self.sizes_bytes)
+        sizes, tied = dict(self.sizes_bytes), self.tied
         for name, band in segment.bands.items():
-            if band.over is None:
+            if band.over is None and segment.buffer(name) not in tied:
                 sizes[segment.buffer(name)] = band_bytes(band)
         sizes[segment.counters] = align(COUNTER_BYTES * len(segment.bands))
         return replace(self, works=tuple(works), sizes_bytes=sizes, segments=(*self.segments, segment))
@@ -119,19 +129,33 @@ class Workload:
     @classmethod
     def of(cls, program: Program, kernels: Sequence[Kernel[Any] | None]) -> Workload:
         """The workload of `program` with one kernel an operator; None where no code runs (`needs_code`)."""
-        buffer_of = buffers_of(program)
-        works: list[Work] = []
-        for op, kernel in zip(program.ops, kernels, strict=True):
-            if kernel is None:
-                continue
-            works.append(Work.of(op, kernel, *program.tensors_of(op), buffer_of))
+        free = {op.output for op, kernel in zip(program.ops, kernels, strict=True) if kernel is None}
+        views = views_of(program, free)
+        buffer_of = {
+            name: parts[0][0] for name, parts in views.parts.items() if _is_whole(name, parts, program)
+        }
+        works = [
+            Work.of(op, kernel, *program.tensors_of(op), views.parts, buffer_of)
+            for op, kernel in zip(program.ops, kernels, strict=True)
+            if kernel is not None
+        ]
+        exact = {buffer for group in views.ties for buffer in group}
+        sizes = {name: program.tensors[name].size_bytes for name in buffer_of.values()}
         return cls(
             works=tuple(works),
-            sizes_bytes={name: align(program.tensors[name].size_bytes) for name in buffer_of.values()},
+            sizes_bytes={name: size if name in exact else align(size) for name, size in sizes.items()},
             buffer_of=buffer_of,
-            inputs=tuple(dict.fromkeys(buffer_of[name] for name in program.sources)),
-            outputs=frozenset(buffer_of[name] for name in wanted(program)),
+            parts=views.parts,
+            ties=views.ties,
+            inputs=tuple(dict.fromkeys(program.sources)),
+            outputs=frozenset(buffer for name in wanted(program) for buffer, _ in views.parts[name]),
         )
+
+
+def _is_whole(name: str, parts: Parts, program: Program) -> bool:
+    """Whether a tensor is all of a buffer."""
+    ((buffer, begin), *more) = parts
+    return not more and begin == 0 and program.tensors[name].size_bytes == program.tensors[buffer].size_bytes
 
 
 def whole_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]:
@@ -149,14 +173,6 @@ def planned_workload(program: Program, plan: Plan) -> tuple[Workload, list[int]]
         scratch = [step.scratch_bytes for step in plan.steps[segment.begin : segment.end]]
         workload = workload.with_segment(segment, order, scratch)
     return workload, order
-
-
-def buffers_of(program: Program) -> dict[str, str]:
-    """The buffer of every tensor: itself, or what it is a reshape of."""
-    buffers = {name: name for name in program.sources}
-    for op in program.ops:
-        buffers[op.output] = op.output if needs_code(op) else buffers[op.inputs[0]]
-    return buffers
 
 
 def wanted(program: Program) -> tuple[str, ...]:
@@ -180,14 +196,15 @@ def _leads(
     kernel: Kernel[Any],
     inputs: tuple[QTensor, ...],
     output: QTensor,
-    buffer_of: Mapping[str, str],
+    parts: Mapping[str, Parts],
 ) -> dict[str, int]:
     leads: dict[str, int | None] = {}
     for index, name in enumerate(op.inputs):
         lead = kernel.overlap_lead_bytes(op, inputs, output, index)
-        buffer = buffer_of[name]
-        if buffer in leads:  # the same bytes read through two operands
-            other = leads[buffer]
-            lead = None if lead is None or other is None else max(lead, other)
-        leads[buffer] = lead
+        for buffer, begin in parts[name]:
+            here = None if lead is None else max(0, lead + begin)
+            if buffer in leads:  # the same bytes read through two operands
+                other = leads[buffer]
+                here = None if here is None or other is None else max(here, other)
+            leads[buffer] = here
     return {buffer: align(lead) for buffer, lead in leads.items() if lead is not None}

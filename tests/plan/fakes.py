@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
 from dfqgen.kernels.base import Kernel, LayerCode, Plan, Registry
+from dfqgen.ops.concat import QConcat
 from dfqgen.ops.movement import QReshape
+from dfqgen.ops.take import QTake
 from dfqgen.plan import plan_program
 from dfqgen.targets import load_target
 
@@ -58,7 +60,28 @@ class FakeKernel(Kernel[FakeOp]):
         return op.leads_bytes[index]
 
 
-REGISTRY = Registry([FakeKernel()])
+class Copy(Kernel[QOp]):
+    """Moves bytes; its output is apart from all inputs."""
+
+    function = "copy"
+    header = "fake.h"
+
+    def supports(self, op: QOp, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return True
+
+    def code(self, op: QOp, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        return LayerCode(self.function, "copy", "copy", ())
+
+
+class FakeConcatKernel(Copy):
+    op = QConcat
+
+
+class FakeTakeKernel(Copy):
+    op = QTake
+
+
+REGISTRY = Registry([FakeKernel(), FakeConcatKernel(), FakeTakeKernel()])
 
 
 def tensor(name: str, size_bytes: int) -> QTensor:
@@ -94,28 +117,32 @@ def plan(fake: Program) -> Plan:
 def simulate(fake: Program, plan: Plan) -> None:
     """Run a plan on a memory of labelled bytes, every kernel as badly behaved as its lead allows."""
     memory: list[object] = [None] * plan.arena_bytes
-    label = {port.tensor: port.tensor for port in fake.inputs}
+    held = {port.tensor: own_bytes(fake.tensors[port.tensor]) for port in fake.inputs}
     for op in fake.ops:
-        label[op.output] = label[op.inputs[0]] if isinstance(op, QReshape) else op.output
+        held[op.output] = own_bytes(fake.tensors[op.output])
+        if isinstance(op, QReshape | QConcat):
+            held[op.output] = [byte for name in op.inputs for byte in held[name]]
+        elif isinstance(op, QTake):
+            held[op.output] = [held[op.inputs[0]][index] for index in op.indices[1] or ()]
 
     def write(name: str, index: int, what: object) -> None:
         memory[plan.offsets[name] + index] = what
 
     def expect(name: str, index: int) -> None:
         found = memory[plan.offsets[name] + index]
-        assert found == (label[name], index), f"{name}[{index}] was overwritten by {found}"
+        assert found == held[name][index], f"{name}[{index}] was overwritten by {found}"
 
     for port in fake.inputs:
         for index in range(fake.tensors[port.tensor].size_bytes):
             write(port.tensor, index, (port.tensor, index))
     for step in plan.steps:
-        assert isinstance(step.op, FakeOp)
+        leads = step.op.leads_bytes if isinstance(step.op, FakeOp) else (None,) * len(step.inputs)
         assert step.output_offset == plan.offsets[step.output.name]
         # The scratch is filled before, between and after.
         for index in range(step.scratch_bytes):
             memory[step.scratch_offset + index] = "scratch"
         reads: list[tuple[int, str, int]] = []  # (after how many output bytes, input, index)
-        for tensor_in, offset, lead in zip(step.inputs, step.input_offsets, step.op.leads_bytes, strict=True):
+        for tensor_in, offset, lead in zip(step.inputs, step.input_offsets, leads, strict=True):
             assert offset == plan.offsets[tensor_in.name]
             for index in range(tensor_in.size_bytes):
                 late = step.output.size_bytes if lead is None else index + lead
@@ -124,17 +151,22 @@ def simulate(fake: Program, plan: Plan) -> None:
         written = 0
         for after, name, index in reads:
             while written < after:
-                write(step.output.name, written, (step.output.name, written))
+                write(step.output.name, written, held[step.output.name][written])
                 written += 1
             expect(name, index)
         while written < step.output.size_bytes:
-            write(step.output.name, written, (step.output.name, written))
+            write(step.output.name, written, held[step.output.name][written])
             written += 1
         for index in range(step.scratch_bytes):
             memory[step.scratch_offset + index] = "scratch"
     for port in fake.outputs:
         for index in range(fake.tensors[port.tensor].size_bytes):
             expect(port.tensor, index)
+
+
+def own_bytes(tensor: QTensor) -> list[tuple[str, int]]:
+    """What a tensor holds that nothing else does."""
+    return [(tensor.name, index) for index in range(tensor.size_bytes)]
 
 
 def topological_orders(fake: Program) -> list[tuple[int, ...]]:

@@ -15,7 +15,7 @@ from dfqgen.kernels.rows import row_bytes
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.concat import QConcat
 from dfqgen.ops.conv import QConv2D
-from dfqgen.ops.movement import QPad
+from dfqgen.ops.movement import QPad, QReshape
 from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
 from dfqgen.ops.windows import NO_PADS, Pads, window_output
 from dfqgen.plan.check import check_plan
@@ -23,6 +23,7 @@ from dfqgen.plan.kernels import choices
 from dfqgen.plan.partition import Part
 from dfqgen.plan.planner import place_steps
 from dfqgen.plan.streaming import Line, simulated, with_parts
+from dfqgen.plan.views import free_outputs
 from dfqgen.plan.workload import Workload, band_offset
 from dfqgen.targets import Target
 from tests.kernels.strategies import requantize
@@ -113,6 +114,15 @@ class Builder:
         n, h, w, c = self.tensors[x].shape
         return self.add(QConcat(name, (y, x), name, 3), (n, h, w, 2 * c))
 
+    def joined(self, heads: list[str], name: str) -> str:
+        """All elements of these one after the other, as the heads of a detector are."""
+        sizes = [self.tensors[head].elements for head in heads]
+        flat = [
+            self.add(QReshape(f"{name}_{head}", (head,), f"{name}_{head}", (1, size)), (1, size))
+            for head, size in zip(heads, sizes, strict=True)
+        ]
+        return self.add(QConcat(name, tuple(flat), name, 1), (1, sum(sizes)))
+
     def program(self, outputs: list[str]) -> Program:
         """From x to these."""
         ports = tuple(QPort(name, name) for name in outputs)
@@ -129,7 +139,10 @@ class Builder:
 
 @st.composite
 def image_programs(draw: st.DrawFn) -> Program:
-    """A chain with branches: convolutions of all kinds, pools, pads, sums, concatenations; some are 1-D."""
+    """A chain with branches: convolutions of all kinds, pools, pads, sums, concatenations; some are 1-D.
+
+    What ends them may be heads that are joined.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size = draw(st.tuples(st.integers(2, 17), st.integers(2, 9)) | st.tuples(st.just(1), st.integers(2, 40)))
     shape = (1, *size, draw(st.integers(1, 5)))
@@ -146,12 +159,15 @@ def image_programs(draw: st.DrawFn) -> Program:
     outputs = [last]
     if len(builder.ops) > 2 and draw(st.booleans()):
         outputs.append(builder.ops[len(builder.ops) // 2].output)
+        if last != "x" and draw(st.booleans()):
+            outputs = [builder.joined(outputs[::-1], "joined")]
     return builder.program(list(dict.fromkeys(name for name in outputs if name != "x")) or ["x"])
 
 
 def line_of(program: Program, target: Target) -> Line:
     """In the program's own order, with the fastest kernels."""
-    chosen = [c for c in choices(program, target, kernels.REGISTRY) if c is not None]
+    free = free_outputs(program)
+    chosen = [c for c in choices(program, target, kernels.REGISTRY) if c and c.op.output not in free]
     given = {choice.op.output: choice.kernel for choice in chosen}
     workload = Workload.of(program, [given.get(op.output) for op in program.ops])
     order = range(len(workload.works))

@@ -13,9 +13,14 @@ from hypothesis import strategies as st
 from dfqgen.errors import ProgramError, UnsupportedModel
 from dfqgen.fixedpoint.program import Program, QOp
 from dfqgen.kernels.base import Registry
+from dfqgen.ops.concat import QConcat
 from dfqgen.ops.movement import QReshape
+from dfqgen.ops.take import QTake
 from dfqgen.plan import check_plan, plan_program
+from dfqgen.plan.kernels import Choice
+from dfqgen.plan.planner import place_steps
 from dfqgen.plan.schedule import best_order, peak_bytes
+from dfqgen.plan.views import free_outputs
 from dfqgen.plan.workload import Workload
 from dfqgen.targets import load_target
 from tests.plan.fakes import (
@@ -30,6 +35,7 @@ from tests.plan.fakes import (
     true_minimum_bytes,
 )
 
+KINDS = [kernel.op for kernel in REGISTRY.kernels]
 LEADS = st.one_of(st.none(), st.integers(-40, 60), st.just(0))
 
 
@@ -59,6 +65,63 @@ def test_every_plan_runs_without_losing_a_byte(fake: Program) -> None:
     result = plan(fake)
     simulate(fake, result)
     assert all(offset % 16 == 0 for offset in result.offsets.values())
+
+
+@st.composite
+def moving_programs(draw: st.DrawFn) -> Program:
+    """Graphs of which half the operators join tensors or select from one, most of them in whole words."""
+    sizes = {f"in{i}": 4 * draw(st.integers(1, 12)) for i in range(2)}
+    ops: list[QOp] = []
+    for i in range(draw(st.integers(2, 12))):
+        sources = tuple(draw(st.lists(st.sampled_from(sorted(sizes)), min_size=1, max_size=3)))
+        kind, name = draw(st.sampled_from(["fake", "fake", "join", "select"])), f"t{i}"
+        if kind == "join":
+            ops.append(QConcat(f"op{i}", sources, name, 1))
+            sizes[name] = sum(sizes[source] for source in sources)
+        elif kind == "select":
+            begin = 4 * draw(st.integers(0, (sizes[sources[0]] - 1) // 4))
+            end = draw(st.integers(begin + 1, sizes[sources[0]]))
+            ops.append(QTake(f"op{i}", sources[:1], name, (None, tuple(range(begin, end)))))
+            sizes[name] = end - begin
+        else:
+            leads = tuple(draw(st.sampled_from((None, 0, 8))) for _ in sources)
+            ops.append(FakeOp(f"op{i}", sources, name, leads, draw(st.sampled_from((0, 0, 20)))))
+            sizes[name] = 4 * draw(st.integers(1, 12))
+    outputs = draw(st.lists(st.sampled_from(sorted(sizes)), min_size=1, max_size=2, unique=True))
+    return program(sizes, ["in0", "in1"], outputs, ops)
+
+
+@settings(deadline=None, max_examples=300)
+@given(moving_programs())
+def test_plans_without_copies_run_without_losing_a_byte(fake: Program) -> None:
+    free = free_outputs(fake)
+    kernels = [None if op.output in free else REGISTRY.kernels[KINDS.index(type(op))] for op in fake.ops]
+    workload = Workload.of(fake, kernels)
+    chosen = [Choice(work.op, work.kernel, 1.0) for work in workload.works]
+    for order in {tuple(range(len(chosen))), best_order(workload)}:
+        result = place_steps(workload, chosen, order, 0)
+        check_plan(fake, result)
+        simulate(fake, result)
+    simulate(fake, plan(fake))
+
+
+def test_what_is_joined_is_written_in_its_place() -> None:
+    ops: list[QOp] = [
+        FakeOp("a", ("in",), "a", (None,)),
+        FakeOp("b", ("in",), "b", (None,)),
+        QConcat("ab", ("a", "b"), "ab", 1),
+        QTake("tail", ("ab",), "tail", (None, tuple(range(912, 1612)))),
+        FakeOp("end", ("tail",), "end", (0,)),
+    ]
+    sizes = {"in": 100, "a": 912, "b": 700, "ab": 1612, "tail": 700, "end": 700}
+    result = plan(program(sizes, ["in"], ["end", "a"], ops))
+    assert [step.op.name for step in result.steps] == ["a", "b", "end"]
+    at = result.offsets
+    assert (at["a"], at["b"], at["tail"]) == (at["ab"], at["ab"] + 912, at["ab"] + 912)
+    assert at["end"] == at["tail"], "in place, while `a` is there"
+    moved = dict(at) | {"tail": at["ab"]}
+    with pytest.raises(ProgramError, match="'tail' is not where 'ab' is"):
+        check_plan(program(sizes, ["in"], ["end", "a"], ops), dataclasses.replace(result, offsets=moved))
 
 
 @settings(deadline=None, max_examples=60)
