@@ -15,7 +15,7 @@ from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.site import Site
 from dfqgen.kernels.packing import PACKED_TYPES
-from dfqgen.ops.add import QAdd, QBroadcastAdd
+from dfqgen.ops.add import DROPPED, QAdd, QBroadcastAdd
 from dfqgen.ops.argmax import CLASS, QArgMax
 from dfqgen.ops.concat import QConcat
 from dfqgen.ops.conv import QConv2D
@@ -111,6 +111,9 @@ def wide(plain: Sequence[Case]) -> Iterator[Case]:
         if isinstance(case.op, QMaxPool):
             types = (WIDE, WIDE)
         found = _renamed(case, f"{case.op.name}_wide", *types)
+        if isinstance(found.op, QAdd):
+            lost = DROPPED[types[0].dtype]
+            found = replace(found, op=replace(found.op, multipliers=(9000 << 15, 7000 << 15), dropped=lost))
         yield found
         if isinstance(case.op, QConv2D) and number % 3 == 0:
             yield _clipped(found)

@@ -137,7 +137,7 @@ def _conv(op: QConv2D, writer: Writer, inputs: tuple[QTensor, ...], output: QTen
 def _add(op: QAdd | QBroadcastAdd, writer: Writer, inputs: tuple[QTensor, ...], output: QTensor) -> None:
     operator = "Sub" if op.multipliers[1] < 0 else "Add"
     real = writer.node(operator, *reals(op, writer), of=op)
-    if op.coarse:
+    if not op.dropped:
         writer.nodes[-1].doc_string = COARSE
     finish(op, writer, real, output, op.clamp)
 

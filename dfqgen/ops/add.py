@@ -18,17 +18,20 @@ from dfqgen.ops.families import RowForRow, SamePlace
 from dfqgen.statistics.channel import ChannelStatistics
 
 MULTIPLIER_LIMIT = 1 << 15
-FINE_BITS = 21
-"""Of multipliers where the model states all types: sums then are float's as often as layers are."""
-FINE_LIMIT = 1 << 22
 MAX_SHIFT = 22
+FINE_BITS = 29
+"""Of multipliers whose products lose their lowest bits."""
+FINE_LIMIT = 1 << 30
+FINE_SHIFT = 30
+DROPPED = {IntType.INT8: 8, IntType.INT16: 16}
+"""Bits that products with the wider input lose: they are the upper word of 64 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Add(SamePlace):
     """a + sign * b, sign +1 or -1; one may be broadcast to the other as numpy does.
 
-    `coarse`: multipliers of 16 bits are enough, even where the model states all types.
+    `coarse`: multipliers of 16 bits are enough for int8, even where the model states all types.
     """
 
     sign: int = 1
@@ -60,15 +63,7 @@ class Add(SamePlace):
         a, b = site.inputs
         y = site.output
         factors = (a.qtype.scale / y.qtype.scale, self.sign * b.qtype.scale / y.qtype.scale)
-        wide = any(x.qtype.dtype is IntType.INT16 for x in (a, b))
-        bits = FINE_BITS if site.stated and not self.coarse else 15
-        multipliers, shift = pair_multipliers(site.name, factors, bits=14 if wide else bits)
-        offset = (
-            (y.qtype.zero_point << shift)
-            - multipliers[0] * a.qtype.zero_point
-            - multipliers[1] * b.qtype.zero_point
-            + (1 << (shift - 1))
-        )
+        terms = self._terms(site, factors)
         lo, hi = site.integer_bounds()
         channels = y.shape[-1]
         kind = QAdd if a.shape == b.shape else QBroadcastAdd
@@ -77,13 +72,52 @@ class Add(SamePlace):
                 name=site.name,
                 inputs=site.input_names,
                 output=y.name,
-                multipliers=multipliers,
-                offset=offset,
-                shift=shift,
+                multipliers=terms.multipliers,
+                offset=terms.offset,
+                shift=terms.shift,
+                dropped=terms.dropped,
                 lo=np.broadcast_to(lo, (channels,)).copy(),
                 hi=np.broadcast_to(hi, (channels,)).copy(),
             ),
         )
+
+    def _terms(self, site: Site, factors: tuple[float, float]) -> Terms:
+        """Fine with int16, and where the model states all types: sums are float's as often as layers then."""
+        widest = IntType(max(x.qtype.dtype.bits for x in site.inputs))
+        dropped = DROPPED[widest]
+        multipliers, shift = pair_multipliers(site.name, factors, bits=14 if widest is IntType.INT16 else 15)
+        exact = tuple(m * 2.0**-shift for m in multipliers) == factors
+        room = max(map(abs, factors)) < 1 << (FINE_BITS - dropped - 1)
+        wide = IntType.INT16 in (widest, site.output.qtype.dtype)
+        if exact or not room or not (wide or (site.stated and not self.coarse)):
+            return Terms.of(site, multipliers, shift)
+        multipliers, shift = pair_multipliers(site.name, factors, bits=FINE_BITS, most=FINE_SHIFT)
+        return Terms.of(site, multipliers, shift - dropped, dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """((a * multipliers[0] >> dropped) + (b * multipliers[1] >> dropped) + offset) >> shift."""
+
+    multipliers: tuple[int, int]
+    offset: int
+    shift: int
+    dropped: int = 0
+
+    @classmethod
+    def of(cls, site: Site, multipliers: tuple[int, int], shift: int, dropped: int = 0) -> Terms:
+        """With the offset that holds all zero points and the rounding half."""
+        zero_points = sum(m * x.qtype.zero_point for m, x in zip(multipliers, site.inputs, strict=True))
+        half = 1 << dropped >> 1
+        offset = (
+            (site.output.qtype.zero_point << shift) - ((zero_points + half) >> dropped) + (1 << (shift - 1))
+        )
+        return cls(multipliers, offset, shift, dropped)
+
+    def reach(self, *inputs: QTensor) -> int:
+        """The largest magnitude of any of it."""
+        products = (abs(m) * -x.qtype.dtype.minimum for m, x in zip(self.multipliers, inputs, strict=True))
+        return abs(self.offset) + sum(-(-product >> self.dropped) for product in products)
 
 
 def broadcast_shape(*shapes: Shape) -> Shape:
@@ -94,14 +128,14 @@ def broadcast_shape(*shapes: Shape) -> Shape:
 
 
 def pair_multipliers(
-    name: str, factors: tuple[float, float], *, bits: int = 15
+    name: str, factors: tuple[float, float], *, bits: int = 15, most: int = MAX_SHIFT
 ) -> tuple[tuple[int, int], int]:
     """Two real factors as integers over one power of two: (multipliers, shift), the most precise.
 
-    `bits` of magnitude; products with int16 have room for 14.
+    `bits` of magnitude, of which whole products with int16 have room for 14; a shift of at most `most`.
     """
     largest = max(abs(factor) for factor in factors)
-    shift = min(MAX_SHIFT, bits - math.frexp(largest)[1])
+    shift = min(most, bits - math.frexp(largest)[1])
     if round(largest * 2.0**shift) >= 1 << bits:
         shift -= 1
     if shift < 1:
@@ -112,10 +146,11 @@ def pair_multipliers(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QAdd(RowForRow, QOp):
-    """clamp((a * multipliers[0] + b * multipliers[1] + offset) >> shift, lo, hi).
+    """clamp(((a * multipliers[0] >> dropped) + (b * multipliers[1] >> dropped) + offset) >> shift, lo, hi).
 
-    Multipliers of 16 bits, or up to 23, and one 32-bit offset that holds all zero points and the rounding
-    half: with 16 bits on Armv7E-M one SMLAD an element. lo, hi int64 [C].
+    One 32-bit offset holds all zero points and the rounding half. Multipliers have 16 bits, on Armv7E-M one
+    SMLAD an element, or 31 where products are the upper word of 64 bits: `dropped` is what those lose, 0, 8
+    (int8) or 16 (int16 beside anything). lo, hi int64 [C].
     """
 
     arity: ClassVar[int | None] = 2
@@ -128,11 +163,11 @@ class QAdd(RowForRow, QOp):
     shift: int
     lo: Array
     hi: Array
+    dropped: int = 0
 
     @property
-    def coarse(self) -> bool:
-        """Whether both multipliers fit 16 bits, as SMLAD wants them."""
-        return all(abs(m) < MULTIPLIER_LIMIT for m in self.multipliers)
+    def terms(self) -> Terms:
+        return Terms(self.multipliers, self.offset, self.shift, self.dropped)
 
     @property
     def clamp(self) -> tuple[Array, Array]:
@@ -140,8 +175,8 @@ class QAdd(RowForRow, QOp):
 
     def evaluate(self, *inputs: Array) -> Array:
         a, b = (x.astype(np.int64) for x in inputs)
-        acc = a * self.multipliers[0] + b * self.multipliers[1] + self.offset
-        return np.clip(acc >> self.shift, self.lo, self.hi)
+        first, second = ((x * m) >> self.dropped for x, m in zip((a, b), self.multipliers, strict=True))
+        return np.clip((first + second + self.offset) >> self.shift, self.lo, self.hi)
 
     def check_shapes(self, a: QTensor, b: QTensor, output: QTensor) -> None:
         """Raise ProgramError when the shapes do not fit."""
@@ -150,13 +185,14 @@ class QAdd(RowForRow, QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         self.check_shapes(inputs[0], inputs[1], output)
-        check_within(self.name, "a multiplier", np.array(self.multipliers), 1 - FINE_LIMIT, FINE_LIMIT - 1)
+        widest = IntType(max(x.qtype.dtype.bits for x in inputs))
+        if self.dropped not in (0, DROPPED[widest]):
+            raise ProgramError(f"{self.name}: products lose {self.dropped} bits")
+        limit = FINE_LIMIT if self.dropped else MULTIPLIER_LIMIT
+        check_within(self.name, "a multiplier", np.array(self.multipliers), 1 - limit, limit - 1)
         check_within(self.name, "the shift", self.shift, 0, LARGEST_SHIFT)
         check_clamp(self.name, self.lo, self.hi, output)
-        worst = abs(self.offset) + sum(
-            abs(m) * -x.qtype.dtype.minimum for m, x in zip(self.multipliers, inputs, strict=True)
-        )
-        check_reach(self.name, "the sum", worst)
+        check_reach(self.name, "the sum", self.terms.reach(*inputs))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -96,7 +96,7 @@ class LogSoftmax(AlongAxis):
     def _wide(self, site: Site) -> QWideLogSoftmax:
         """Between any types."""
         x, y = site.inputs[0], site.output.qtype
-        bits, coarse, fine = wide_exponentials(x.qtype.scale, x.shape[self.axis])
+        bits, coarse, fine = wide_exponentials(x.qtype, x.shape[self.axis])
         factor = x.qtype.scale / y.scale
         room = math.floor(math.log2(LARGEST_LOG * y.scale / ((31 - bits) * math.log(2.0))))
         shift = min(MAX_SHIFT, 14 - math.frexp(factor)[1], room)
@@ -217,7 +217,7 @@ class QWideLogSoftmax(OneClamp, QOp):
             raise ProgramError(f"{self.name}: {x} -> {output} is not of one shape")
         check_axis(self.name, self.axis, x)
         check_within(self.name, "the number of bits", self.bits, 0, 30)
-        largest = check_wide_exponentials(self.name, self.coarse, self.fine, x.shape[self.axis])
+        largest = check_wide_exponentials(self.name, self.coarse, self.fine, x, x.shape[self.axis])
         if largest != 1 << self.bits:
             raise ProgramError(f"{self.name}: the exponential of 0 is {largest}, not {1 << self.bits}")
         check_shape(self.name, "the table of logarithms", self.logs, (257,))

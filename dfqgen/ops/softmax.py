@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.errors import ProgramError
-from dfqgen.fixedpoint.program import QOp, QTensor
-from dfqgen.fixedpoint.proof import check_shape, check_within
+from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
+from dfqgen.fixedpoint.proof import check_shape, check_within, check_zero_point
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Shape
@@ -22,9 +22,12 @@ from dfqgen.statistics.channel import ChannelStatistics
 # Probabilities use all of int8: 0 is -128, 255/256 is 127.
 PROBABILITY = QType(IntType.INT8, 1.0 / 256.0, -128)
 PROBABILITY_16 = QType(IntType.INT16, 1.0 / 32768.0, 0)
-EXPONENTIAL_BITS = 16
+EXPONENTIAL_BITS = 24
 """Of the exponential of 0 where tables of two halves of a distance are multiplied."""
-FINE_BITS = 15
+FINE_BITS = 30
+"""Of the table of the lower halves' first entry; the upper halves' has what is left to the product's 32."""
+LEVEL_BITS = 15
+"""Behind the binary point of how many steps a probability of 1 is."""
 
 
 def probability(dtype: IntType) -> QType:
@@ -39,6 +42,7 @@ class Softmax(AlongAxis):
     axis: int
 
     reads_scores: ClassVar[bool] = True
+    converts: ClassVar[bool] = True
 
     def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
         return IntType.INT8, IntType.INT16
@@ -67,11 +71,23 @@ class Softmax(AlongAxis):
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         x, y = site.inputs[0], site.output
-        if not x.qtype.dtype is y.qtype.dtype is IntType.INT8:
-            _, coarse, fine = wide_exponentials(x.qtype.scale, x.shape[self.axis])
-            return (QWideSoftmax(site.name, site.input_names, y.name, self.axis, coarse, fine, levels(y)),)
-        _, table = exponentials(x.qtype.scale, x.shape[self.axis])
-        return (QSoftmax(site.name, site.input_names, site.output.name, self.axis, table),)
+        if x.qtype.dtype is IntType.INT8 and y.qtype == PROBABILITY:
+            _, table = exponentials(x.qtype.scale, x.shape[self.axis])
+            return (QSoftmax(site.name, site.input_names, site.output.name, self.axis, table),)
+        _, coarse, fine = wide_exponentials(x.qtype, x.shape[self.axis])
+        return (
+            QWideSoftmax(
+                name=site.name,
+                inputs=site.input_names,
+                output=y.name,
+                axis=self.axis,
+                coarse=coarse,
+                fine=fine,
+                levels=math.floor(2.0**LEVEL_BITS / y.qtype.scale + 0.5),
+                zero_point=y.qtype.zero_point,
+                hi=y.qtype.dtype.maximum,
+            ),
+        )
 
 
 def exponentials(scale: float, size: int) -> tuple[int, Array]:
@@ -81,29 +97,24 @@ def exponentials(scale: float, size: int) -> tuple[int, Array]:
     return bits, np.floor(np.exp(-scale * np.arange(256.0)) * 2.0**bits + 0.5).astype(np.int32)
 
 
-def wide_exponentials(scale: float, size: int) -> tuple[int, Array, Array]:
-    """(bits, coarse, fine): coarse[d >> 8] * fine[d & 255] is exp(-scale * d) * 2**(bits + FINE_BITS).
+def wide_exponentials(x: QType, size: int) -> tuple[int, Array, Array]:
+    """(bits, coarse, fine): coarse[d >> 8] * fine[d & 255] >> 32 is exp(-scale * d) * 2**bits.
 
-    int32 [256] each, of which `size` products, shifted by FINE_BITS, can be summed.
+    int32, of which `size` products can be summed; fine [256], coarse [256] or [1] for distances of int8.
     """
-    bits = min(EXPONENTIAL_BITS, 30 - math.ceil(math.log2(max(size, 2))))
-    coarse, fine = np.exp(-scale * 256.0 * np.arange(256.0)), np.exp(-scale * np.arange(256.0))
+    bits = min(EXPONENTIAL_BITS, 31 - math.ceil(math.log2(max(size, 2))))
+    steps = np.arange(1.0 if x.dtype is IntType.INT8 else 256.0)
+    coarse, fine = np.exp(-x.scale * 256.0 * steps), np.exp(-x.scale * np.arange(256.0))
     return (
         bits,
-        np.floor(coarse * 2.0**bits + 0.5).astype(np.int32),
+        np.floor(coarse * 2.0 ** (bits + 32 - FINE_BITS) + 0.5).astype(np.int32),
         np.floor(fine * 2.0**FINE_BITS + 0.5).astype(np.int32),
     )
 
 
 def fallen(coarse: Array, fine: Array, below: Array) -> Array:
     """The exponentials of distances `below` a maximum, int64."""
-    product = coarse.astype(np.int64)[below >> 8] * fine.astype(np.int64)[below & 255]
-    return (product + (1 << (FINE_BITS - 1))) >> FINE_BITS
-
-
-def levels(y: QTensor) -> int:
-    """How many integers probabilities have in a type."""
-    return round(1.0 / probability(y.qtype.dtype).scale)
+    return (coarse.astype(np.int64)[below >> 8] * fine.astype(np.int64)[below & 255]) >> 32
 
 
 def check_axis(name: str, axis: int, x: QTensor) -> None:
@@ -125,18 +136,16 @@ def check_exponentials(name: str, table: Array, size: int) -> None:
         raise ProgramError(f"{name}: the sum of {size} exponentials overflows")
 
 
-def check_wide_exponentials(name: str, coarse: Array, fine: Array, size: int) -> int:
-    """The largest exponential of a pair of tables, or ProgramError.
+def check_wide_exponentials(name: str, coarse: Array, fine: Array, x: QTensor, size: int) -> int:
+    """The largest exponential of a pair of tables for x, or ProgramError.
 
-    Both fall from their first entries, no product leaves an uint32, nor do sums of `size`; none is 0.
+    Both fall from their first entries, sums of `size` products stay in an uint32, and none is 0.
     """
-    for table in (coarse, fine):
-        check_shape(name, "a table of exponentials", table, (256,))
+    coarse_size = 1 if x.qtype.dtype is IntType.INT8 else 256
+    for table, entries in ((coarse, coarse_size), (fine, 256)):
+        check_shape(name, "a table of exponentials", table, (entries,))
         check_within(name, "an exponential", table, 0, int(table[0]))
-    worst = int(coarse[0]) * int(fine[0]) + (1 << (FINE_BITS - 1))
-    if worst >= 1 << 32:
-        raise ProgramError(f"{name}: a product of exponentials can reach {worst}, beyond 32 bits")
-    largest = worst >> FINE_BITS
+    largest = int(coarse[0]) * int(fine[0]) >> 32
     if largest < 1:
         raise ProgramError(f"{name}: the exponential of 0 is 0: a sum could be 0")
     if largest * size >= 1 << 32:
@@ -181,10 +190,11 @@ class QSoftmax(QOp):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QWideSoftmax(QOp):
-    """min(levels - 1, (levels * e + sum // 2) // sum) + zero point, of int8 or int16 to int8 or int16.
+    """min(zero_point + (e * share + 2**31 >> 32), hi), of int8 or int16 to int8 or int16.
 
-    With d = max - x: e = (coarse[d >> 8] * fine[d & 255] + 2**14) >> 15, the tables int32 [256]. `levels` is
-    256 with the zero point -128 for int8, 32768 with 0 for int16.
+    With d = max - x: e = coarse[d >> 8] * fine[d & 255] >> 32, tables as from `wide_exponentials`.
+    share = ((levels << 17) + sum // 2) // sum, sum that of e; `levels` is how many steps of the output a
+    probability of 1 is, with 15 bits behind the binary point.
     """
 
     name: str
@@ -194,30 +204,33 @@ class QWideSoftmax(QOp):
     coarse: Array
     fine: Array
     levels: int
-
-    @property
-    def zero_point(self) -> int:
-        """Of the output."""
-        return PROBABILITY.zero_point if self.levels == 256 else PROBABILITY_16.zero_point
+    zero_point: int
+    hi: int
 
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0].astype(np.int64)
         e = fallen(self.coarse, self.fine, x.max(axis=self.axis, keepdims=True) - x)
         total = e.sum(axis=self.axis, keepdims=True)
-        shares = (self.levels * e + total // 2) // total
-        return np.minimum(self.levels - 1, shares) + self.zero_point
+        share = self._share(total)
+        return np.minimum(self.zero_point + ((e * share + (1 << 31)) >> 32), self.hi)
+
+    def _share(self, total: Array) -> Array:
+        """What an exponential is multiplied by in a lane of this sum."""
+        return ((self.levels << (32 - LEVEL_BITS)) + total // 2) // total
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         (x,) = inputs
-        if x.shape != output.shape or output.qtype != probability(output.qtype.dtype):
-            raise ProgramError(f"{self.name}: {x} -> {output} is not a softmax")
-        check_within(self.name, "the number of levels", self.levels, *[levels(output)] * 2)
+        if x.shape != output.shape:
+            raise ProgramError(f"{self.name}: {x} -> {output} is not of one shape")
+        check_within(self.name, "the number of levels", self.levels, 1, INT32_MAX)
+        check_zero_point(self.name, self.zero_point, output.qtype)
+        check_within(self.name, "the largest output", self.hi, self.zero_point, output.qtype.dtype.maximum)
         check_axis(self.name, self.axis, x)
-        size = x.shape[self.axis]
-        largest = check_wide_exponentials(self.name, self.coarse, self.fine, size)
-        worst = self.levels * largest + largest * size
-        if worst >= 1 << 32:
-            raise ProgramError(f"{self.name}: a numerator can reach {worst}, beyond 32 bits")
+        largest = check_wide_exponentials(self.name, self.coarse, self.fine, x, x.shape[self.axis])
+        # The smallest sum is the largest exponential alone.
+        share = int(self._share(np.array(largest)))
+        if share >= 1 << 32:
+            raise ProgramError(f"{self.name}: a share can reach {share}, beyond 32 bits")
 
     @property
     def weight_bytes(self) -> int:

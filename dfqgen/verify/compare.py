@@ -15,7 +15,7 @@ from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.ops.argmax import QArgMax
 from dfqgen.ops.log_softmax import QLogSoftmax
 from dfqgen.ops.movement import QReshape, QTranspose
-from dfqgen.ops.softmax import QSoftmax
+from dfqgen.ops.softmax import QSoftmax, QWideSoftmax
 from dfqgen.verify.spread import Spread, SpreadMeter
 
 Runner = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -107,7 +107,7 @@ def measure_of(program: Program, tensor: str) -> Measure:
     writer = writers.get(tensor)
     if isinstance(writer, QArgMax):
         return "indices"
-    scores = isinstance(writer, QSoftmax | QLogSoftmax) or len(program.outputs) == 1
+    scores = isinstance(writer, QSoftmax | QWideSoftmax | QLogSoftmax) or len(program.outputs) == 1
     return "classes" if scores and is_class_vector(shape) else "values"
 
 

@@ -48,10 +48,11 @@ DFQ_KERNEL void dfq_multiply_s16(const dfq_multiply_s16_t *layer, const int8_t *
     }
 }
 
-/* clamp((a * multiplier_a + b * multiplier_b + offset) >> shift, lo, hi) */
+/* clamp(form of a and b, lo, hi) */
 typedef struct {
     dfq_broadcast_t shape;
-    int32_t multiplier_a, multiplier_b, offset, shift, lo, hi;
+    dfq_sum_form_t form;
+    int32_t lo, hi;
     int32_t a_wide, b_wide, out_wide;
 } dfq_broadcast_add_s16_t;
 
@@ -64,9 +65,8 @@ DFQ_KERNEL void dfq_broadcast_add_s16(const dfq_broadcast_add_s16_t *layer, cons
         int32_t left = dfq_broadcast_line(shape, shape->pitch_a, line);
         int32_t right = dfq_broadcast_line(shape, shape->pitch_b, line);
         for (int32_t l = 0; l < shape->size[3]; l++, place++) {
-            const int32_t p = dfq_load(a, layer->a_wide, left) * layer->multiplier_a;
-            const int32_t q = dfq_load(b, layer->b_wide, right) * layer->multiplier_b;
-            const int32_t value = dfq_shift_right(p + q + layer->offset, layer->shift);
+            const int32_t p = dfq_load(a, layer->a_wide, left);
+            const int32_t value = dfq_add_form(&layer->form, p, dfq_load(b, layer->b_wide, right));
             dfq_store(out, layer->out_wide, place, dfq_clamp(value, layer->lo, layer->hi));
             left += shape->pitch_a[3];
             right += shape->pitch_b[3];

@@ -41,16 +41,16 @@ DFQ_KERNEL void dfq_arg_max_s16(const dfq_arg_max_s16_t *layer, const int8_t *x,
     }
 }
 
-/* The exponential of -d is coarse[d >> 8] * fine[d & 255]: each falls from its first entry. */
+/* The exponential of -d is coarse[d >> 8] * fine[d & 255] >> 32: each falls from its first entry. */
 typedef struct {
-    const DFQ_FLASH int32_t *coarse; /* [256] */
-    const DFQ_FLASH int32_t *fine;   /* [256], 2^15 at 0 */
+    const DFQ_FLASH int32_t *coarse; /* [256], or [1] for int8 */
+    const DFQ_FLASH int32_t *fine;   /* [256], 2^30 at 0 */
 } dfq_exponentials_t;
 
 DFQ_INLINE uint32_t dfq_exponential(const dfq_exponentials_t *tables, int32_t distance)
 {
-    const uint32_t coarse = (uint32_t)tables->coarse[distance >> 8];
-    return (coarse * (uint32_t)tables->fine[distance & 255] + 16384u) >> 15;
+    const uint64_t coarse = (uint32_t)tables->coarse[distance >> 8];
+    return (uint32_t)((coarse * (uint32_t)tables->fine[distance & 255]) >> 32);
 }
 
 DFQ_INLINE int32_t dfq_lane_maximum(const dfq_lanes_t *shape, const int8_t *x, int32_t wide, int32_t start)
@@ -72,28 +72,29 @@ DFQ_INLINE uint32_t dfq_lane_sum(const dfq_lanes_t *shape, const dfq_exponential
     return sum;
 }
 
-/* out = min(levels - 1, (levels * e + sum / 2) / sum) + zero_point, e the exponential of max - x */
+/* out = min(zero_point + ((e * share + 2^31) >> 32), hi), e the exponential of max - x
+ *   share = ((levels << 17) + sum / 2) / sum, sum that of e over the lane */
 typedef struct {
     dfq_lanes_t lanes;
     dfq_exponentials_t exponentials;
-    int32_t levels, zero_point;
+    int32_t levels, zero_point, hi;
     int32_t in_wide, out_wide;
 } dfq_softmax_s16_t;
 
 DFQ_KERNEL void dfq_softmax_s16(const dfq_softmax_s16_t *layer, const int8_t *x, int8_t *out)
 {
     const dfq_lanes_t *shape = &layer->lanes;
-    const uint32_t levels = (uint32_t)layer->levels;
+    const uint64_t one = (uint64_t)(uint32_t)layer->levels << 17;
     for (int32_t i = 0; i < shape->outer * shape->inner; i++) {
         const int32_t start = dfq_lane(shape, i);
         const int32_t largest = dfq_lane_maximum(shape, x, layer->in_wide, start);
         const uint32_t sum = dfq_lane_sum(shape, &layer->exponentials, x, layer->in_wide, start, largest);
+        const uint32_t share = (uint32_t)((one + sum / 2u) / sum);
         for (int32_t k = 0; k < shape->size; k++) {
             const int32_t place = start + k * shape->inner;
-            const uint32_t e = dfq_exponential(&layer->exponentials, largest - dfq_load(x, layer->in_wide, place));
-            const uint32_t share = (levels * e + sum / 2u) / sum;
-            const int32_t q = (int32_t)(share < levels ? share : levels - 1u) + layer->zero_point;
-            dfq_store(out, layer->out_wide, place, q);
+            const uint64_t e = dfq_exponential(&layer->exponentials, largest - dfq_load(x, layer->in_wide, place));
+            const int32_t q = (int32_t)((e * share + UINT64_C(0x80000000)) >> 32);
+            dfq_store(out, layer->out_wide, place, dfq_min(layer->zero_point + q, layer->hi));
         }
     }
 }

@@ -98,20 +98,35 @@ DFQ_PART int32_t dfq_requantize_s16(const dfq_requantize_s16_t *form, int32_t ac
     return value < lo ? lo : value > hi ? hi : value;
 }
 
+/* ((a * multiplier_a >> dropped) + (b * multiplier_b >> dropped) + offset) >> shift; `dropped` is 0, or 8 or 16:
+ * the products then are upper words. */
+typedef struct {
+    int32_t multiplier_a, multiplier_b, dropped, offset, shift;
+} dfq_sum_form_t;
+
+DFQ_INLINE int32_t dfq_add_form(const dfq_sum_form_t *form, int32_t a, int32_t b)
+{
+    int32_t first = a * (form->dropped == 0 ? form->multiplier_a : form->dropped == 8 ? 1 << 24 : 1 << 16);
+    int32_t second = b * (form->dropped == 0 ? form->multiplier_b : form->dropped == 8 ? 1 << 24 : 1 << 16);
+    if (form->dropped != 0) {
+        first = (int32_t)(((int64_t)first * form->multiplier_a) >> 32);
+        second = (int32_t)(((int64_t)second * form->multiplier_b) >> 32);
+    }
+    return dfq_shift_right(first + second + form->offset, form->shift);
+}
+
 typedef struct {
     int32_t elements, channels;
-    int32_t multiplier_a, multiplier_b, offset, shift;
+    dfq_sum_form_t form;
     dfq_wide_bounds_t bounds;
     int32_t a_wide, b_wide, out_wide;
 } dfq_add_s16_t;
 
-/* clamp((a * multiplier_a + b * multiplier_b + offset) >> shift) */
 DFQ_KERNEL void dfq_add_s16(const dfq_add_s16_t *layer, const int8_t *a, const int8_t *b, int8_t *out)
 {
     for (int32_t i = 0, c = 0; i < layer->elements; i++) {
-        const int32_t first = dfq_load(a, layer->a_wide, i) * layer->multiplier_a;
-        const int32_t second = dfq_load(b, layer->b_wide, i) * layer->multiplier_b;
-        const int32_t value = dfq_shift_right(first + second + layer->offset, layer->shift);
+        const int32_t first = dfq_load(a, layer->a_wide, i);
+        const int32_t value = dfq_add_form(&layer->form, first, dfq_load(b, layer->b_wide, i));
         dfq_store(out, layer->out_wide, i, dfq_wide_clamp(&layer->bounds, value, c));
         c = c + 1 < layer->channels ? c + 1 : 0;
     }

@@ -152,7 +152,7 @@ def sums() -> Iterator[Edge]:
     base = case(op, IMAGE, IMAGE, IMAGE)
     for name, pair in (("first", lambda m: (m, 1)), ("second", lambda m: (1, m))):
         for sign in (1, -1):
-            near, far = (with_op(base, multipliers=pair(sign * ((1 << 22) - less))) for less in (1, 0))
+            near, far = (with_op(base, multipliers=pair(sign * ((1 << 15) - less))) for less in (1, 0))
             yield Edge(f"{name} multiplier {sign}", near, far, "a multiplier")
     yield from ends("shift", base, "shift", 0, 31, "the shift")
     yield from clamps(base)
@@ -163,6 +163,17 @@ def sums() -> Iterator[Edge]:
     largest = replace(op, multipliers=(-32767, -32767), offset=65535)
     wide = case(largest, IMAGE, IMAGE, IMAGE, x=INT16, y=INT16)
     yield Edge("sum of int16", wide, with_op(wide, offset=65536), message)
+    fine8 = with_op(base, multipliers=((1 << 30) - 1, 1), dropped=8)
+    yield Edge("fine int8", fine8, with_op(fine8, multipliers=(1 << 30, 1)), "a multiplier lies outside")
+    fine = with_op(wide, multipliers=((1 << 30) - 1, 1 - (1 << 30)), dropped=16)
+    for both in ((1 << 30, 0), (0, -(1 << 30))):
+        yield Edge(f"fine {both}", fine, with_op(fine, multipliers=both), "a multiplier lies outside")
+    # Half a step of what a product loses counts as a whole one.
+    tall = with_op(wide, multipliers=(1, 2), dropped=16, offset=INT32_MAX - 2)
+    yield Edge("sum of fine terms", tall, with_op(tall, multipliers=(1, 3)), message)
+    for bits in (8, 32):
+        yield Edge(f"{bits} bits lost", fine, with_op(fine, dropped=bits), f"products lose {bits} bits")
+    yield Edge("bits of int8 lost", fine8, with_op(fine8, dropped=16), "products lose 16 bits")
     mixed = with_input(with_op(base, multipliers=(3, -1), offset=INT32_MAX - 98432), 0, qtype=INT16)
     yield Edge("sum of int16 and int8", mixed, with_op(mixed, offset=INT32_MAX - 98431), message)
     for index in (0, 1):

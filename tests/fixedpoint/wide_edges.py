@@ -18,7 +18,7 @@ from dfqgen.ops.multiply import QWideMul
 from dfqgen.ops.normalize import QWideLpNormalize
 from dfqgen.ops.real import REAL, QDequantize, QQuantize
 from dfqgen.ops.resize import QResizeLinear
-from dfqgen.ops.softmax import PROBABILITY, PROBABILITY_16, QWideSoftmax
+from dfqgen.ops.softmax import PROBABILITY, QWideSoftmax
 from tests.fixedpoint.edges import (
     IMAGE,
     INT8,
@@ -76,41 +76,38 @@ def tables(base: Case) -> Iterator[Edge]:
             yield Edge(f"{name} {far}", inside, outside, f"an exponential lies outside [0, {first}]")
 
 
-def softmax(size: int, coarse: int, fine: int, y: QType = PROBABILITY) -> Case:
-    levels = 256 if y is PROBABILITY else 32768
-    op = QWideSoftmax("op", ("x",), "y", 1, falling(coarse), falling(fine), levels)
-    return case(op, (1, size), (1, size), x=INT16, y=y)
+def softmax(size: int, coarse: int, levels: int = 256 << 15) -> Case:
+    """A lane of int16; the exponential of 0 is coarse / 4."""
+    op = QWideSoftmax("op", ("x",), "y", 1, falling(coarse), falling(1 << 30), levels, -128, 127)
+    return case(op, (1, size), (1, size), x=INT16, y=PROBABILITY)
 
 
 def softmaxes() -> Iterator[Edge]:
-    op = QWideSoftmax("op", ("x",), "y", 2, falling(4), falling(1 << 15), 256)
+    op = QWideSoftmax("op", ("x",), "y", 2, falling(1 << 20), falling(1 << 30), 256 << 15, -128, 127)
     base = case(op, (1, 2, 3), (1, 2, 3), x=INT16, y=PROBABILITY)
     yield from axes(base)
     yield from tables(base)
-    yield from ends("levels", base, "levels", 256, 256, "the number of levels")
-    wide = with_output(with_op(base, levels=32768), qtype=PROBABILITY_16)
-    yield from ends("levels, int16", wide, "levels", 32768, 32768, "the number of levels")
-    message = "a product of exponentials can reach 4294967296, beyond 32 bits"
-    yield Edge("product", softmax(2, 262142, 16384), softmax(2, 262143, 16384), message)
+    yield from ends("levels", softmax(2, 1 << 28), "levels", 1, INT32_MAX, "the number of levels")
+    yield from ends("zero point", base, "zero_point", -128, 127, "a zero point")
+    yield from ends("largest", base, "hi", -128, 127, "the largest output")
     message = "the exponential of 0 is 0: a sum could be 0"
-    yield Edge("first entry", softmax(2, 1, 16384), softmax(2, 1, 16383), message)
+    yield Edge("first entry", softmax(2, 4, 1), softmax(2, 3, 1), message)
     message = "the sum of 65536 exponentials overflows"
-    inside, outside = softmax(65536, 65000, 32768), softmax(65536, 65536, 32768)
+    inside, outside = softmax(65536, (1 << 18) - 4), softmax(65536, 1 << 18)
     yield Edge("sum", inside, outside, message)
-    inside, outside = (softmax(size, 65536, 32768, PROBABILITY_16) for size in (32767, 32768))
-    yield Edge("numerator", inside, outside, "a numerator can reach 4294967296, beyond 32 bits")
-    for what, outside in (
-        ("shape", with_output(base, shape=(1, 3, 2))),
-        ("output's type", with_output(base, qtype=INT8)),
-    ):
-        message = f"{outside.inputs[0]} -> {outside.output} is not a softmax"
-        yield Edge(what, base, outside, message)
+    message = "a share can reach 4294967296, beyond 32 bits"
+    yield Edge("share", softmax(2, 4 << 15, (1 << 30) - 1), softmax(2, 4 << 15, 1 << 30), message)
+    whole = case(replace(op, coarse=falling(1 << 20)[:1]), (1, 2, 3), (1, 2, 3), y=PROBABILITY)
+    message = "a table of exponentials has shape (256,), not (1,)"
+    yield Edge("coarse of int8", whole, with_op(whole, coarse=falling(1 << 20)), message)
+    outside = with_output(base, shape=(1, 3, 2))
+    yield Edge("shape", base, outside, f"{outside.inputs[0]} -> {outside.output} is not of one shape")
 
 
 def log_softmaxes() -> Iterator[Edge]:
     logs = full(1, 257)
     op = QWideLogSoftmax(
-        "op", ("x",), "y", 2, falling(4), falling(1 << 15), 2, 1, logs, 1, 1, 0, -128, 127
+        "op", ("x",), "y", 2, falling(4 << 2), falling(1 << 30), 2, 1, logs, 1, 1, 0, -128, 127
     )  # fmt: skip
     base = case(op, (1, 2, 3), (1, 2, 3), x=INT16)
     yield from axes(base)
@@ -119,7 +116,7 @@ def log_softmaxes() -> Iterator[Edge]:
     yield from ends("shift", base, "shift", 1, 31, "the shift")
     yield from ends("zero point", base, "zero_point", -128, 127, "a zero point")
     message = "the number of bits lies outside [0, 30]"
-    one = with_op(base, coarse=falling(1), bits=0)
+    one = with_op(base, coarse=falling(1 << 2), bits=0)
     yield Edge("bits 0", one, with_op(one, bits=-1), message)
     yield Edge("bits 31", base, with_op(base, bits=31), message)
     yield Edge("first entry", base, with_op(base, bits=3), "the exponential of 0 is 4, not 8")
@@ -131,7 +128,7 @@ def log_softmaxes() -> Iterator[Edge]:
     def lane(size: int, first: int, **fields: Any) -> Case:
         nothing: dict[str, Any] = {"multiplier": 0, "logs": full(0, 257), "log_two": 0}
         bits = first.bit_length() - 1
-        tall = replace(op, axis=1, coarse=falling(first), bits=bits, **(nothing | fields))
+        tall = replace(op, axis=1, coarse=falling(first << 2), bits=bits, **(nothing | fields))
         return case(tall, (1, size), (1, size), x=INT16)
 
     yield Edge("sum", lane(65535, 1 << 16), lane(65536, 1 << 16), "the sum of 65536 exponentials overflows")

@@ -252,11 +252,11 @@ def sums(draw: st.DrawFn) -> Case:
     shape = (1, draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 13)))
     lo, hi = channel_bounds(rng, shape[-1])
     fine = draw(st.integers(0, 3)) == 0
-    shift = int(rng.integers(16, 22) if fine else rng.integers(1, 15))
-    limit = min(2**22 - 1 if fine else 2**15 - 1, int(2.5 * 2**shift))
+    shift, dropped = int(rng.integers(8, 23) if fine else rng.integers(1, 15)), 8 if fine else 0
+    limit = min(2**29 - 1 if fine else 2**15 - 1, int(2.5 * 2 ** (shift + dropped)))
     multipliers = (int(rng.integers(-limit, limit + 1)), int(rng.integers(1, limit + 1)))
     offset = int(rng.integers(-128, 128)) * (1 << shift)
-    op = QAdd("add", ("a", "b"), "y", multipliers, offset, shift, lo, hi)
+    op = QAdd("add", ("a", "b"), "y", multipliers, offset, shift, lo, hi, dropped)
     return make_case(op, (tensor("a", shape), tensor("b", shape)), tensor("y", shape), rng)
 
 

@@ -13,7 +13,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
 from dfqgen.graph.site import Site
-from dfqgen.ops.add import QBroadcastAdd
+from dfqgen.ops.add import DROPPED, QBroadcastAdd
 from dfqgen.ops.argmax import CLASS, ArgMax, QArgMax
 from dfqgen.ops.concat import QConcat
 from dfqgen.ops.log_softmax import LogSoftmax
@@ -206,6 +206,9 @@ def wide_pairs(draw: st.DrawFn) -> Case:
         assert isinstance(op, QBroadcastAdd | QMaximum)
         factors = (op.multipliers[0] // 2, op.multipliers[1] // 2)
         op = replace(op, multipliers=factors, shift=min(22, op.shift + max(t.bits for t in types[:-1]) - 8))
+        if isinstance(op, QBroadcastAdd) and rng.integers(0, 2):
+            first, second = ((m << 15) + int(rng.integers(0, 1 << 15)) for m in factors)
+            op = replace(op, multipliers=(first, second), dropped=DROPPED[IntType.INT16])
     assume(of_type(op, inputs, y))
     return make_case(op, inputs, y, rng)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfqgen.fixedpoint.qtype import Requantize
+from dfqgen.fixedpoint.qtype import IntType, Requantize
 from dfqgen.kernels.packing import PACKED_TYPES
-from dfqgen.ops.add import QAdd
+from dfqgen.ops.add import DROPPED, QAdd
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.lookup import QLookup
 from dfqgen.ops.multiply import QMul
@@ -24,6 +24,7 @@ from tests.kernels.strategies import Case
 from tests.tools import needs
 
 M55 = load_target("cortex-m55")
+INT8, INT16 = IntType.INT8, IntType.INT16
 ONE = (1, 1)
 AROUND = Pads(1, 1, 1, 1)
 
@@ -110,6 +111,14 @@ def others(rng: np.random.Generator) -> list[Case]:
         lo, hi = np.full(elements, -100), np.full(elements, 90)
         add = QAdd("add", ("a", "b"), "y", (-20000, 15000), 7 << 15, 15, lo, hi)
         cases.append(strategies.make_case(add, (a, b), y, rng))
+        for types in ((INT8, INT8, INT8), (INT16, INT8, INT16), (INT16, INT16, INT16), (INT16, INT16, INT8)):
+            x0, x1, out = (
+                replace(t, qtype=replace(t.qtype, dtype=d)) for t, d in zip((a, b, y), types, strict=True)
+            )
+            pair = (-300_000_007, 500_000_003)
+            lost = DROPPED[types[0]]
+            fine = QAdd("fine", ("a", "b"), "y", pair, 5 << 12, 30 - lost - 8, lo, hi, lost)
+            cases.append(strategies.make_case(fine, (x0, x1), out, rng))
         product = QMul("mul", ("a", "b"), "y", (5, -7), 20000, 19, 11, -100, 90)
         cases.append(strategies.make_case(product, (a, b), y, rng))
         table = QLookup("table", ("a",), "y", rng.integers(-128, 128, 256).astype(np.int8))

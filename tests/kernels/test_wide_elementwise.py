@@ -13,7 +13,7 @@ from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels import REGISTRY
-from dfqgen.ops.add import QAdd
+from dfqgen.ops.add import DROPPED, QAdd
 from dfqgen.ops.movement import QPad, QTranspose
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.targets import Isa
@@ -32,14 +32,25 @@ def as_int16(tensor: QTensor) -> QTensor:
     return replace(tensor, qtype=replace(tensor.qtype, dtype=IntType.INT16))
 
 
+def fine_multipliers(op: QAdd, fine: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Of int16: with one bit less, or with bits that the sum of products loses."""
+    first, second = (m // 2 >> op.dropped for m in op.multipliers)
+    if not fine:
+        return first, second
+    low = rng.integers(0, 1 << 15, 2)
+    return (first << 15) + int(low[0]), (second << 15) + int(low[1])
+
+
 def widened(case: Case, rng: np.random.Generator) -> Case:
     """The same operator between int16 tensors, its constants as far out as 16 bits reach."""
     op = case.op
     zero = int(rng.integers(-32768, 32768))
     if isinstance(op, QAdd):
+        fine = int(rng.integers(0, 2))
         op = replace(
             op,
-            multipliers=(op.multipliers[0] // 2, op.multipliers[1] // 2),
+            multipliers=fine_multipliers(op, fine, rng),
+            dropped=DROPPED[IntType.INT16] * fine,
             offset=zero << op.shift if abs(zero) << op.shift < 1 << 29 else 1 << (op.shift - 1),
             lo=op.lo * 200,
             hi=op.hi * 200,

@@ -26,7 +26,7 @@ class AddS8DspKernel(Kernel[QAdd]):
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
         uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
-        return is_int8(*inputs, output) and uniform and op.shift >= 1 and op.coarse
+        return is_int8(*inputs, output) and uniform and op.shift >= 1 and not op.dropped
 
     def code(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         pair = np.array(op.multipliers, np.int16).view("<i4")

@@ -11,6 +11,7 @@ from dfqgen.kernels.base import REGISTRY
 from dfqgen.kernels.portable.broadcast import MultiplyS8Kernel
 from dfqgen.kernels.portable.elementwise import AddS8Kernel, LookupS8Kernel
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
+from dfqgen.kernels.portable.wide import AddS16Kernel
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.pool import QAveragePool
 from dfqgen.targets import Isa
@@ -26,6 +27,18 @@ class AddS8MveKernel(AddS8Kernel):
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
         uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
         return super().supports(op, inputs, output) and uniform
+
+
+class AddS16MveKernel(AddS16Kernel):
+    """Four elements at a time, where products are upper words."""
+
+    function = "dfq_add_s16_mve"
+    header = "mve/dfq_add_s16_mve.h"
+    isa = Isa.MVE
+
+    def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
+        return super().supports(op, inputs, output) and uniform and op.dropped > 0
 
 
 class MultiplyS8MveKernel(MultiplyS8Kernel):
@@ -64,6 +77,7 @@ class MaxPoolS8MveKernel(MaxPoolS8Kernel):
 
 
 REGISTRY.add(AddS8MveKernel())
+REGISTRY.add(AddS16MveKernel())
 REGISTRY.add(MultiplyS8MveKernel())
 REGISTRY.add(LookupS8MveKernel())
 REGISTRY.add(AveragePoolS8MveKernel())

@@ -90,7 +90,7 @@ class BroadcastAddS8Kernel(BroadcastS8Kernel[QBroadcastAdd]):
     function = "dfq_broadcast_add_s8"
 
     def supports(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return super().supports(op, inputs, output) and self.uniform(op)
+        return super().supports(op, inputs, output) and self.uniform(op) and not op.dropped
 
     @staticmethod
     def uniform(op: QBroadcastAdd) -> bool:

@@ -21,7 +21,7 @@ class AddS8Kernel(Kernel[QAdd]):
     header = "portable/dfq_add_s8.h"
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return is_int8(*inputs, output)
+        return is_int8(*inputs, output) and not op.dropped
 
     def code(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         bounds, arrays = bounds_code(op.lo, op.hi)

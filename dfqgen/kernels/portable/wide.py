@@ -61,6 +61,19 @@ def multiplier_field(values: Array) -> tuple[Field, tuple[ConstArray, ...]]:
     return Field("multipliers", "multipliers"), (channel_array("multipliers", values, "int32"),)
 
 
+def sums(op: QAdd, *tensors: QTensor) -> bool:
+    """Whether the kernels here are for this sum: of int8 alone those whose products lose bits."""
+    types = {tensor.qtype.dtype for tensor in tensors}
+    return types <= set(ACTIVATIONS) and (IntType.INT16 in types or op.dropped > 0)
+
+
+def sum_form(op: QAdd) -> Field:
+    """The `dfq_sum_form_t` of a sum."""
+    members = (*zip(("multiplier_a", "multiplier_b"), op.multipliers, strict=True), ("dropped", op.dropped))
+    rest = (("offset", op.offset), ("shift", op.shift))
+    return Field("form", tuple(Field(name, value) for name, value in (*members, *rest)))
+
+
 class AddS16Kernel(Kernel[QAdd]):
     """Sum of two tensors."""
 
@@ -69,7 +82,7 @@ class AddS16Kernel(Kernel[QAdd]):
     header = HEADER
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return any_wide(*inputs, output)
+        return sums(op, *inputs, output)
 
     def code(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         bounds, tables = wide_bounds(op.lo, op.hi)
@@ -80,10 +93,7 @@ class AddS16Kernel(Kernel[QAdd]):
             fields=(
                 Field("elements", output.elements),
                 Field("channels", output.shape[-1]),
-                Field("multiplier_a", op.multipliers[0]),
-                Field("multiplier_b", op.multipliers[1]),
-                Field("offset", op.offset),
-                Field("shift", op.shift),
+                sum_form(op),
                 bounds,
                 Field("a_wide", int(is_wide(inputs[0]))),
                 Field("b_wide", int(is_wide(inputs[1]))),

@@ -10,7 +10,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, OpT
 from dfqgen.kernels.portable.lanes import LaneS8Kernel, lanes_field
-from dfqgen.kernels.portable.wide import any_wide, in_order_lead, is_wide, types_title
+from dfqgen.kernels.portable.wide import ACTIVATIONS, any_wide, in_order_lead, is_wide, types_title
 from dfqgen.ops.argmax import QArgMax
 from dfqgen.ops.log_softmax import QWideLogSoftmax
 from dfqgen.ops.normalize import QWideLpNormalize
@@ -76,10 +76,13 @@ def exponential_arrays(op: QWideSoftmax | QWideLogSoftmax) -> tuple[ConstArray, 
 
 
 class SoftmaxS16Kernel(LaneS16Kernel[QWideSoftmax]):
-    """Exponentials from two tables, one division an element."""
+    """Exponentials from two tables, one division a lane; int8 alone too, of whatever scale."""
 
     op = QWideSoftmax
     function = "dfq_softmax_s16"
+
+    def supports(self, op: QWideSoftmax, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return all(tensor.qtype.dtype in ACTIVATIONS for tensor in (*inputs, output))
 
     def code(self, op: QWideSoftmax, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         return LayerCode(
@@ -91,6 +94,7 @@ class SoftmaxS16Kernel(LaneS16Kernel[QWideSoftmax]):
                 EXPONENTIALS,
                 Field("levels", op.levels),
                 Field("zero_point", op.zero_point),
+                Field("hi", op.hi),
                 *self.ends(inputs, output),
             ),
             arrays=exponential_arrays(op),

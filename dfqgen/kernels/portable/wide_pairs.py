@@ -16,7 +16,7 @@ from dfqgen.kernels.portable.broadcast import (
     merged_axes,
     plain,
 )
-from dfqgen.kernels.portable.wide import any_wide, in_order_lead, is_wide, types_title
+from dfqgen.kernels.portable.wide import any_wide, in_order_lead, is_wide, sum_form, sums, types_title
 from dfqgen.ops.add import QBroadcastAdd
 from dfqgen.ops.maximum import QMaximum
 from dfqgen.ops.multiply import QWideMul, largest_distance
@@ -81,10 +81,12 @@ class BroadcastAddS16Kernel(BroadcastS16Kernel[QBroadcastAdd]):
     function = "dfq_broadcast_add_s16"
 
     def supports(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return super().supports(op, inputs, output) and BroadcastAddS8Kernel.uniform(op)
+        repeats = merged_axes(inputs[0].shape, inputs[1].shape) is not None
+        return sums(op, *inputs, output) and repeats and BroadcastAddS8Kernel.uniform(op)
 
     def code(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        fields = (*BroadcastAddS8Kernel.numbers(op), *pair_types(inputs, output))
+        ends = (Field("lo", int(op.lo[0])), Field("hi", int(op.hi[0])))
+        fields = (sum_form(op), *ends, *pair_types(inputs, output))
         title = f"sum, {types_title(inputs[0], output)}"
         return LayerCode(self.function, "dfq_broadcast_add_s16_t", title, (self.shape_field(inputs), *fields))
 
