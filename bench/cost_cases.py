@@ -116,6 +116,19 @@ def _convolutions(rng: np.random.Generator, power_of_two: bool) -> Iterator[Case
         ((8, 8), (64, 64)), ((5, 6), (4, 4)), ((6, 20), (12, 30)), ((18, 5), (8, 8)),
     ]:  # fmt: skip
         yield case(image, channels, (3, 3))
+    # 1x1 to few channels.
+    for image, channels in [
+        ((12, 12), (32, 1)), ((8, 8), (64, 2)), ((7, 5), (16, 3)), ((6, 6), (20, 1)), ((9, 9), (12, 2)),
+        ((16, 16), (8, 1)), ((5, 5), (128, 2)), ((6, 7), (96, 3)), ((3, 3), (36, 4)),
+    ]:  # fmt: skip
+        yield case(image, channels, (1, 1))
+    # Depthwise along one axis, and with other kernels.
+    for image, depth, kernel, stride in [
+        ((1, 48), 16, (1, 3), 1), ((1, 40), 24, (1, 9), 1), ((12, 12), 16, (5, 5), 2),
+        ((8, 8), 20, (5, 5), 1), ((10, 10), 8, (7, 7), 1), ((30, 1), 12, (5, 1), 1),
+        ((9, 9), 24, (4, 4), 2), ((6, 6), 40, (2, 2), 1),
+    ]:  # fmt: skip
+        yield case(image, (depth, depth), kernel, stride, groups=depth)
 
 
 def _same_pads(image: Pair, kernel: Pair, stride: int) -> Pads:

@@ -63,6 +63,8 @@ def geometries(rng: np.random.Generator) -> list[Case]:
         image = (int(rng.integers(3, 9)), int(rng.integers(3, 12)))
         depth, channels = int(rng.choice([4, 8, 12, 16, 24])), int(rng.integers(1, 14))
         cases.append(strategies.conv_case(rng, image, (3, 3), (1, 1), (1, 1), pads, 1, depth, channels))
+    for depth, channels in ((8, 1), (12, 2), (20, 3)):
+        cases.append(strategies.conv_case(rng, (3, 3), (1, 1), (1, 1), (1, 1), NO_PADS, 1, depth, channels))
     # In chunks where they are int16: before tiles of 32 and 16 pixels, and before all pixels.
     for depth, channels in ((66, 65), (200, 23), (300, 18)):
         for _ in range(2):

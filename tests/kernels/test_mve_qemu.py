@@ -51,6 +51,8 @@ def convolutions(rng: np.random.Generator) -> list[Case]:
     shapes += [((1, 1), ONE, ONE, ONE, NO_PADS, 1, *pair) for pair in pointwise]
     shapes += [
         ((3, 3), ONE, ONE, ONE, NO_PADS, 1, 16, 24),
+        ((3, 5), ONE, ONE, ONE, NO_PADS, 1, 32, 1),
+        ((3, 6), ONE, ONE, ONE, NO_PADS, 1, 20, 3),
         ((5, 4), ONE, (2, 2), ONE, NO_PADS, 1, 32, 10),
         ((4, 5), (3, 3), ONE, ONE, AROUND, 1, 3, 16),
         ((5, 5), (3, 3), (2, 2), ONE, Pads(0, 0, 1, 1), 1, 3, 8),

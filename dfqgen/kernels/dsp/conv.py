@@ -6,11 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels import overlap
-from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode
+from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dense import GroupedKernel
-from dfqgen.kernels.dsp.matmul import is_int8_layer, matmul_code, round_up
+from dfqgen.kernels.dsp.matmul import (
+    BLOCK,
+    bounds_code,
+    is_int8_layer,
+    is_int8_range,
+    matmul_code,
+    pack_few,
+    round_up,
+    rows_of,
+)
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS
@@ -72,6 +81,58 @@ class PointwiseS8S8DspKernel(Conv2DS8S8DspKernel):
         return LayerCode(self.function, "dfq_pointwise_s8s8_dsp_t", conv_title(op), fields, matmul.arrays)
 
 
+class PointwiseFewS8S8DspKernel(Kernel[QConv2D]):
+    """1x1 to few channels: two pixels by two channels, without the channels that fill a block of four."""
+
+    op = QConv2D
+    function = "dfq_pointwise_few_s8s8_2x2_dsp"
+    header = "dsp/dfq_pointwise_few_s8s8_dsp.h"
+    isa = Isa.DSP
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        words = op.weight.shape[3] % 4 == 0
+        return is_int8_layer(op, inputs[0], output) and is_pointwise(op) and words and op.out_channels < BLOCK
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        form, rows = op.requantize, rows_of(op)
+        bounds = bounds_code(form.lo, form.hi)
+        stream = ConstArray("weight", pack_few(rows), "biases, weights and multipliers of two channels each")
+        fields = (
+            Field("stream", "weight"),
+            *bounds.fields,
+            Field("pixels", output.shape[1] * output.shape[2]),
+            Field("in_channels", op.weight.shape[3]),
+            Field("out_channels", op.out_channels),
+            Field("zero_point", form.zero_point),
+            Field("pre_shift", rows.pre_shift),
+        )
+        arrays = (stream, *bounds.arrays)
+        return LayerCode(self.function, "dfq_pointwise_few_s8s8_dsp_t", conv_title(op), fields, arrays)
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        reads = np.arange(output.shape[1] * output.shape[2])
+        once = op.out_channels <= 2
+        return overlap.block_lead_bytes(
+            reads, reads // 2, inputs[0].shape[3], op.out_channels, reads_block_first=once
+        )
+
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        pairs = -(-output.shape[1] * output.shape[2] // 2)
+        words = float(pairs * op.weight.shape[3] // 4)
+        two, one = divmod(op.out_channels, 2)
+        return {
+            "word_2x2": words * two,
+            "word_2x1": words * one,
+            "pair_2x2": float(pairs * two),
+            "pair_2x1": float(pairs * one),
+            "narrow_pair": float(
+                pairs * op.out_channels * (not is_int8_range(op.requantize.lo, op.requantize.hi))
+            ),
+        }
+
+
 class FullyConnectedS8S8DspKernel(Kernel[QConv2D]):
     """A window over the whole input: the input is read in place, widened on the fly."""
 
@@ -109,6 +170,7 @@ for _kernel in (
     Conv2DS8S8DspKernel(),
     GroupedConv2DS8S8DspKernel(),
     PointwiseS8S8DspKernel(),
+    PointwiseFewS8S8DspKernel(),
     FullyConnectedS8S8DspKernel(),
     FullyConnectedPaddedS8S8DspKernel(),
 ):

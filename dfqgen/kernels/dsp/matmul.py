@@ -129,6 +129,16 @@ def pack_stream(rows: Rows, *, paired: bool) -> Array:
     return np.concatenate(columns, axis=1).reshape(-1)
 
 
+def pack_few(rows: Rows) -> Array:
+    """The words int32 of a layer in the layout of dfq_pointwise_few_s8s8_dsp.h; inputs fill words."""
+    parts = []
+    for start in range(0, len(rows.weight), 2):
+        two = slice(start, start + 2)
+        words = np.ascontiguousarray(rows.weight[two].astype(np.int8)).view("<i4").T.reshape(-1)
+        parts += [wrap_int32(rows.bias[two]), words, wrap_int32(rows.multiplier[two])]
+    return np.concatenate(parts)
+
+
 def wrap_int32(values: Array) -> Array:
     """Integers modulo 2**32, as int32."""
     return (values & 0xFFFFFFFF).astype(np.uint32).view(np.int32)

@@ -6,44 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dense import GroupedKernel
-from dfqgen.kernels.mve.gemm import LANES, TILE, finish_cost, linear_code, pack_weight, round_up
-from dfqgen.kernels.portable.conv import conv_title, is_int8
+from dfqgen.kernels.mve.gemm import LANES, is_narrow, linear_code, pack_weight, round_up, tile_channels
+from dfqgen.kernels.portable.conv import conv_title, is_int8, is_pointwise
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS
 from dfqgen.targets import Isa
 
 CHANNELS_AT_ONCE = 64
 """Of these many channels the accumulators wait on the stack (DFQ_MVE_CHANNELS)."""
-WHOLE_STEPS = 4
-"""Up to this depth, in vectors, the inner loop is unrolled."""
-KEPT_STEPS = 3
-"""Up to this depth two pixels stay in registers for all channels."""
+FEW_CHANNELS = 4
+"""Of more, tiles of four channels by two pixels are full."""
 
 
 def tiled_code(op: QConv2D, rows: Array) -> tuple[Field, tuple[ConstArray, ...]]:
     """The `dfq_mve_linear_t` of weights [channels, depth], and its tables."""
     weight = ConstArray("weight", pack_weight(rows), "[tile][step][4 channels][16 depths]")
-    return linear_code(op.requantize, op.bias, weight, rows.shape[1], tiled=True)
-
-
-def gemm_cost(op: QConv2D, depth: int, rows: int, columns: int) -> float:
-    """Instructions of `rows` times `columns` outputs."""
-    steps, tiles = -(-depth // LANES), -(-op.out_channels // TILE)
-    chunks = -(-op.out_channels // CHANNELS_AT_ONCE)
-    if steps <= KEPT_STEPS:
-        tile = 12.0 * steps + 3
-    elif steps == WHOLE_STEPS:
-        tile = 14.0 * steps + 4
-    else:
-        tile = 14.0 * steps + 5 + 2 * ((steps - 1) // 4)
-    pair = tiles * tile + 30.0 * chunks + 2 * finish_cost(op.requantize, op.out_channels)
-    single = tiles * (10.0 * steps + 5) + 40.0 * chunks + finish_cost(op.requantize, op.out_channels)
-    return rows * (columns // 2 * pair + columns % 2 * single + 20)
+    return linear_code(op.requantize, op.bias, weight, rows.shape[1], tile_channels(op.out_channels))
 
 
 class PointwiseS8S8MveKernel(Kernel[QConv2D]):
@@ -166,10 +149,56 @@ class Conv2DS8S8MveKernel(Kernel[QConv2D]):
         return overlap.block_lead_bytes(reads, blocks, x.shape[3], op.out_channels, reads_block_first=True)
 
 
+class PointwiseFewS8S8MveKernel(Kernel[QConv2D]):
+    """1x1 to few channels: four pixels are the lanes of a channel's sums."""
+
+    op = QConv2D
+    function = "dfq_pointwise_few_s8s8_4x1_mve"
+    header = "mve/dfq_pointwise_few_s8s8_mve.h"
+    isa = Isa.MVE
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        int8 = op.weight_type is IntType.INT8 and is_int8(inputs[0], output)
+        return int8 and is_pointwise(op) and op.out_channels <= FEW_CHANNELS
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        depth = op.weight.shape[3]
+        rows = np.zeros((op.out_channels, round_up(depth, LANES)), np.int8)
+        rows[:, :depth] = op.weight.reshape(op.out_channels, depth)
+        weight = ConstArray("weight", rows.reshape(-1), "[channel][depth, in whole vectors]")
+        linear, arrays = linear_code(op.requantize, op.bias, weight, depth)
+        pixels = Field("pixels", output.shape[1] * output.shape[2])
+        return LayerCode(
+            self.function, "dfq_pointwise_few_s8s8_mve_t", conv_title(op), (linear, pixels), arrays
+        )
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        reads = np.arange(output.shape[1] * output.shape[2])
+        once = op.out_channels == 1
+        return overlap.block_lead_bytes(
+            reads, reads // 4, inputs[0].shape[3], op.out_channels, reads_block_first=once
+        )
+
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        quads = -(-output.shape[1] * output.shape[2] // 4)
+        results = float(quads * op.out_channels)
+        steps = results * -(-op.weight.shape[3] // LANES)
+        return {
+            "quad": float(quads),
+            "quad_channel": results,
+            "quad_step": steps,
+            "part_step": results * (op.weight.shape[3] % LANES > 0),
+            "narrow_result": results * is_narrow(op.requantize),
+        }
+
+
 class GroupedConv2DS8S8MveKernel(GroupedKernel, Conv2DS8S8MveKernel):
     """Groups as one."""
 
 
 REGISTRY.add(PointwiseS8S8MveKernel())
 REGISTRY.add(Conv2DS8S8MveKernel())
+REGISTRY.add(PointwiseFewS8S8MveKernel())
 REGISTRY.add(GroupedConv2DS8S8MveKernel())

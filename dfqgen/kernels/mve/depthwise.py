@@ -7,17 +7,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
-from dfqgen.kernels.mve.gemm import LANES, linear_code, round_up
+from dfqgen.kernels.mve.gemm import LANES, is_narrow, linear_code, round_up
 from dfqgen.kernels.portable.conv import conv_title, is_int8, window_fields
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
 
 WORD = 4
 """Rows side by side in the strip."""
+WIDE_LANES = 8
+"""Channels of a vector of 16-bit products."""
 COLUMN_BYTES = WORD * LANES
 GROUP_BYTES = 40
 """Accumulators of eight results, and where these go."""
@@ -75,7 +77,7 @@ class DepthwiseS8S8MveKernel(Kernel[QConv2D]):
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         weight = ConstArray("weight", pack_weight(op.weight), "[channel][row group][width][4 rows]")
         depth = op.kernel[0] * op.kernel[1]
-        linear, arrays = linear_code(op.requantize, op.bias, weight, depth, tiled=False)
+        linear, arrays = linear_code(op.requantize, op.bias, weight, depth)
         geometry = [item for item in window_fields(op, inputs[0], output) if item.name != "in_channels"]
         return LayerCode(
             self.function,
@@ -105,11 +107,6 @@ class DepthwiseS8S8MveKernel(Kernel[QConv2D]):
         once = channels <= LANES
         return overlap.block_lead_bytes(reads, passes, channels, channels, reads_block_first=once)
 
-    def group_cost(self, op: QConv2D) -> float:
-        """Instructions for the accumulators of a group."""
-        vectors = self.row_groups(op) * -(-op.kernel[1] // WORD)
-        return 2 * (vectors * 17.0 + 25) + 30.0
-
 
 class DepthwiseStride2S8S8MveKernel(DepthwiseS8S8MveKernel):
     """Three columns at stride 2: each patch is one output."""
@@ -120,9 +117,6 @@ class DepthwiseStride2S8S8MveKernel(DepthwiseS8S8MveKernel):
     def fits(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
         fits = op.kernel[0] <= WORD and op.kernel[1] == 3 and op.stride[1] == 2
         return super().fits(op, inputs, output) and fits
-
-    def group_cost(self, op: QConv2D) -> float:
-        return 19.0
 
 
 class Depthwise3x3S8S8MveKernel(DepthwiseS8S8MveKernel):
@@ -141,9 +135,78 @@ class Depthwise3x3S8S8MveKernel(DepthwiseS8S8MveKernel):
     def strip_columns(self, op: QConv2D, output: QTensor) -> int:
         return 4 * self.unit_groups(output) + 2
 
-    def group_cost(self, op: QConv2D) -> float:
-        return 13.0
+
+class DepthwiseLanesS8S8MveKernel(Kernel[QConv2D]):
+    """Any kernel, pixel by pixel, a channel in each lane."""
+
+    op = QConv2D
+    function = "dfq_depthwise_lanes_s8s8_mve"
+    header = "mve/dfq_depthwise_lanes_s8s8_mve.h"
+    isa = Isa.MVE
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        int8 = op.weight_type is IntType.INT8 and is_int8(inputs[0], output)
+        # Two products are added in 16 bits.
+        return int8 and op.depthwise and int(op.weight.min()) >= -127
+
+    def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        channels, height, width, _ = op.weight.shape
+        order = lane_channels(channels)
+        padded = np.zeros((order.size, height * width), np.int8)
+        padded[:channels] = op.weight.reshape(channels, -1)
+        blocks = padded.reshape(-1, WIDE_LANES, height * width).transpose(0, 2, 1)
+        weight = ConstArray("weight", blocks.reshape(-1), "[block][height][width][8 channels]")
+        linear, arrays = linear_code(op.requantize, op.bias, weight, height * width, order)
+        geometry = [item for item in window_fields(op, inputs[0], output) if item.name != "in_channels"]
+        return LayerCode(
+            self.function, "dfq_depthwise_lanes_s8s8_mve_t", conv_title(op), (linear, *geometry), arrays
+        )
+
+    def overlap_lead_bytes(
+        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        channels = op.out_channels
+        reads = overlap.window_first_reads(inputs[0].shape[1:3], output.shape[1:3], op.stride, op.pads)
+        once = channels <= WIDE_LANES
+        return overlap.block_lead_bytes(
+            reads, np.arange(len(reads)), channels, channels, reads_block_first=once
+        )
+
+    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        image, size = inputs[0].shape[1:3], output.shape[1:3]
+        starts = [
+            np.arange(n) * s - p for n, s, p in zip(size, op.stride, (op.pads.top, op.pads.left), strict=True)
+        ]
+        inside = [
+            int(np.sum((start >= 0) & (start + d * (k - 1) < n)))
+            for start, n, k, d in zip(starts, image, op.kernel, op.dilation, strict=True)
+        ]
+        pixels = size[0] * size[1]
+        whole, part = divmod(op.out_channels, WIDE_LANES)
+        blocks = pixels * (whole + (part > 0))
+        rows = float(blocks * op.kernel[0])
+        return {
+            **({"narrow_block": float(blocks)} if is_narrow(op.requantize) else {}),
+            "pixel": float(pixels),
+            "block": float(blocks),
+            "block_row": rows,
+            "block_pair": rows * (op.kernel[1] // 2),
+            "block_odd": rows * (op.kernel[1] % 2),
+            "part_tap": float(pixels * (part > 0) * op.kernel[0] * op.kernel[1]),
+            "border_row": float((pixels - inside[0] * inside[1]) * (whole + (part > 0)) * op.kernel[0]),
+        }
 
 
-for _kernel in (Depthwise3x3S8S8MveKernel(), DepthwiseStride2S8S8MveKernel(), DepthwiseS8S8MveKernel()):
+def lane_channels(channels: int) -> Array:
+    """Channel of each lane, int64 [blocks, 8], -1 where there is none: even ones first, as widening does."""
+    blocks = np.arange(round_up(channels, WIDE_LANES)).reshape(-1, WIDE_LANES // 2, 2).transpose(0, 2, 1)
+    return np.where(blocks < channels, blocks, -1).reshape(-1, WIDE_LANES)
+
+
+for _kernel in (
+    Depthwise3x3S8S8MveKernel(),
+    DepthwiseStride2S8S8MveKernel(),
+    DepthwiseS8S8MveKernel(),
+    DepthwiseLanesS8S8MveKernel(),
+):
     REGISTRY.add(_kernel)

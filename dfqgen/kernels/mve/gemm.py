@@ -31,11 +31,11 @@ def tile_channels(channels: int) -> Array:
     return np.concatenate([blocks, rest.reshape(-1, TILE)])
 
 
-def pack_tiles(values: Array, channels: int) -> Array:
-    """values [channels, ...] in the order of tile_channels, zeros where a lane has no channel."""
-    order = tile_channels(channels).reshape(-1)
-    packed = values[np.maximum(order, 0)].copy()
-    packed[order < 0] = 0
+def pack_lanes(values: Array, order: Array) -> Array:
+    """values [channels, ...] in an order of lanes, zeros where a lane has no channel (-1)."""
+    lanes = order.reshape(-1)
+    packed = values[np.maximum(lanes, 0)].copy()
+    packed[lanes < 0] = 0
     return packed
 
 
@@ -44,30 +44,30 @@ def pack_weight(rows: Array) -> Array:
     channels, depth = rows.shape
     padded = np.zeros((channels, round_up(depth, LANES)), np.int8)
     padded[:, :depth] = rows
-    tiles = pack_tiles(padded, channels).reshape(-1, TILE, padded.shape[1] // LANES, LANES)
+    tiles = pack_lanes(padded, tile_channels(channels)).reshape(-1, TILE, padded.shape[1] // LANES, LANES)
     return np.ascontiguousarray(tiles.transpose(0, 2, 1, 3)).reshape(-1)
 
 
 def linear_code(
-    form: Requantize, bias: Array, weight: ConstArray, depth: int, *, tiled: bool
+    form: Requantize, bias: Array, weight: ConstArray, depth: int, order: Array | None = None
 ) -> tuple[Field, tuple[ConstArray, ...]]:
     """The `dfq_mve_linear_t` of packed weights, and its tables.
 
-    Bias and multipliers are in tiles or, for kernels that go channel by channel, in order; these
-    have one path for bounds and pre-shift together.
+    Bias and multipliers are in the `order` of lanes or, for kernels that go channel by channel, as they
+    are; these have one path for bounds and pre-shift together.
     """
     channels = len(bias)
     shifted = bias.astype(np.int64) << form.pre_shift
     multiplier = form.multiplier
-    if tiled:
-        shifted, multiplier = pack_tiles(shifted, channels), pack_tiles(multiplier, channels)
+    if order is not None:
+        shifted, multiplier = pack_lanes(shifted, order), pack_lanes(multiplier, order)
     fields = [
         Field("weight", "weight"),
         Field("bias", "bias"),
         Field("multipliers", "multipliers", real_factor(form)),
         Field("depth", depth),
         Field("channels", channels),
-        *((Field("pitch", channels),) if tiled else ()),
+        *(() if order is None else (Field("pitch", channels),)),
         Field("pre_shift", form.pre_shift),
         Field("zero_point", form.zero_point),
     ]
@@ -76,7 +76,7 @@ def linear_code(
         channel_array("bias", shifted, "int32"),
         channel_array("multipliers", multiplier, "int32"),
     ]
-    if is_narrow(form) or (form.pre_shift and not tiled):
+    if is_narrow(form) or (form.pre_shift and order is None):
         fields += [Field("los", "los"), Field("his", "his")]
         arrays += [channel_array("los", form.lo, "int8"), channel_array("his", form.hi, "int8")]
     return Field("linear", tuple(fields)), tuple(arrays)
@@ -85,10 +85,3 @@ def linear_code(
 def is_narrow(form: Requantize) -> bool:
     """Whether results need more than saturation."""
     return bool(np.any(form.lo > -128) or np.any(form.hi < 127))
-
-
-def finish_cost(form: Requantize, channels: int) -> float:
-    """Instructions from the accumulators of one pixel to its output bytes."""
-    blocks, rest = divmod(channels, LANES)
-    per_block = 29.0 + (6.0 if is_narrow(form) else 0.0) + (12.0 if form.pre_shift else 0.0)
-    return blocks * per_block + -(-rest // TILE) * 16.0
