@@ -49,7 +49,7 @@ DFQ_INLINE dfq_word_t *dfq_dsp_fill_one(dfq_word_t *to, int32_t value, int32_t c
     return to;
 }
 
-DFQ_INLINE int8_t *dfq_dsp_copy(int8_t *to, const int8_t *from, int32_t count)
+DFQ_INLINE void dfq_dsp_copy(int8_t *to, const int8_t *from, int32_t count)
 {
     for (; count >= 4; count -= 4, to += 4, from += 4) {
         dfq_dsp_store(to, dfq_dsp_load(from));
@@ -57,18 +57,14 @@ DFQ_INLINE int8_t *dfq_dsp_copy(int8_t *to, const int8_t *from, int32_t count)
     for (; count > 0; count--) {
         *to++ = *from++;
     }
-    return to;
 }
 
-DFQ_INLINE int8_t *dfq_dsp_fill(int8_t *to, int32_t value, int32_t count)
+/* `count` is a multiple of 4. */
+DFQ_INLINE void dfq_dsp_fill(int8_t *to, int32_t value, int32_t count)
 {
-    for (; count >= 4; count -= 4, to += 4) {
-        dfq_dsp_store(to, dfq_dsp_lanes(value));
+    for (int32_t i = 0; i < count; i += 4) {
+        dfq_dsp_store(to + i, dfq_dsp_lanes(value));
     }
-    for (; count > 0; count--) {
-        *to++ = (int8_t)value;
-    }
-    return to;
 }
 
 /* Where an output pixel's window starts, in input pixels. */
@@ -126,35 +122,34 @@ DFQ_INLINE void dfq_dsp_gather_bytes(const dfq_conv2d_s8s8_dsp_t *layer, const i
     if (layer->dilation_x == 1 && dfq_dsp_inside(layer, window)) {
         const int8_t *from = x + (window.y * layer->in_width + window.x) * layer->in_channels;
         for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
-            (void)dfq_dsp_copy(column, from, run);
+            dfq_dsp_copy(column, from, run);
             column += run;
             from += layer->dilation_y * layer->in_width * layer->in_channels;
         }
         return;
     }
-    for (int32_t ky = 0; ky < layer->kernel_height; ky++) {
+    /* Padding everywhere, then what there is of the window. */
+    dfq_dsp_fill(column, layer->pad_value, layer->matmul.depth);
+    const int32_t left = dfq_min(dfq_max(-window.x, 0), layer->kernel_width);
+    const int32_t end = dfq_max(dfq_min(layer->in_width - window.x, layer->kernel_width), left);
+    for (int32_t ky = 0; ky < layer->kernel_height; ky++, column += run) {
         const int32_t iy = window.y + ky * layer->dilation_y;
         const int8_t *row = x + iy * layer->in_width * layer->in_channels;
         if (iy < 0 || iy >= layer->in_height) {
-            column = dfq_dsp_fill(column, layer->pad_value, run);
-        } else if (layer->dilation_x == 1) {
+            continue;
+        }
+        if (layer->dilation_x == 1) {
             /* The taps of a row are neighbours: one run between the left and the right padding. */
-            const int32_t left = dfq_min(dfq_max(-window.x, 0), layer->kernel_width);
-            const int32_t end = dfq_max(dfq_min(layer->in_width - window.x, layer->kernel_width), left);
-            column = dfq_dsp_fill(column, layer->pad_value, left * layer->in_channels);
             if (end > left) {
-                const int8_t *from = row + (window.x + left) * layer->in_channels;
-                column = dfq_dsp_copy(column, from, (end - left) * layer->in_channels);
+                dfq_dsp_copy(column + left * layer->in_channels, row + (window.x + left) * layer->in_channels,
+                             (end - left) * layer->in_channels);
             }
-            column = dfq_dsp_fill(column, layer->pad_value, (layer->kernel_width - end) * layer->in_channels);
-        } else {
-            for (int32_t kx = 0; kx < layer->kernel_width; kx++) {
-                const int32_t ix = window.x + kx * layer->dilation_x;
-                if (ix < 0 || ix >= layer->in_width) {
-                    column = dfq_dsp_fill(column, layer->pad_value, layer->in_channels);
-                } else {
-                    column = dfq_dsp_copy(column, row + ix * layer->in_channels, layer->in_channels);
-                }
+            continue;
+        }
+        for (int32_t kx = 0; kx < layer->kernel_width; kx++) {
+            const int32_t ix = window.x + kx * layer->dilation_x;
+            if (ix >= 0 && ix < layer->in_width) {
+                dfq_dsp_copy(column + kx * layer->in_channels, row + ix * layer->in_channels, layer->in_channels);
             }
         }
     }

@@ -36,12 +36,19 @@ typedef struct {
 } dfq_dsp_matmul_args_t;
 
 #define DFQ_DSP_UNROLL 8
+/* For two pixels: as much as fits the instruction caches of flash, of which ST's, with 1 KB, are the smallest. */
+#if defined(DFQ_OPTIMIZE_SIZE)
+#define DFQ_DSP_UNROLL_2X4 8
+#else
+#define DFQ_DSP_UNROLL_2X4 16
+#endif
 
-/* `x_bytes` bytes of activations from `x`, used up in `steps` equal steps of `step_bytes` of code each. */
+/* `x_bytes` bytes of activations from `x`, used up in `steps` equal steps of `step_bytes` of code each, of which the
+ * loop has `unroll`. */
 DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *layer, const void *x, int32_t x_bytes,
-                                                     int32_t steps, int32_t step_bytes)
+                                                     int32_t steps, int32_t step_bytes, int32_t unroll)
 {
-    const int32_t skipped = (DFQ_DSP_UNROLL - steps % DFQ_DSP_UNROLL) % DFQ_DSP_UNROLL;
+    const int32_t skipped = (unroll - steps % unroll) % unroll;
     const dfq_dsp_matmul_args_t args = {
         .x_end = (const int8_t *)x + x_bytes,
         .entry = skipped * step_bytes + 1,
@@ -59,11 +66,13 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
 #define DFQ_DSP_STEP_2X4_PLAIN_BYTES 60
 #define DFQ_DSP_STEP_1X4_BYTES 64
 #define DFQ_DSP_STEP_1X4_PLAIN_BYTES 80
+#define DFQ_DSP_STEP_1X4_WIDENED_BYTES 56
 
 #if DFQ_DSP_ASM
 
 /* clang-format off */
 #define DFQ_DSP_X8(text) text text text text text text text text
+#define DFQ_DSP_X16(text) DFQ_DSP_X8(text) DFQ_DSP_X8(text)
 
 /* Registers: r0 activations, r1 stream, r4-r7 (r8-r11) accumulators of the first (second) pixel. Frame: */
 #define DFQ_DSP_Y0       "0"
@@ -183,19 +192,21 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     DFQ_DSP_SCALE_PLAIN_1("r10", "r2")                                    \
     DFQ_DSP_SCALE_PLAIN_1("r11", "r3")
 
+#if defined(DFQ_OPTIMIZE_SIZE)
+#define DFQ_DSP_REPEATED_2X4(step, bytes) DFQ_DSP_X8(step) DFQ_DSP_CHECK_BYTES(8, bytes)
+#else
+#define DFQ_DSP_REPEATED_2X4(step, bytes) DFQ_DSP_X16(step) DFQ_DSP_CHECK_BYTES(16, bytes)
+#endif
+
 /* Two pixels: blocks of four channels to both rows of outputs, then a partial block. */
 #define DFQ_DSP_MATMUL_2X4(step, bytes, scale)                            \
     DFQ_DSP_PROLOGUE                                                      \
     "1:\n"                                                                \
-    "ldm r1!, {r4-r7}\n"                                                  \
-    "mov r8, r4\n"                                                        \
-    "mov r9, r5\n"                                                        \
-    "mov r10, r6\n"                                                       \
-    "mov r11, r7\n"                                                       \
+    "ldm r1, {r4-r7}\n"                                                   \
+    "ldm r1!, {r8-r11}\n"                                                 \
     DFQ_DSP_ENTER                                                         \
     "2:\n"                                                                \
-    DFQ_DSP_X8(step)                                                      \
-    DFQ_DSP_CHECK_BYTES(8, bytes)                                         \
+    DFQ_DSP_REPEATED_2X4(step, bytes)                                     \
     DFQ_DSP_REPEAT                                                        \
     scale                                                                 \
     DFQ_DSP_PACK("r4", "r5", "r6", "r7")                                  \
@@ -244,6 +255,23 @@ DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_matmul_args(const dfq_dsp_matmul_t *lay
     "smlad r6, r3, r9, r6\n"                                              \
     "smlad r4, r2, r10, r4\n"                                             \
     "smlad r6, r2, r11, r6\n"
+
+/* The same where inputs are widened already: 8 multiply-accumulates of two in 14 instructions. */
+#define DFQ_DSP_STEP_1X4_WIDENED                                          \
+    "ldrd r2, r3, [r0], #8\n"                                             \
+    "ldm r1!, {r8-r11}\n"                                                 \
+    "smlad r5, r2, r8, r5\n"                                              \
+    "smlad r7, r2, r9, r7\n"                                              \
+    "smlad r5, r3, r10, r5\n"                                             \
+    "smlad r7, r3, r11, r7\n"                                             \
+    "sxtb16 r8, r8\n"                                                     \
+    "sxtb16 r9, r9\n"                                                     \
+    "sxtb16 r10, r10\n"                                                   \
+    "sxtb16 r11, r11\n"                                                   \
+    "smlad r4, r2, r8, r4\n"                                              \
+    "smlad r6, r2, r9, r6\n"                                              \
+    "smlad r4, r3, r10, r4\n"                                             \
+    "smlad r6, r3, r11, r6\n"
 
 #define DFQ_DSP_PLAIN_QUARTER(x, w, a0, a1)                               \
     "sxtb16 r12, " w ", ror #8\n"                                         \
@@ -337,6 +365,13 @@ DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_paired(const int8_t *x DFQ_UNUSED, const d
     __asm__ volatile(DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4, DFQ_DSP_STEP_1X4_BYTES, DFQ_DSP_SCALE_1X4_PAIRED));
 }
 
+DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_widened(const dfq_word_t *x DFQ_UNUSED,
+                                              const dfq_dsp_matmul_args_t *args DFQ_UNUSED, int8_t *y DFQ_UNUSED)
+{
+    __asm__ volatile(
+        DFQ_DSP_MATMUL_1X4(DFQ_DSP_STEP_1X4_WIDENED, DFQ_DSP_STEP_1X4_WIDENED_BYTES, DFQ_DSP_SCALE_1X4_PAIRED));
+}
+
 DFQ_DSP_NAKED void dfq_dsp_matmul_1x4_plain(const int8_t *x DFQ_UNUSED, const dfq_dsp_matmul_args_t *args DFQ_UNUSED,
                                             int8_t *y DFQ_UNUSED)
 {
@@ -402,7 +437,9 @@ DFQ_INLINE void dfq_dsp_matmul_2x4(const dfq_word_t *columns, const dfq_dsp_matm
     }
 }
 
-DFQ_INLINE void dfq_dsp_matmul_1x4(const int8_t *x, const dfq_dsp_matmul_args_t *args, int8_t *y, bool plain)
+/* `widened`: `x` are pairs of inputs already. */
+DFQ_INLINE void dfq_dsp_matmul_1x4(const void *x, const dfq_dsp_matmul_args_t *args, int8_t *y, bool widened,
+                                   bool plain)
 {
     const int32_t *stream = args->stream;
     for (;;) {
@@ -414,12 +451,15 @@ DFQ_INLINE void dfq_dsp_matmul_1x4(const int8_t *x, const dfq_dsp_matmul_args_t 
         for (int32_t c = 0; c < 4; c++) {
             acc[c] = *stream++;
         }
-        for (const int8_t *input = x; input != args->x_end; input += 4, stream += 4) {
+        const int32_t step = widened ? 8 : 4;
+        for (const int8_t *input = x; input != args->x_end; input += step, stream += 4) {
             const uint32_t word = dfq_dsp_load(input);
-            dfq_dsp_mac_word(dfq_dsp_widen_even(word), (uint32_t)stream[0], plain, acc);
-            dfq_dsp_mac_word(dfq_dsp_widen_even(word), (uint32_t)stream[1], plain, acc + 2);
-            dfq_dsp_mac_word(dfq_dsp_widen_odd(word), (uint32_t)stream[2], plain, acc);
-            dfq_dsp_mac_word(dfq_dsp_widen_odd(word), (uint32_t)stream[3], plain, acc + 2);
+            const uint32_t even = widened ? word : dfq_dsp_widen_even(word);
+            const uint32_t odd = widened ? dfq_dsp_load(input + 4) : dfq_dsp_widen_odd(word);
+            dfq_dsp_mac_word(even, (uint32_t)stream[0], plain, acc);
+            dfq_dsp_mac_word(even, (uint32_t)stream[1], plain, acc + 2);
+            dfq_dsp_mac_word(odd, (uint32_t)stream[2], plain, acc);
+            dfq_dsp_mac_word(odd, (uint32_t)stream[3], plain, acc + 2);
         }
         dfq_dsp_store_lanes(y, dfq_dsp_scale_block(args, stream, plain, acc), count);
         if (count < 4) {
@@ -444,12 +484,17 @@ DFQ_INLINE void dfq_dsp_matmul_2x4_plain(const dfq_word_t *columns, const dfq_ds
 
 DFQ_INLINE void dfq_dsp_matmul_1x4_paired(const int8_t *x, const dfq_dsp_matmul_args_t *args, int8_t *y)
 {
-    dfq_dsp_matmul_1x4(x, args, y, false);
+    dfq_dsp_matmul_1x4(x, args, y, false, false);
+}
+
+DFQ_INLINE void dfq_dsp_matmul_1x4_widened(const dfq_word_t *x, const dfq_dsp_matmul_args_t *args, int8_t *y)
+{
+    dfq_dsp_matmul_1x4(x, args, y, true, false);
 }
 
 DFQ_INLINE void dfq_dsp_matmul_1x4_plain(const int8_t *x, const dfq_dsp_matmul_args_t *args, int8_t *y)
 {
-    dfq_dsp_matmul_1x4(x, args, y, true);
+    dfq_dsp_matmul_1x4(x, args, y, false, true);
 }
 
 #endif
@@ -458,7 +503,8 @@ DFQ_INLINE void dfq_dsp_matmul_1x4_plain(const int8_t *x, const dfq_dsp_matmul_a
 DFQ_INLINE dfq_dsp_matmul_args_t dfq_dsp_pair_args(const dfq_dsp_matmul_t *layer, const dfq_word_t *columns)
 {
     return dfq_dsp_matmul_args(layer, columns, 4 * layer->depth, layer->depth / 2,
-                               DFQ_DSP_IS_PLAIN(layer) ? DFQ_DSP_STEP_2X4_PLAIN_BYTES : DFQ_DSP_STEP_2X4_BYTES);
+                               DFQ_DSP_IS_PLAIN(layer) ? DFQ_DSP_STEP_2X4_PLAIN_BYTES : DFQ_DSP_STEP_2X4_BYTES,
+                               DFQ_DSP_UNROLL_2X4);
 }
 
 /* All outputs of two pixels. `y1` may be `y0`. */

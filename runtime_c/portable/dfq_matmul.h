@@ -128,6 +128,62 @@ DFQ_NOINLINE uint64_t dfq_dot_pair(const int8_t *shared, const int8_t *y0, const
 }
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__) && defined(__thumb2__) && !defined(__ARM_FEATURE_DSP) && \
+    defined(__OPTIMIZE__) && !defined(DFQ_OPTIMIZE_SIZE)
+#define DFQ_MATMUL_ASM 1
+#else
+#define DFQ_MATMUL_ASM 0
+#endif
+
+#if DFQ_MATMUL_ASM
+/* Cortex-M3: eight sums, the most that its registers hold, with a whole step of four inputs in assembly, for which
+ * compilers find no registers. Row j of the weights and the second column are offsets, known when this is compiled. */
+#define DFQ_STEP_2X4_ROW(k, offset, a0, a1) \
+    "ldrsb %[q], [%[w], #" k offset "]\n\t" \
+    "mla " a0 ", %[p0], %[q], " a0 "\n\t"   \
+    "mla " a1 ", %[p1], %[q], " a1 "\n\t"
+#define DFQ_STEP_2X4(k)                                                                                   \
+    "ldrsb %[p0], [%[x], #" k "]\n\t"                                                                     \
+    "ldrsb %[p1], [%[x], #" k "+%c[d]]\n\t" DFQ_STEP_2X4_ROW(k, "", "%[a0]", "%[b0]")                     \
+        DFQ_STEP_2X4_ROW(k, "+%c[d]", "%[a1]", "%[b1]") DFQ_STEP_2X4_ROW(k, "+2*%c[d]", "%[a2]", "%[b2]") \
+            DFQ_STEP_2X4_ROW(k, "+3*%c[d]", "%[a3]", "%[b3]")
+
+/* The largest offset, in the last of eight inputs, has twelve bits; whole steps only. */
+#define DFQ_FITS_2X4(depth) (__builtin_constant_p(depth) && (depth) % 4 == 0 && 3 * (depth) + 7 < 4096)
+
+#define DFQ_STEPS_2X4_4 DFQ_STEP_2X4("0") DFQ_STEP_2X4("1") DFQ_STEP_2X4("2") DFQ_STEP_2X4("3")
+#define DFQ_STEPS_2X4_8 DFQ_STEPS_2X4_4 DFQ_STEP_2X4("4") DFQ_STEP_2X4("5") DFQ_STEP_2X4("6") DFQ_STEP_2X4("7")
+#define DFQ_LOOP_2X4(steps, count)                                                                                 \
+    __asm__ volatile(                                                                                              \
+        "1:\n\t" steps "add %[x], #" count "\n\t"                                                                  \
+        "add %[w], #" count "\n\t"                                                                                 \
+        "ldr %[q], %[end]\n\t"                                                                                     \
+        "cmp %[x], %[q]\n\t"                                                                                       \
+        "bne 1b\n\t"                                                                                               \
+        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [b0] "+r"(b0), [b1] "+r"(b1), [b2] "+r"(b2), \
+          [b3] "+r"(b3), [x] "+r"(x), [w] "+r"(w), [p0] "=&r"(p0), [p1] "=&r"(p1), [q] "=&r"(q)                    \
+        : [d] "i"(depth), [end] "m"(end)                                                                           \
+        : "cc", "memory")
+
+/* acc[0] of the first column, acc[1] of the second. */
+DFQ_INLINE void dfq_dot_2x4(dfq_block_1x4_t acc[2], const int8_t *x, const int8_t *w, int32_t depth)
+{
+    int32_t a0 = acc[0].a0, a1 = acc[0].a1, a2 = acc[0].a2, a3 = acc[0].a3;
+    int32_t b0 = acc[1].a0, b1 = acc[1].a1, b2 = acc[1].a2, b3 = acc[1].a3;
+    int32_t p0, p1, q;
+    const int8_t *const end = x + depth;
+    if (depth % 8 == 0) {
+        DFQ_LOOP_2X4(DFQ_STEPS_2X4_8, "8");
+    } else {
+        DFQ_LOOP_2X4(DFQ_STEPS_2X4_4, "4");
+    }
+    const dfq_block_1x4_t first = { a0, a1, a2, a3 };
+    const dfq_block_1x4_t second = { b0, b1, b2, b3 };
+    acc[0] = first;
+    acc[1] = second;
+}
+#endif
+
 /* Two columns, channels first .. first + count of the layer. */
 DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const DFQ_FLASH int8_t *weight,
                                      const DFQ_FLASH int32_t *bias, const dfq_requantize_t *form, int32_t first,
@@ -143,6 +199,21 @@ DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const
         const uint64_t sums = dfq_dot_pair(w, x0, x1, depth);
         out0[c] = dfq_requantize(form, bias[c] + (int32_t)(uint32_t)sums, c);
         out1[c] = dfq_requantize(form, bias[c] + (int32_t)(sums >> 32), c);
+    }
+#endif
+#if DFQ_MATMUL_ASM
+    for (; DFQ_FITS_2X4(depth) && c + 4 <= end; c += 4, w += 4 * depth) {
+        dfq_block_1x4_t acc[2] = { { bias[c], bias[c + 1], bias[c + 2], bias[c + 3] } };
+        acc[1] = acc[0];
+        dfq_dot_2x4(acc, x0, w, depth);
+        out0[c] = dfq_requantize(form, acc[0].a0, c);
+        out0[c + 1] = dfq_requantize(form, acc[0].a1, c + 1);
+        out0[c + 2] = dfq_requantize(form, acc[0].a2, c + 2);
+        out0[c + 3] = dfq_requantize(form, acc[0].a3, c + 3);
+        out1[c] = dfq_requantize(form, acc[1].a0, c);
+        out1[c + 1] = dfq_requantize(form, acc[1].a1, c + 1);
+        out1[c + 2] = dfq_requantize(form, acc[1].a2, c + 2);
+        out1[c + 3] = dfq_requantize(form, acc[1].a3, c + 3);
     }
 #endif
     for (; c + 2 <= end; c += 2, w += 2 * depth) {

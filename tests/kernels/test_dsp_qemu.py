@@ -65,6 +65,8 @@ def geometries(rng: np.random.Generator) -> list[Case]:
         cases.append(strategies.conv_case(rng, image, (3, 3), (1, 1), (1, 1), pads, 1, depth, channels))
     for depth, channels in ((8, 1), (12, 2), (20, 3)):
         cases.append(strategies.conv_case(rng, (3, 3), (1, 1), (1, 1), (1, 1), NO_PADS, 1, depth, channels))
+    for depth, channels in ((8, 9), (36, 50), (132, 132)):
+        cases.append(strategies.conv_case(rng, (1, 1), (1, 1), (1, 1), (1, 1), NO_PADS, 1, depth, channels))
     # In chunks where they are int16: before tiles of 32 and 16 pixels, and before all pixels.
     for depth, channels in ((66, 65), (200, 23), (300, 18)):
         for _ in range(2):

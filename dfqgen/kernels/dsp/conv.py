@@ -13,6 +13,7 @@ from dfqgen.kernels.dense import GroupedKernel
 from dfqgen.kernels.dsp.matmul import (
     BLOCK,
     bounds_code,
+    can_pair,
     is_int8_layer,
     is_int8_range,
     matmul_code,
@@ -156,6 +157,19 @@ class FullyConnectedS8S8DspKernel(Kernel[QConv2D]):
         )
 
 
+class FullyConnectedWidenedS8S8DspKernel(FullyConnectedS8S8DspKernel):
+    """The same, widened once, where that no more than doubles the layer's memory."""
+
+    function = "dfq_fully_connected_widened_s8s8_1x4_dsp"
+
+    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        small = op.out_channels >= inputs[0].elements
+        return small and super().supports(op, inputs, output) and can_pair(rows_of(op))
+
+    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return 2 * inputs[0].elements
+
+
 class FullyConnectedPaddedS8S8DspKernel(FullyConnectedS8S8DspKernel):
     """The same for an input that does not fill its last word."""
 
@@ -172,6 +186,7 @@ for _kernel in (
     PointwiseS8S8DspKernel(),
     PointwiseFewS8S8DspKernel(),
     FullyConnectedS8S8DspKernel(),
+    FullyConnectedWidenedS8S8DspKernel(),
     FullyConnectedPaddedS8S8DspKernel(),
 ):
     REGISTRY.add(_kernel)
