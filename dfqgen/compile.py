@@ -127,6 +127,7 @@ def read_network(model: Path, recipe: InputRecipe, code: CodeRecipe, progress: P
         model,
         input_shapes=shapes,
         io_layout=recipe.io_layout,
+        rows_along=recipe.rows_along,
         inputs=recipe.inputs or None,
         outputs=recipe.outputs or None,
         states=recipe.states,

@@ -165,6 +165,14 @@ IoLayout = Annotated[
     Literal["nhwc", "nchw"],
     typer.Option("--io-layout", help="Axes of the C interface's inputs and outputs.", rich_help_panel=_INPUT),
 ]
+RowsAlong = Annotated[
+    Literal["height", "width"],
+    typer.Option(
+        "--rows-along",
+        help="Axis of images that comes first in the C; width: spectrograms whose columns come one by one.",
+        rich_help_panel=_INPUT,
+    ),
+]
 Input = Annotated[
     list[str] | None,
     typer.Option(
@@ -480,6 +488,7 @@ class InputArguments:
     input_shape: InputShape = None
     help_all: HelpAll = False
     io_layout: IoLayout = DEFAULTS.input.io_layout
+    rows_along: RowsAlong = DEFAULTS.input.rows_along
     input: Input = None
     config: Config = None
     input_mean: InputMean = None

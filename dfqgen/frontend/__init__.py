@@ -14,7 +14,7 @@ from dfqgen.frontend.read import cut_inputs, cut_outputs, fix_inputs, fixed_inpu
 from dfqgen.frontend.states import tie_states
 from dfqgen.graph.ir import Graph, Shape
 from dfqgen.passes.contract import apply_passes
-from dfqgen.passes.importing import IMPORT_PASSES, PORTS_CHANNELS_LAST
+from dfqgen.passes.importing import IMPORT_PASSES, PORTS_CHANNELS_LAST, ROWS_ALONG_WIDTH
 
 __all__ = ["load", "supported_operators"]
 
@@ -24,6 +24,7 @@ def load(
     *,
     input_shapes: Mapping[str, Shape] | None = None,
     io_layout: str = "nhwc",
+    rows_along: str = "height",
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     states: Mapping[str, str] | None = None,
@@ -32,7 +33,8 @@ def load(
     """Read an ONNX file into a float Graph, channels last, BatchNorm still visible.
 
     `input_shapes` fixes dynamic inputs (in the model's axes, batch 1). `io_layout` "nhwc" lets the ports
-    take and give channels last, "nchw" keeps the model's axes there. `inputs` and `outputs` cut the
+    take and give channels last, "nchw" keeps the model's axes there. `rows_along` "width" takes images by
+    columns, [1,W,H,C], and turns the network (`passes/rows_along_width.py`). `inputs` and `outputs` cut the
     graph at these tensors of the model. `states` ties inputs to outputs by name (`tie_states`),
     `fixed` inputs are constants of these values.
 
@@ -51,8 +53,10 @@ def load(
     shapes = fixed_input_shapes(model, input_shapes)
     kept_as_is = frozenset(states.values()) if states else frozenset()
     graph = tie_states(import_model(fold_constants(model, shapes), kept_as_is), states)
-    kept = () if io_layout == "nhwc" else (PORTS_CHANNELS_LAST,)
-    graph, _, _ = apply_passes([step for step in IMPORT_PASSES if step not in kept], graph, {})
+    left_out = [] if io_layout == "nhwc" else [PORTS_CHANNELS_LAST]
+    if rows_along == "height":
+        left_out.append(ROWS_ALONG_WIDTH)
+    graph, _, _ = apply_passes([step for step in IMPORT_PASSES if step not in left_out], graph, {})
     if not graph.nodes:
         raise UnsupportedModel("nothing is left to compute: the outputs are the inputs")
     return replace(graph, fixed=dict(fixed or {}), remarks=(*remarks, *graph.remarks))

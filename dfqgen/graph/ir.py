@@ -102,6 +102,12 @@ class Op(ABC):
     def reshaped(self, before: Shape, after: Shape) -> Op | None:
         """op' with op(reshape(x)) == reshape(op'(x)), all inputs reshaped alike; None without one."""
 
+    def turned(self) -> Op | None:
+        """What a window over an image [N,H,W,C] becomes where height and width change places: op' with
+        op(transpose(x)) == transpose(op'(x)) for that transpose alone. None for what has no window.
+        """
+        return None
+
     def is_identity(self, shape: Shape) -> bool:
         """Whether it does nothing to an input of this shape."""
         return False

@@ -90,6 +90,15 @@ class Conv2D(Op):
     def transposed(self, permutation: tuple[int, ...]) -> None:
         """Height and width are axes 1 and 2."""
 
+    def turned(self) -> Conv2D:
+        return replace(
+            self,
+            weight=np.ascontiguousarray(self.weight.transpose(0, 2, 1, 3)),
+            stride=self.stride[::-1],
+            dilation=self.dilation[::-1],
+            pads=self.pads.turned,
+        )
+
     def reshaped(self, before: Shape, after: Shape) -> None:
         """None in general."""
 

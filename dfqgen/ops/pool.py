@@ -63,6 +63,9 @@ class AveragePool(Op):
     def transposed(self, permutation: tuple[int, ...]) -> None:
         """Height and width are axes 1 and 2."""
 
+    def turned(self) -> AveragePool:
+        return replace(self, kernel=self.kernel[::-1], stride=self.stride[::-1], pads=self.pads.turned)
+
     def reshaped(self, before: Shape, after: Shape) -> None:
         """None in general."""
 
@@ -256,6 +259,15 @@ class MaxPool(Op):
 
     def transposed(self, permutation: tuple[int, ...]) -> None:
         """Height and width are axes 1 and 2."""
+
+    def turned(self) -> MaxPool:
+        return replace(
+            self,
+            kernel=self.kernel[::-1],
+            stride=self.stride[::-1],
+            dilation=self.dilation[::-1],
+            pads=self.pads.turned,
+        )
 
     def reshaped(self, before: Shape, after: Shape) -> None:
         """None in general."""

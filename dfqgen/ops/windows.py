@@ -23,6 +23,11 @@ class Pads(NamedTuple):
     bottom: int
     right: int
 
+    @property
+    def turned(self) -> Pads:
+        """Where height and width have changed places."""
+        return Pads(self.left, self.top, self.right, self.bottom)
+
 
 NO_PADS = Pads(0, 0, 0, 0)
 

@@ -40,6 +40,7 @@ from dfqgen.recipe.records import (
     Recipe,
     RoundingMethod,
     RoundingRecipe,
+    RowsAlong,
     SampleSource,
     SamplesRecipe,
     ScaleMode,
@@ -91,6 +92,7 @@ class Choices(TypedDict, total=False):
     fix: Mapping[str, float]
     input_shape: Mapping[str, Shape]
     io_layout: IoLayout
+    rows_along: RowsAlong
     input_mean: tuple[float, ...]
     input_std: tuple[float, ...]
     input_range: tuple[float, float]
@@ -177,7 +179,7 @@ def _settled(choices: Choices) -> Recipe:
             fixed=dict(choices.get("fix", {})),
             meaning=_meaning(choices),
             meanings={name: stated for name, stated in choices.get("input", {}).items() if name},
-            **_said(choices, "inputs", "outputs", "io_layout"),
+            **_said(choices, "inputs", "outputs", "io_layout", "rows_along"),
         ),
         code=CodeRecipe(
             **_said(

@@ -66,6 +66,7 @@ def choices_of(recipe: Recipe) -> Choices | None:
     differs("fix", recipe.input.fixed, {})
     differs("input_shape", recipe.input.shapes, {})
     differs("io_layout", recipe.input.io_layout, default.input.io_layout)
+    differs("rows_along", recipe.input.rows_along, default.input.rows_along)
     if recipe.input.meaning is not None:
         meaning = recipe.input.meaning
         found |= {"input_mean": meaning.mean, "input_std": meaning.std}

@@ -82,6 +82,11 @@ def _rows_for_whole_layers(said: Said, recipe: Recipe) -> tuple[str, str] | None
     return ("stream", "input_rows") if both else None
 
 
+def _turned_ports_as_the_models(said: Said, recipe: Recipe) -> tuple[str, str] | None:
+    both = said.get("io_layout") == "nchw" and said.get("rows_along") == "width"
+    return ("io_layout", "rows_along") if both else None
+
+
 CONTRADICTIONS = (
     Contradiction(_two_wishes, "they are two ways to say one thing", "Give one of them."),
     Contradiction(_two_meanings, "they are two ways to say one thing", "Give one of them."),
@@ -109,6 +114,11 @@ CONTRADICTIONS = (
         _rows_for_whole_layers,
         "an input that comes in rows is never there for whole layers",
         "Leave out one of them.",
+    ),
+    Contradiction(
+        _turned_ports_as_the_models,
+        "rows along the width change the axes of inputs, which shall stay the model's",
+        "Leave out --io-layout nchw.",
     ),
 )
 

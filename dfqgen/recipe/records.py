@@ -28,6 +28,7 @@ PACKAGES: tuple[Package, ...] = get_args(Package)
 Winograd = Literal["auto", "off"] | tuple[str, ...]
 Stream = Literal["auto", "on", "off"]
 IoLayout = Literal["nhwc", "nchw"]
+RowsAlong = Literal["height", "width"]
 StatisticsSource = Literal["auto", "analytic", "synthetic", "data"]
 RangeMethod = Literal["predicted", "sigma", "mse", "min-max", "percentile"]
 ActivationType = Literal["int8", "int16"]
@@ -58,8 +59,8 @@ class InputRecipe:
 
     `inputs` and `outputs` are tensors of the model to cut it at, empty: its own. `shapes` go by input name,
     "" names the only one. `states` gives the output that each state is by its input's name; None: those that
-    names show. `fixed` are inputs that become constants. `meanings` are of inputs by name, `meaning`
-    is of all others; None: not stated.
+    names show. `fixed` are inputs that become constants. `rows_along`: which axis of an image comes first
+    in the C, that of rows. `meanings` are of inputs by name, `meaning` is of all others; None: not stated.
     """
 
     inputs: tuple[str, ...] = ()
@@ -68,6 +69,7 @@ class InputRecipe:
     fixed: Mapping[str, float] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     io_layout: IoLayout = "nhwc"
+    rows_along: RowsAlong = "height"
     meaning: InputMeaning | None = None
     meanings: Mapping[str, InputMeaning] = field(default_factory=dict)
 

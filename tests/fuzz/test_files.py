@@ -155,6 +155,7 @@ CHOICES = {
     "--outputs": ("result", "inner", "image", ""),
     "--ranges": ("min-max", "error", "x"),
     "--rounding": ("nearest", "squant", "feedback", "adaround"),
+    "--rows-along": ("height", "width"),
     "--samples": ("1", "0", "7"),
     "--scales": ("multiplier", "power-of-two"),
     "--statistics": ("analytic", "procedural", "synthetic"),

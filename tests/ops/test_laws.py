@@ -39,6 +39,15 @@ def test_transposed_operators_commute_with_transposes(op: Op, shapes: tuple[Shap
 
 
 @every_operator
+def test_turned_operators_commute_with_exchanging_height_and_width(op: Op, shapes: tuple[Shape, ...]) -> None:
+    other = op.turned()
+    if other is not None:
+        behind = inputs(shapes)
+        before = [x.transpose(0, 2, 1, 3) for x in behind]
+        agree(op.evaluate(*behind), other.evaluate(*before).transpose(0, 2, 1, 3))
+
+
+@every_operator
 def test_reshaped_operators_commute_with_reshapes(op: Op, shapes: tuple[Shape, ...]) -> None:
     if len(set(shapes)) > 1 or len(shapes[0]) != 4:
         return

@@ -11,7 +11,7 @@ from dfqgen.frontend import load
 from dfqgen.graph.ir import Array
 from dfqgen.ops.movement import Transpose
 from dfqgen.passes.layout import matching_axes
-from tests.frontend.nets import Net, check, kinds, only
+from tests.frontend.nets import Net, assert_equals_onnxruntime, check, kinds, only
 
 
 def random(*shape: int, seed: int = 1) -> Array:
@@ -30,6 +30,22 @@ def test_a_chain_of_image_operators_has_no_transposes(tmp_path: Path) -> None:
     assert "Transpose" not in kinds(graph)
     assert graph.inputs[0].permutation == graph.outputs[0].permutation == (0, 2, 3, 1)
     assert graph.inputs[0].shape == (1, 8, 8, 3)
+
+
+def test_rows_along_the_width_turn_all_windows_and_leave_no_transpose(tmp_path: Path) -> None:
+    net = Net()
+    x = net.input(1, 1, 10, 23)
+    a = net.node("Conv", x, random(4, 1, 5, 3), pads=[2, 0, 1, 1], strides=[2, 1])
+    a = net.node("Conv", net.node("Relu", a), random(4, 1, 3, 2), group=4, dilations=[1, 2])
+    a = net.node("MaxPool", a, kernel_shape=[1, 3], strides=[1, 2])
+    b = net.node("AveragePool", a, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    y = net.node("Flatten", net.node("Add", a, b))
+    path = net.output(net.node("Gemm", y, random(108, 5))).save(tmp_path)
+    plain, turned = load(path), load(path, rows_along="width")
+    assert_equals_onnxruntime(path, turned)
+    assert kinds(turned) == kinds(plain)
+    assert turned.inputs[0].shape == (1, 23, 10, 1)
+    assert turned.inputs[0].permutation == (0, 3, 2, 1)
 
 
 def test_with_nchw_ports_the_transposes_at_the_ends_stay(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ EVERY: list[Choices] = [
     {"target": "cortex-m0plus", "name": "wake", "optimize": "size", "scales": "multiplier"},
     {"input_mean": (0.1, 1 / 3, 2.0), "input_std": (58.395,), "input_range": (-1.0, 1e-3)},
     {"target": "cortex-m4", "stream": "on"},
-    {"target": "cortex-m4", "input_rows": True},
+    {"target": "cortex-m4", "input_rows": True, "rows_along": "width"},
     {"input_shape": {"": (1, 3, 8, 8)}, "io_layout": "nchw"},
     {"inputs": ("a:0",), "outputs": ("b c", "d")},
     {"input_shape": {"a b": (1, 3), "c": (1, 4)}, "weights": "per-tensor", "relu6": "replace"},
