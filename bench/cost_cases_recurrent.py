@@ -14,7 +14,7 @@ from dfqgen.ops.recurrent import GRU, LSTM, RNN, Recurrent
 
 STATE = QType(IntType.INT16, 2.0**-13, 0)
 UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
-SIZES = ((8, 10, 16), (20, 3, 12), (5, 40, 32), (12, 16, 64), (1, 30, 20), (3, 7, 5))
+SIZES = ((8, 10, 16), (20, 3, 12), (5, 40, 32), (12, 16, 64), (1, 30, 20), (3, 7, 5), (4, 40, 128))
 """Steps, inputs and units."""
 KINDS = ("lstm", "projected", "gru", "gru_after", "rnn")
 

@@ -51,3 +51,8 @@ def _plane(fields: Array, width: int, unit: int) -> Array:
     places = width * np.arange(per_byte)[:, None]
     packed: Array = (fields.reshape(len(fields), width, per_byte, unit) << places).sum(axis=2)
     return packed.reshape(len(fields), width * unit)
+
+
+def wrap_int32(values: Array) -> Array:
+    """Integers modulo 2**32, as int32."""
+    return (values & 0xFFFFFFFF).astype(np.uint32).view(np.int32)

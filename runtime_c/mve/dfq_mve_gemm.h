@@ -370,18 +370,34 @@ DFQ_MVE_DOT(dfq_mve_dot_head_3, DFQ_MVE_PAIR_ROUNDS_3)
 DFQ_MVE_DOT(dfq_mve_dot_head_4, DFQ_MVE_PAIR_ROUNDS_4)
 #endif
 
-DFQ_INLINE void dfq_mve_pairs(const dfq_mve_linear_t *layer, const int8_t *x, int32_t x_step, int8_t *y, int32_t pairs)
+typedef void (*dfq_mve_dot_t)(void);
+
+/* How two pixels meet weights of `steps` steps, and in how many rounds. */
+DFQ_INLINE dfq_mve_dot_t dfq_mve_dot_of(int32_t steps)
 {
-    const int32_t steps = (layer->depth + 15) >> 4;
 #if defined(DFQ_OPTIMIZE_SIZE)
-    dfq_mve_pairs_with(steps == 1 ? dfq_mve_dot_16 : dfq_mve_dot_any, steps - 1, layer, x, x_step, y, pairs);
+    return steps == 1 ? dfq_mve_dot_16 : dfq_mve_dot_any;
 #else
     static void (*const whole[4])(void) = { dfq_mve_dot_16, dfq_mve_dot_32, dfq_mve_dot_48, dfq_mve_dot_64 };
     static void (*const looped[4])(void) = { dfq_mve_dot_head_1, dfq_mve_dot_head_2, dfq_mve_dot_head_3,
                                              dfq_mve_dot_head_4 };
-    dfq_mve_pairs_with(steps <= 4 ? whole[steps - 1] : looped[(steps - 1) & 3], (steps - 1) >> 2, layer, x, x_step, y,
-                       pairs);
+    return steps <= 4 ? whole[steps - 1] : looped[(steps - 1) & 3];
 #endif
+}
+
+DFQ_INLINE int32_t dfq_mve_rounds_of(int32_t steps)
+{
+#if defined(DFQ_OPTIMIZE_SIZE)
+    return steps - 1;
+#else
+    return (steps - 1) >> 2;
+#endif
+}
+
+DFQ_INLINE void dfq_mve_pairs(const dfq_mve_linear_t *layer, const int8_t *x, int32_t x_step, int8_t *y, int32_t pairs)
+{
+    const int32_t steps = (layer->depth + 15) >> 4;
+    dfq_mve_pairs_with(dfq_mve_dot_of(steps), dfq_mve_rounds_of(steps), layer, x, x_step, y, pairs);
 }
 
 DFQ_NOINLINE void dfq_mve_pixel(const dfq_mve_linear_t *layer, const int8_t *x, int8_t *y)

@@ -15,20 +15,24 @@
 #define DFQ_RECURRENT_S16S8_H
 
 #include "dfq_conv2d_s16sn.h"
+#include "dfq_gates.h"
 
 /* Rows of weights over a column: ((bias + sum weight * column << pre_shift) * multiplier + 2^31) >> 32. */
 typedef struct {
     const DFQ_FLASH int8_t *weight;
     const DFQ_FLASH int32_t *bias;
     const DFQ_FLASH int32_t *multipliers;
+    const DFQ_FLASH int32_t *stream; /* the three in one, for kernels that read them so */
     int32_t pre_shift;
     int32_t depth;
+    int32_t narrow; /* 1: columns are int8 in int16, where that is known */
 } dfq_gate_rows_t;
 
-/* clamp(to_zero + ((((q - from_zero) << pre_shift) * multiplier + 2^31) >> 32), lo, hi). */
-typedef struct {
-    int32_t multiplier, pre_shift, from_zero, to_zero, lo, hi;
-} dfq_conversion_t;
+/* Rows first .. first + count of sums over one column, or over two that are added: to `sums`, saturated. `spare` is
+ * scratch for functions that need some. */
+typedef void (*dfq_gate_sums_t)(const dfq_gate_rows_t *a, const dfq_half_t *column, const dfq_gate_rows_t *b,
+                                const dfq_half_t *other, int32_t first, int32_t count, dfq_half_t *sums,
+                                dfq_half_t *spare);
 
 /* What all recurrent layers have. `last` gives the last step alone. */
 typedef struct {
@@ -41,47 +45,15 @@ typedef struct {
     int32_t reverse, last;
 } dfq_recurrent_t;
 
-DFQ_INLINE int32_t dfq_saturate_16(int32_t value)
-{
-    return value < INT16_MIN ? INT16_MIN : value > INT16_MAX ? INT16_MAX : value;
-}
-
-/* value * 2^-bits, half up. */
-DFQ_INLINE int32_t dfq_round_right(int32_t value, int32_t bits)
-{
-    return dfq_shift_right(value + (int32_t)(((uint32_t)1 << bits) >> 1), bits);
-}
-
-/* 15 bits of tanh(x), x with 12 bits: a line between two entries of the table. */
-DFQ_PART int32_t dfq_tanh_s16(const DFQ_FLASH int16_t *table, int32_t x)
-{
-    const int32_t magnitude = dfq_min(x < 0 ? -x : x, INT16_MAX);
-    const int32_t at = magnitude >> 6;
-    const int32_t line = (int32_t)table[at] * 64 + (table[at + 1] - table[at]) * (magnitude & 63);
-    const int32_t value = (line + 32) >> 6;
-    return x < 0 ? -value : value;
-}
-
-/* 15 bits of sigmoid(2 x): (1 + tanh(x)) / 2. */
-DFQ_INLINE int32_t dfq_sigmoid_s16(const DFQ_FLASH int16_t *table, int32_t x)
-{
-    return (dfq_tanh_s16(table, x) + 32768) >> 1;
-}
-
 DFQ_INLINE int32_t dfq_scale_sum(const dfq_gate_rows_t *rows, int32_t acc, int32_t row)
 {
     return dfq_multiply_round(acc * (int32_t)((uint32_t)1 << rows->pre_shift), rows->multipliers[row]);
 }
 
-DFQ_INLINE int32_t dfq_convert_state(const dfq_conversion_t *form, int32_t q)
-{
-    const int32_t shifted = (q - form->from_zero) * (int32_t)((uint32_t)1 << form->pre_shift);
-    return dfq_clamp(form->to_zero + dfq_multiply_round(shifted, form->multiplier), form->lo, form->hi);
-}
-
-/* Rows first .. first + count of sums over one column, or over two that are added: to `sums`, saturated. */
+/* A dfq_gate_sums_t of rows one after the other. */
 DFQ_SHARED void dfq_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column, const dfq_gate_rows_t *b,
-                              const dfq_half_t *other, int32_t first, int32_t count, dfq_half_t *sums)
+                              const dfq_half_t *other, int32_t first, int32_t count, dfq_half_t *sums,
+                              DFQ_UNUSED dfq_half_t *spare)
 {
     const int32_t end = first + count;
     int32_t row = first;
@@ -142,9 +114,7 @@ DFQ_INLINE void dfq_store_step(const dfq_recurrent_t *layer, const dfq_half_t *s
         return;
     }
     const int32_t place = layer->last ? 0 : dfq_step_place(layer, index) * width;
-    for (int32_t k = 0; k < width; k++) {
-        dfq_store(out, layer->out_wide, place + k, dfq_convert_state(&layer->end, state[k]));
-    }
+    dfq_convert_states(&layer->end, state, width, layer->out_wide, layer->out_wide ? out + 2 * place : out + place);
 }
 
 /* How an initial state, int8 or int16, becomes the layer's. */
@@ -165,80 +135,60 @@ DFQ_INLINE void dfq_start_state(const dfq_start_t *start, const int8_t *from, in
 typedef struct {
     dfq_recurrent_t layer;
     dfq_start_t first, second;
-    dfq_gate_rows_t projection;        /* weight NULL: none */
-    const DFQ_FLASH int16_t *peephole; /* [3][units] of i, o, f, or NULL */
-    int32_t peephole_shift;
-    int32_t cell_bits;
+    dfq_gate_rows_t projection; /* depth 0: none */
+    dfq_cell_t cell;
     int32_t gives_cell;
 } dfq_lstm_s16s8_t;
 
-/* A gate's sum with what it sees of the cell. */
-DFQ_INLINE int32_t dfq_peep(const dfq_lstm_s16s8_t *lstm, int32_t sum, int32_t place, int32_t cell)
-{
-    if (lstm->peephole == NULL) {
-        return sum;
-    }
-    return dfq_saturate_16(sum + dfq_round_right(lstm->peephole[place] * cell, lstm->peephole_shift));
-}
-
-/* A cell with 12 bits, saturated. */
-DFQ_INLINE int32_t dfq_cell_argument(int32_t cell, int32_t bits)
-{
-    return bits < 12 ? dfq_saturate_16(cell * (int32_t)((uint32_t)1 << (12 - bits))) : dfq_round_right(cell, bits - 12);
-}
-
-/* The cell c, and o * tanh(c) to m, from the gates' sums. */
-DFQ_PART void dfq_lstm_cell(const dfq_lstm_s16s8_t *lstm, const dfq_half_t *sums, dfq_half_t *c, dfq_half_t *m)
-{
-    const DFQ_FLASH int16_t *table = lstm->layer.tanh;
-    const int32_t units = lstm->layer.units;
-    for (int32_t k = 0; k < units; k++) {
-        const int32_t old = c[k];
-        const int32_t i = dfq_sigmoid_s16(table, dfq_peep(lstm, sums[k], k, old));
-        const int32_t f = dfq_sigmoid_s16(table, dfq_peep(lstm, sums[2 * units + k], 2 * units + k, old));
-        const int32_t g = dfq_tanh_s16(table, sums[3 * units + k]);
-        const int32_t cell =
-            dfq_saturate_16(dfq_round_right(f * old + dfq_round_right(i * g, 15 - lstm->cell_bits), 15));
-        const int32_t o = dfq_sigmoid_s16(table, dfq_peep(lstm, sums[units + k], units + k, cell));
-        c[k] = (dfq_half_t)cell;
-        m[k] = (dfq_half_t)dfq_round_right(o * dfq_tanh_s16(table, dfq_cell_argument(cell, lstm->cell_bits)), 15);
-    }
-}
-
 /* All steps. scratch: h [width], c [units], m [units] where there is a projection, sums [4][units], x [inputs]. */
-DFQ_PART void dfq_lstm_steps(const dfq_lstm_s16s8_t *lstm, const int8_t *x, int8_t *out, dfq_half_t *h)
+DFQ_PART void dfq_lstm_steps(const dfq_lstm_s16s8_t *lstm, dfq_gate_sums_t gate_sums, const int8_t *x, int8_t *out,
+                             dfq_half_t *h)
 {
     const dfq_recurrent_t *layer = &lstm->layer;
     const int32_t units = layer->units, width = layer->of_state.depth;
     dfq_half_t *c = h + width;
-    dfq_half_t *m = lstm->projection.weight != NULL ? c + units : h;
-    dfq_half_t *sums = (lstm->projection.weight != NULL ? m : c) + units;
+    dfq_half_t *m = lstm->projection.depth != 0 ? c + units : h;
+    dfq_half_t *sums = (lstm->projection.depth != 0 ? m : c) + units;
     dfq_half_t *column = sums + 4 * units;
+    dfq_half_t *spare = column + layer->of_input.depth;
     for (int32_t index = 0; index < layer->steps; index++) {
         dfq_load_step(layer, x, index, column);
-        dfq_gate_sums(&layer->of_input, column, &layer->of_state, h, 0, 4 * units, sums);
-        dfq_lstm_cell(lstm, sums, c, m);
-        if (lstm->projection.weight != NULL) {
-            dfq_gate_sums(&lstm->projection, m, NULL, NULL, 0, width, h);
+        gate_sums(&layer->of_input, column, &layer->of_state, h, 0, 4 * units, sums, spare);
+        dfq_lstm_cell(&lstm->cell, layer->tanh, sums, units, c, m);
+        if (lstm->projection.depth != 0) {
+            gate_sums(&lstm->projection, m, NULL, NULL, 0, width, h, spare);
         }
         dfq_store_step(layer, lstm->gives_cell ? c : h, index, lstm->gives_cell ? units : width, out);
     }
 }
 
-DFQ_KERNEL void dfq_lstm_s16s8(const dfq_lstm_s16s8_t *lstm, const int8_t *x, int8_t *out, int8_t *scratch)
+/* From zeros, and from given states. */
+DFQ_INLINE void dfq_lstm_with(const dfq_lstm_s16s8_t *lstm, dfq_gate_sums_t gate_sums, const int8_t *x, int8_t *out,
+                              int8_t *scratch)
 {
     dfq_half_t *h = (dfq_half_t *)(void *)scratch;
     dfq_fill_halves(h, 0, lstm->layer.of_state.depth + lstm->layer.units);
-    dfq_lstm_steps(lstm, x, out, h);
+    dfq_lstm_steps(lstm, gate_sums, x, out, h);
+}
+
+DFQ_INLINE void dfq_lstm_from_with(const dfq_lstm_s16s8_t *lstm, dfq_gate_sums_t gate_sums, const int8_t *x,
+                                   const int8_t *first, const int8_t *second, int8_t *out, int8_t *scratch)
+{
+    dfq_half_t *h = (dfq_half_t *)(void *)scratch;
+    dfq_start_state(&lstm->first, first, lstm->layer.of_state.depth, h);
+    dfq_start_state(&lstm->second, second, lstm->layer.units, h + lstm->layer.of_state.depth);
+    dfq_lstm_steps(lstm, gate_sums, x, out, h);
+}
+
+DFQ_KERNEL void dfq_lstm_s16s8(const dfq_lstm_s16s8_t *lstm, const int8_t *x, int8_t *out, int8_t *scratch)
+{
+    dfq_lstm_with(lstm, dfq_gate_sums, x, out, scratch);
 }
 
 DFQ_KERNEL void dfq_lstm_from_s16s8(const dfq_lstm_s16s8_t *lstm, const int8_t *x, const int8_t *first,
                                     const int8_t *second, int8_t *out, int8_t *scratch)
 {
-    dfq_half_t *h = (dfq_half_t *)(void *)scratch;
-    dfq_start_state(&lstm->first, first, lstm->layer.of_state.depth, h);
-    dfq_start_state(&lstm->second, second, lstm->layer.units, h + lstm->layer.of_state.depth);
-    dfq_lstm_steps(lstm, x, out, h);
+    dfq_lstm_from_with(lstm, dfq_gate_sums, x, first, second, out, scratch);
 }
 
 /* --- GRU --- */
@@ -250,7 +200,8 @@ typedef struct {
 } dfq_gru_s16s8_t;
 
 /* All steps. scratch: h [units], sums [3][units], fed [units], x [inputs]. */
-DFQ_PART void dfq_gru_steps(const dfq_gru_s16s8_t *gru, const int8_t *x, int8_t *out, dfq_half_t *h)
+DFQ_PART void dfq_gru_steps(const dfq_gru_s16s8_t *gru, dfq_gate_sums_t gate_sums, const int8_t *x, int8_t *out,
+                            dfq_half_t *h)
 {
     const dfq_recurrent_t *layer = &gru->layer;
     const DFQ_FLASH int16_t *table = layer->tanh;
@@ -259,44 +210,49 @@ DFQ_PART void dfq_gru_steps(const dfq_gru_s16s8_t *gru, const int8_t *x, int8_t 
     dfq_half_t *last = sums + 2 * units;
     dfq_half_t *fed = sums + 3 * units;
     dfq_half_t *column = fed + units;
+    dfq_half_t *spare = column + layer->of_input.depth;
     for (int32_t index = 0; index < layer->steps; index++) {
         dfq_load_step(layer, x, index, column);
-        dfq_gate_sums(&layer->of_input, column, &layer->of_state, h, 0, 2 * units, sums);
+        gate_sums(&layer->of_input, column, &layer->of_state, h, 0, 2 * units, sums, spare);
         if (gru->reset_after) {
-            dfq_gate_sums(&layer->of_input, column, NULL, NULL, 2 * units, units, last);
-            dfq_gate_sums(&layer->of_state, h, NULL, NULL, 2 * units, units, fed);
-            for (int32_t k = 0; k < units; k++) {
-                const int32_t r = dfq_sigmoid_s16(table, sums[units + k]);
-                last[k] = (dfq_half_t)dfq_saturate_16((int32_t)2 * last[k] + dfq_round_right(r * fed[k], 14));
-            }
+            gate_sums(&layer->of_input, column, NULL, NULL, 2 * units, units, last, spare);
+            gate_sums(&layer->of_state, h, NULL, NULL, 2 * units, units, fed, spare);
+            dfq_gru_reset_after(table, sums + units, fed, units, last);
         } else {
-            for (int32_t k = 0; k < units; k++) {
-                fed[k] = (dfq_half_t)dfq_round_right(dfq_sigmoid_s16(table, sums[units + k]) * h[k], 15);
-            }
-            dfq_gate_sums(&layer->of_input, column, &layer->of_state, fed, 2 * units, units, last);
+            dfq_gru_reset(table, sums + units, h, units, fed);
+            gate_sums(&layer->of_input, column, &layer->of_state, fed, 2 * units, units, last, spare);
         }
-        for (int32_t k = 0; k < units; k++) {
-            const int32_t z = dfq_sigmoid_s16(table, sums[k]);
-            const int32_t mixed = z * h[k] + (32768 - z) * dfq_tanh_s16(table, last[k]);
-            h[k] = (dfq_half_t)dfq_saturate_16(dfq_round_right(mixed, 15));
-        }
+        dfq_gru_update(table, sums, last, units, h);
         dfq_store_step(layer, h, index, units, out);
     }
 }
 
-DFQ_KERNEL void dfq_gru_s16s8(const dfq_gru_s16s8_t *gru, const int8_t *x, int8_t *out, int8_t *scratch)
+/* From zeros, and from given states. */
+DFQ_INLINE void dfq_gru_with(const dfq_gru_s16s8_t *gru, dfq_gate_sums_t gate_sums, const int8_t *x, int8_t *out,
+                             int8_t *scratch)
 {
     dfq_half_t *h = (dfq_half_t *)(void *)scratch;
     dfq_fill_halves(h, 0, gru->layer.units);
-    dfq_gru_steps(gru, x, out, h);
+    dfq_gru_steps(gru, gate_sums, x, out, h);
+}
+
+DFQ_INLINE void dfq_gru_from_with(const dfq_gru_s16s8_t *gru, dfq_gate_sums_t gate_sums, const int8_t *x,
+                                  const int8_t *first, int8_t *out, int8_t *scratch)
+{
+    dfq_half_t *h = (dfq_half_t *)(void *)scratch;
+    dfq_start_state(&gru->first, first, gru->layer.units, h);
+    dfq_gru_steps(gru, gate_sums, x, out, h);
+}
+
+DFQ_KERNEL void dfq_gru_s16s8(const dfq_gru_s16s8_t *gru, const int8_t *x, int8_t *out, int8_t *scratch)
+{
+    dfq_gru_with(gru, dfq_gate_sums, x, out, scratch);
 }
 
 DFQ_KERNEL void dfq_gru_from_s16s8(const dfq_gru_s16s8_t *gru, const int8_t *x, const int8_t *first, int8_t *out,
                                    int8_t *scratch)
 {
-    dfq_half_t *h = (dfq_half_t *)(void *)scratch;
-    dfq_start_state(&gru->first, first, gru->layer.units, h);
-    dfq_gru_steps(gru, x, out, h);
+    dfq_gru_from_with(gru, dfq_gate_sums, x, first, out, scratch);
 }
 
 /* --- simple RNN --- */
@@ -307,35 +263,48 @@ typedef struct {
 } dfq_rnn_s16s8_t;
 
 /* All steps. scratch: h [units], sums [units], x [inputs]. */
-DFQ_PART void dfq_rnn_steps(const dfq_rnn_s16s8_t *rnn, const int8_t *x, int8_t *out, dfq_half_t *h)
+DFQ_PART void dfq_rnn_steps(const dfq_rnn_s16s8_t *rnn, dfq_gate_sums_t gate_sums, const int8_t *x, int8_t *out,
+                            dfq_half_t *h)
 {
     const dfq_recurrent_t *layer = &rnn->layer;
     const int32_t units = layer->units;
     dfq_half_t *sums = h + units;
     dfq_half_t *column = sums + units;
+    dfq_half_t *spare = column + layer->of_input.depth;
     for (int32_t index = 0; index < layer->steps; index++) {
         dfq_load_step(layer, x, index, column);
-        dfq_gate_sums(&layer->of_input, column, &layer->of_state, h, 0, units, sums);
-        for (int32_t k = 0; k < units; k++) {
-            h[k] = (dfq_half_t)dfq_tanh_s16(layer->tanh, sums[k]);
-        }
+        gate_sums(&layer->of_input, column, &layer->of_state, h, 0, units, sums, spare);
+        dfq_tanh_run(layer->tanh, sums, units, h);
         dfq_store_step(layer, h, index, units, out);
     }
 }
 
-DFQ_KERNEL void dfq_rnn_s16s8(const dfq_rnn_s16s8_t *rnn, const int8_t *x, int8_t *out, int8_t *scratch)
+/* From zeros, and from given states. */
+DFQ_INLINE void dfq_rnn_with(const dfq_rnn_s16s8_t *rnn, dfq_gate_sums_t gate_sums, const int8_t *x, int8_t *out,
+                             int8_t *scratch)
 {
     dfq_half_t *h = (dfq_half_t *)(void *)scratch;
     dfq_fill_halves(h, 0, rnn->layer.units);
-    dfq_rnn_steps(rnn, x, out, h);
+    dfq_rnn_steps(rnn, gate_sums, x, out, h);
+}
+
+DFQ_INLINE void dfq_rnn_from_with(const dfq_rnn_s16s8_t *rnn, dfq_gate_sums_t gate_sums, const int8_t *x,
+                                  const int8_t *first, int8_t *out, int8_t *scratch)
+{
+    dfq_half_t *h = (dfq_half_t *)(void *)scratch;
+    dfq_start_state(&rnn->first, first, rnn->layer.units, h);
+    dfq_rnn_steps(rnn, gate_sums, x, out, h);
+}
+
+DFQ_KERNEL void dfq_rnn_s16s8(const dfq_rnn_s16s8_t *rnn, const int8_t *x, int8_t *out, int8_t *scratch)
+{
+    dfq_rnn_with(rnn, dfq_gate_sums, x, out, scratch);
 }
 
 DFQ_KERNEL void dfq_rnn_from_s16s8(const dfq_rnn_s16s8_t *rnn, const int8_t *x, const int8_t *first, int8_t *out,
                                    int8_t *scratch)
 {
-    dfq_half_t *h = (dfq_half_t *)(void *)scratch;
-    dfq_start_state(&rnn->first, first, rnn->layer.units, h);
-    dfq_rnn_steps(rnn, x, out, h);
+    dfq_rnn_from_with(rnn, dfq_gate_sums, x, first, out, scratch);
 }
 
 #endif

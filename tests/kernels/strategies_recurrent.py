@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def recurrent_layer(
     if kind == "lstm":
         return LSTM(random(4 * units, features), random(4 * units, units), random(4 * units), **settings)  # type: ignore[arg-type]
     if kind == "projected lstm":
-        width = 1 + units // 2
+        width = 2 * (units // 4) + 2 if units % 2 == 0 else 1 + units // 2
         return LSTM(
             random(4 * units, features), random(4 * units, width), random(4 * units), random(3, units),
             random(width, units), **settings,  # type: ignore[arg-type]
@@ -39,22 +41,45 @@ def recurrent_layer(
 
 KINDS = ("lstm", "projected lstm", "gru", "gru reset after", "rnn")
 TYPES = (QType(IntType.INT8, 0.03, 5), QType(IntType.INT8, 0.008, -128), QType(IntType.INT16, 2.0**-13))
+UNITS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 20, 22)
+"""Even ones, which kernels for instruction sets ask for, in whole blocks of four or not."""
+
+
+def recurrent_case(
+    rng: np.random.Generator, layer: Recurrent, steps: int, types: Sequence[QType], *, from_states: bool
+) -> Case:
+    """`types` of the input, the output, and states."""
+    x = tensor("x", (1, steps, layer.weight.shape[1]), types[0])
+    inputs = [x]
+    if from_states:
+        inputs += [tensor(f"s{i}", (1, 1, n), types[2 + i]) for i, n in enumerate(layer.widths)]
+    y = tensor("y", layer.infer_shape(*(x.shape for x in inputs)), types[1])
+    (op,) = layer.lower(Site("layer", tuple(inputs), y, UNCLIPPED))
+    return make_case(op, tuple(inputs), y, rng)
 
 
 @st.composite
 def recurrent(draw: st.DrawFn) -> Case:
     """One layer, from zeros or from states."""
     rng, kind = draw(rngs), draw(st.sampled_from(KINDS))
-    steps, features, units = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    steps, features, units = draw(st.integers(1, 4)), draw(st.integers(1, 19)), draw(st.sampled_from(UNITS))
     choices = ("sequence", "last", "cell") if "lstm" in kind else ("sequence", "last")
     layer = recurrent_layer(
         kind, rng, features, units, draw(st.sampled_from([0.5, 3.0, 20.0])),
         reverse=draw(st.booleans()), gives=draw(st.sampled_from(choices)),
     )  # fmt: skip
-    types = st.sampled_from(TYPES)
-    inputs = [tensor("x", (1, steps, features), draw(types))]
-    if draw(st.booleans()):
-        inputs += [tensor(f"s{i}", (1, 1, n), draw(types)) for i, n in enumerate(layer.widths)]
-    y = tensor("y", layer.infer_shape(*(x.shape for x in inputs)), draw(types))
-    (op,) = layer.lower(Site("layer", tuple(inputs), y, UNCLIPPED))
-    return make_case(op, tuple(inputs), y, rng)
+    types = [draw(st.sampled_from(TYPES)) for _ in range(4)]
+    return recurrent_case(rng, layer, steps, types, from_states=draw(st.booleans()))
+
+
+def recurrent_cases(count: int) -> list[Case]:
+    """So many layers of an even number of units, always the same: all kinds, from zeros and from states."""
+    rng = np.random.default_rng(9)
+    cases = []
+    for number in range(count):
+        features, units = int(rng.integers(1, 70)), 2 * int(rng.integers(1, 48))
+        kind, size = KINDS[number % len(KINDS)], (0.5, 3.0, 20.0)[number % 3]
+        layer = recurrent_layer(kind, rng, features, units, size, reverse=number % 4 == 0)
+        types = [TYPES[i] for i in rng.integers(0, len(TYPES), 4)]
+        cases.append(recurrent_case(rng, layer, 3, types, from_states=number // len(KINDS) % 2 == 1))
+    return cases

@@ -21,6 +21,7 @@ from dfqgen.targets import Isa
 from tests.kernels import strategies
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.kernels.strategies import Case
+from tests.kernels.strategies_recurrent import recurrent
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,7 @@ FAMILIES = {
     "int16": strategies.wide(),
     "int16 in chunks": wide_in_chunks(),
     "int16 fully connected": wide_whole_image(),
+    "recurrent": recurrent(),
 }
 
 

@@ -14,12 +14,14 @@ from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.pool import AveragePool
+from dfqgen.ops.recurrent_integer import QRecurrent
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.plan.kernels import price
 from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies
 from tests.kernels.board import Run, run_on_board, runs_of
 from tests.kernels.strategies import Case
+from tests.kernels.strategies_recurrent import recurrent_cases
 from tests.tools import needs
 
 pytestmark = needs("arm-none-eabi-gcc", "qemu-system-arm")
@@ -106,6 +108,12 @@ def test_elementwise_and_pooling_are_exact(tmp_path: Path) -> None:
 
     collect()
     check([*cases, *averages()], tmp_path, "cortex-m4", "speed")
+
+
+@pytest.mark.parametrize("optimize", ["speed", "size"])
+def test_recurrent_layers_are_exact(tmp_path: Path, optimize: str) -> None:
+    ran = check(recurrent_cases(30), tmp_path, "cortex-m4", optimize)
+    assert ran == {k.function for k in REGISTRY.kernels if k.isa is Isa.DSP and issubclass(k.op, QRecurrent)}
 
 
 def averages() -> list[Case]:

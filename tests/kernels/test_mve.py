@@ -20,6 +20,7 @@ from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies, strategies_more
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.kernels.strategies import Case
+from tests.kernels.strategies_recurrent import recurrent
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,7 @@ FAMILIES = {
     "lookup": strategies.lookups(),
     "low bits": strategies.low_bits(),
     "int16": strategies.wide(),
+    "recurrent": recurrent(),
 }
 
 

@@ -21,6 +21,7 @@ from dfqgen.targets import Isa, load_target
 from tests.kernels import strategies
 from tests.kernels.board import run_on_board, runs_of
 from tests.kernels.strategies import Case
+from tests.kernels.strategies_recurrent import recurrent_cases
 from tests.tools import needs
 
 M55 = load_target("cortex-m55")
@@ -149,8 +150,12 @@ def others(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
+def recurrent(rng: np.random.Generator) -> list[Case]:
+    return recurrent_cases(30)
+
+
 @pytest.mark.parametrize("optimize", ["speed", "size"])
-@pytest.mark.parametrize("family", [convolutions, depthwise, low_bits, wide, others])
+@pytest.mark.parametrize("family", [convolutions, depthwise, low_bits, wide, others, recurrent])
 def test_instructions_equal_the_operator_in_place_too(
     tmp_path: Path, optimize: str, family: Callable[[np.random.Generator], list[Case]]
 ) -> None:

@@ -17,8 +17,8 @@ from dfqgen.kernels.dsp.matmul import (
     is_int8_layer,
     round_up,
     rows_of,
-    wrap_int32,
 )
+from dfqgen.kernels.packing import wrap_int32
 from dfqgen.kernels.portable.conv import conv_title
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa

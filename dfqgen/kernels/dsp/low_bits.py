@@ -19,8 +19,8 @@ from dfqgen.kernels.dsp.matmul import (
     is_int8,
     round_up,
     rows_of,
-    wrap_int32,
 )
+from dfqgen.kernels.packing import wrap_int32
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS

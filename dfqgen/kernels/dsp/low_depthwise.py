@@ -12,8 +12,8 @@ from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.depthwise import Depthwise3x3S8S8DspKernel, Depthwise3x3Stride2S8S8DspKernel
-from dfqgen.kernels.dsp.matmul import round_up, rows_of, wrap_int32
-from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
+from dfqgen.kernels.dsp.matmul import round_up, rows_of
+from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size, wrap_int32
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
 

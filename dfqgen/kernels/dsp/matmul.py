@@ -9,6 +9,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import ConstArray, Field
+from dfqgen.kernels.packing import wrap_int32
 from dfqgen.ops.conv import QConv2D
 
 BLOCK = 4
@@ -137,11 +138,6 @@ def pack_few(rows: Rows) -> Array:
         words = np.ascontiguousarray(rows.weight[two].astype(np.int8)).view("<i4").T.reshape(-1)
         parts += [wrap_int32(rows.bias[two]), words, wrap_int32(rows.multiplier[two])]
     return np.concatenate(parts)
-
-
-def wrap_int32(values: Array) -> Array:
-    """Integers modulo 2**32, as int32."""
-    return (values & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

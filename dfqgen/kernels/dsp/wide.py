@@ -11,8 +11,8 @@ from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
-from dfqgen.kernels.dsp.matmul import BLOCK, round_up, wrap_int32
-from dfqgen.kernels.packing import PACKED_TYPES, pack
+from dfqgen.kernels.dsp.matmul import BLOCK, round_up
+from dfqgen.kernels.packing import PACKED_TYPES, pack, wrap_int32
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title, wide_bounds
 from dfqgen.ops.conv import QConv2D

@@ -16,9 +16,9 @@ from dfqgen.kernels.dsp.depthwise import (
     Depthwise3x3Stride2S8S8DspKernel,
     pack_depthwise3x3,
 )
-from dfqgen.kernels.dsp.matmul import Rows, round_up, rows_of, wrap_int32
+from dfqgen.kernels.dsp.matmul import Rows, round_up, rows_of
 from dfqgen.kernels.dsp.wide import clip_work
-from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
+from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size, wrap_int32
 from dfqgen.kernels.portable.conv import conv_title
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title, wide_bounds
 from dfqgen.ops.conv import QConv2D

@@ -10,7 +10,8 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, LayerCode
 from dfqgen.kernels.dense import GroupedKernel
-from dfqgen.kernels.dsp.matmul import Rows, bounds_code, is_int8_layer, round_up, rows_of, wrap_int32
+from dfqgen.kernels.dsp.matmul import Rows, bounds_code, is_int8_layer, round_up, rows_of
+from dfqgen.kernels.packing import wrap_int32
 from dfqgen.kernels.winograd import (
     BLOCK,
     FACTOR,

@@ -1,5 +1,5 @@
 """Kernels for cores with Helium (MVE); importing this registers them."""
 
-from dfqgen.kernels.mve import conv, depthwise, elementwise, gemm, packed, wide
+from dfqgen.kernels.mve import conv, depthwise, elementwise, gemm, packed, recurrent, wide
 
-__all__ = ["conv", "depthwise", "elementwise", "gemm", "packed", "wide"]
+__all__ = ["conv", "depthwise", "elementwise", "gemm", "packed", "recurrent", "wide"]

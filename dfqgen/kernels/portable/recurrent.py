@@ -17,23 +17,6 @@ Code = tuple[tuple[Field, ...], tuple[ConstArray, ...]]
 STATES = ("first", "second")
 
 
-def rows_code(name: str, role: str, rows: GateRows) -> tuple[Field, tuple[ConstArray, ...]]:
-    """A `dfq_gate_rows_t` of this name; its arrays begin with `role`."""
-    fields = (
-        Field("weight", f"{role}weight"),
-        Field("bias", f"{role}bias"),
-        Field("multipliers", f"{role}multipliers"),
-        Field("pre_shift", rows.pre_shift),
-        Field("depth", rows.depth),
-    )
-    arrays = (
-        ConstArray(f"{role}weight", np.ascontiguousarray(rows.weight).reshape(-1), "[gate][unit][column]"),
-        channel_array(f"{role}bias", rows.bias, "int32"),
-        channel_array(f"{role}multipliers", rows.multiplier, "int32"),
-    )
-    return Field(name, fields), arrays
-
-
 def conversion_field(name: str, form: Conversion) -> Field:
     """A `dfq_conversion_t`."""
     members = ("multiplier", "pre_shift", "from_zero", "to_zero", "lo", "hi")
@@ -55,10 +38,36 @@ class RecurrentS16S8Kernel(Kernel[OpT]):
         """Members of the descriptor beside the layer and the initial states, and their arrays."""
         return (), ()
 
+    def rows_arrays(self, role: str, rows: GateRows, *, narrow: bool) -> tuple[ConstArray, ...]:
+        """Constants as its function reads them, named by members of `dfq_gate_rows_t` after `role`.
+
+        `narrow`: of columns of int8.
+        """
+        weight = np.ascontiguousarray(rows.weight).reshape(-1)
+        return (
+            ConstArray(f"{role}_weight", weight, "[gate][unit][column]"),
+            channel_array(f"{role}_bias", rows.bias, "int32"),
+            channel_array(f"{role}_multipliers", rows.multiplier, "int32"),
+        )
+
+    def rows_code(
+        self, name: str, role: str, rows: GateRows, *, narrow: bool = False
+    ) -> tuple[Field, tuple[ConstArray, ...]]:
+        """A `dfq_gate_rows_t` of this name; its arrays begin with `role`."""
+        arrays = self.rows_arrays(role, rows, narrow=narrow)
+        fields = (
+            *(Field(array.role.removeprefix(f"{role}_"), array.role) for array in arrays),
+            Field("pre_shift", rows.pre_shift),
+            Field("depth", rows.depth),
+            *((Field("narrow", 1),) if narrow else ()),
+        )
+        return Field(name, fields), arrays
+
     def code(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         assert isinstance(op, QRecurrent)
-        of_input, input_arrays = rows_code("of_input", "input_", op.of_input)
-        of_state, state_arrays = rows_code("of_state", "state_", op.of_state)
+        narrow = not is_wide(inputs[0])
+        of_input, input_arrays = self.rows_code("of_input", "input", op.of_input, narrow=narrow)
+        of_state, state_arrays = self.rows_code("of_state", "state", op.of_state)
         layer = (
             of_input,
             of_state,
@@ -102,16 +111,17 @@ class LstmS16S8Kernel(RecurrentS16S8Kernel[QLstm]):
     title = "LSTM"
 
     def own(self, op: QLstm) -> Code:
-        fields = [Field("cell_bits", op.cell_bits), Field("gives_cell", int(op.gives_cell))]
+        cell = [Field("bits", op.cell_bits)]
+        fields = [Field("gives_cell", int(op.gives_cell))]
         arrays: list[ConstArray] = []
         if op.projection is not None:
-            field, more = rows_code("projection", "projection_", op.projection)
+            field, more = self.rows_code("projection", "projection", op.projection)
             fields.append(field)
             arrays += more
         if op.peephole is not None:
-            fields += [Field("peephole", "peephole"), Field("peephole_shift", op.peephole.shift)]
+            cell += [Field("peephole", "peephole"), Field("peephole_shift", op.peephole.shift)]
             arrays.append(channel_array("peephole", op.peephole.weight.reshape(-1), "int16", "[i o f][unit]"))
-        return tuple(fields), tuple(arrays)
+        return (Field("cell", tuple(cell)), *fields), tuple(arrays)
 
     def halves(self, op: QLstm) -> int:
         return op.of_state.depth + (5 if op.projection is None else 6) * op.units

@@ -1,0 +1,113 @@
+"""Recurrent layers on the Arm DSP extension, each from zeros and from initial states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import Array
+from dfqgen.kernels.base import REGISTRY, ConstArray, OpT
+from dfqgen.kernels.dsp.matmul import BLOCK, round_up
+from dfqgen.kernels.packing import wrap_int32
+from dfqgen.kernels.portable.recurrent import (
+    GruFromS16S8Kernel,
+    GruS16S8Kernel,
+    LstmFromS16S8Kernel,
+    LstmS16S8Kernel,
+    RecurrentS16S8Kernel,
+    RnnFromS16S8Kernel,
+    RnnS16S8Kernel,
+)
+from dfqgen.ops.gates import GateRows
+from dfqgen.ops.recurrent_integer import QGru, QLstm, QRecurrent, QRnn
+from dfqgen.targets import Isa
+
+
+def pack_gates(rows: GateRows) -> Array:
+    """The words int32 of rows as dfq_recurrent_s16s8_dsp.h says."""
+    blocks, depth = -(-rows.rows // BLOCK), round_up(rows.depth, 4)
+    spare = blocks * BLOCK - rows.rows
+    weight = np.pad(rows.weight.astype(np.int64), ((0, spare), (0, depth - rows.depth)))
+    # A half word holds 256 * odd + even: borrow where the even row's byte is negative.
+    weight[1::2] -= weight[::2] < 0
+    # [block, pair of rows, row, pair of inputs, input]; a word is {c0[k], c1[k], c0[k+1], c1[k+1]}
+    lanes = weight.reshape(blocks, 2, 2, depth // 2, 2).transpose(0, 3, 1, 4, 2).reshape(blocks, depth, 4)
+    words = np.ascontiguousarray(lanes.astype(np.uint8)).view("<i4").reshape(blocks, depth)
+    bias = np.pad(rows.bias.astype(np.int64), (0, spare))
+    both = 256 * bias[1::2] + bias[::2]
+    first = np.stack([bias[::2], both, both >> 32], axis=1).reshape(blocks, 6)
+    last = np.pad(rows.multiplier, (0, spare)).reshape(blocks, BLOCK)
+    return np.concatenate([wrap_int32(first), words, wrap_int32(last)], axis=1).reshape(-1)
+
+
+def can_pair(op: QRecurrent) -> bool:
+    """Whether 256 times a weight and another one are int16: -128 beside a negative one is not."""
+    return all(weight.min(initial=0) > -128 for weight, _ in op.weights)
+
+
+class DspRecurrentKernel(RecurrentS16S8Kernel[OpT]):
+    """Rows in streams of blocks of four."""
+
+    header = "dsp/dfq_recurrent_s16s8_dsp.h"
+    isa = Isa.DSP
+
+    def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        assert isinstance(op, QRecurrent)
+        even = op.units % 2 == 0 and op.of_state.depth % 2 == 0
+        return even and can_pair(op) and super().supports(op, inputs, output)
+
+    def rows_arrays(self, role: str, rows: GateRows, *, narrow: bool) -> tuple[ConstArray, ...]:
+        comment = "biases, weights in blocks of four rows, multipliers"
+        return (ConstArray(f"{role}_stream", pack_gates(rows), comment),)
+
+    def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
+        return super().scratch_bytes(op, inputs, output) + 2 * (-inputs[0].shape[2] % BLOCK)
+
+
+class LstmS16S8DspKernel(DspRecurrentKernel[QLstm], LstmS16S8Kernel):
+    """An LSTM that begins with zeros."""
+
+    function = "dfq_lstm_s16s8_dsp"
+
+
+class LstmFromS16S8DspKernel(DspRecurrentKernel[QLstm], LstmFromS16S8Kernel):
+    """An LSTM with initial states."""
+
+    function = "dfq_lstm_from_s16s8_dsp"
+
+
+class GruS16S8DspKernel(DspRecurrentKernel[QGru], GruS16S8Kernel):
+    """A GRU that begins with zeros."""
+
+    function = "dfq_gru_s16s8_dsp"
+
+
+class GruFromS16S8DspKernel(DspRecurrentKernel[QGru], GruFromS16S8Kernel):
+    """A GRU with an initial state."""
+
+    function = "dfq_gru_from_s16s8_dsp"
+
+
+class RnnS16S8DspKernel(DspRecurrentKernel[QRnn], RnnS16S8Kernel):
+    """A simple RNN that begins with zeros."""
+
+    function = "dfq_rnn_s16s8_dsp"
+
+
+class RnnFromS16S8DspKernel(DspRecurrentKernel[QRnn], RnnFromS16S8Kernel):
+    """A simple RNN with an initial state."""
+
+    function = "dfq_rnn_from_s16s8_dsp"
+
+
+for _kernel in (
+    LstmS16S8DspKernel(),
+    LstmFromS16S8DspKernel(),
+    GruS16S8DspKernel(),
+    GruFromS16S8DspKernel(),
+    RnnS16S8DspKernel(),
+    RnnFromS16S8DspKernel(),
+):
+    REGISTRY.add(_kernel)
