@@ -35,13 +35,14 @@ class Subject:
             )
             return Samples({port.tensor: np.clip(noise, lo, hi).astype(np.float32)})
         archive = np.load(shared / "data" / self.data)
-        images, labels = archive["x"], archive["y"] if self.resize is None else None
+        images = archive["x"]
+        labels = archive["y"] if self.resize is None and "y" in archive else None
         if self.resize is not None:
             size = (self.resize, self.resize)
             images = np.stack(
                 [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BILINEAR)) for x in images]
             )
-        return Samples({port.tensor: images}, labels)
+        return Samples({port.tensor: images.reshape(-1, *port.shape[1:])}, labels)
 
 
 MOBILENET = InputMeaning((127.5,), (127.5,))

@@ -108,12 +108,17 @@ class Built:
     check: HostCheck
 
 
-def compile_model(model: str | Path, recipe: Recipe | None = None, progress: Progress = silent) -> Compiled:
-    """The fixed-point program of an ONNX file. Raises UserError and its kinds."""
+def compile_model(
+    model: str | Path,
+    recipe: Recipe | None = None,
+    progress: Progress = silent,
+    assign: Assign = assign_types,
+) -> Compiled:
+    """The fixed-point program of an ONNX file; `assign` may know types already. Raises UserError's kinds."""
     recipe = recipe or Recipe()
     target = load_target(recipe.code.target)
     network = read_network(Path(model), recipe.input, recipe.code, progress)
-    quantized = quantize_graph(network.graph, network.meanings, recipe, progress)
+    quantized = quantize_graph(network.graph, network.meanings, recipe, progress, assign)
     return Compiled(network, quantized, recipe, target)
 
 
@@ -139,12 +144,16 @@ def read_network(model: Path, recipe: InputRecipe, code: CodeRecipe, progress: P
 
 
 def quantize_graph(
-    graph: Graph, meanings: Mapping[str, InputMeaning], recipe: Recipe, progress: Progress = silent
+    graph: Graph,
+    meanings: Mapping[str, InputMeaning],
+    recipe: Recipe,
+    progress: Progress = silent,
+    assign: Assign = assign_types,
 ) -> Quantized:
     """Prepare, then the rest. `graph` has its batch normalization still."""
     samples = SampleRoom(graph, meanings, recipe.samples, progress)
     prepared, warnings = _prepare(samples, recipe)
-    return replace(quantize_prepared(prepared, recipe, samples, progress), warnings=warnings)
+    return replace(quantize_prepared(prepared, recipe, samples, progress, assign), warnings=warnings)
 
 
 def _prepare(samples: SampleRoom, recipe: Recipe) -> tuple[Prepared, tuple[str, ...]]:

@@ -6,7 +6,7 @@ cost each layer, which is most of the work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfqgen.compile import Compiled, compile_model, quantize_again
@@ -18,13 +18,28 @@ KEPT = 4
 """Beginnings: of one model two, with 8 bits and with fewer, for each way to apply scales."""
 
 
+class Types:
+    """Types of a graph's tensors, assigned once for each recipe."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[ActivationsRecipe, Typed]] = []
+
+    def assign(self, prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
+        """See `assign_types`; always of the same graph."""
+        for known, typed in self._known:
+            if known == recipe:
+                return typed
+        self._known.append((recipe, assign_types(prepared, recipe)))
+        return self._known[-1][1]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Beginning:
-    """A model by content, its first build, and the types of its tensors so far."""
+    """A model by content, its first build, and the types of its tensors."""
 
     model: str
     compiled: Compiled
-    typed: list[tuple[ActivationsRecipe, Typed]] = field(default_factory=list)
+    types: Types
 
     def serves(self, model: str, path: Path, recipe: Recipe) -> bool:
         """Whether a recipe starts from this model, by this name, prepared as it is."""
@@ -34,14 +49,7 @@ class Beginning:
     def quantize(self, path: Path, recipe: Recipe) -> Compiled:
         """The model, which now lies at `path`, by another recipe."""
         compiled = replace(self.compiled, network=replace(self.compiled.network, model=path))
-        return quantize_again(compiled, compiled.quantized.prepared, recipe, assign=self._assign)
-
-    def _assign(self, prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
-        for known, typed in self.typed:
-            if known == recipe:
-                return typed
-        self.typed.append((recipe, assign_types(prepared, recipe)))
-        return self.typed[-1][1]
+        return quantize_again(compiled, compiled.quantized.prepared, recipe, assign=self.types.assign)
 
 
 def _common(recipe: Recipe) -> tuple[object, ...]:
@@ -59,8 +67,9 @@ class Beginnings:
         for kept in self._kept:
             if kept.serves(model, path, recipe):
                 return kept.quantize(path, recipe)
-        compiled = compile_model(path, recipe)
-        self._kept = [*self._kept, Beginning(model, compiled)][-KEPT:]
+        types = Types()
+        compiled = compile_model(path, recipe, assign=types.assign)
+        self._kept = [*self._kept, Beginning(model, compiled, types)][-KEPT:]
         return compiled
 
 

@@ -73,14 +73,16 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """What fits, and what was given up for it in words. `foretold` is what the solver expected of it, in its
-    first round (`first`) and in the last; None where the build fitted at once.
+    """What fits, and what was given up for it in words. `foretold` is what the solver expected of it in the
+    last round. `first` is what it expected of its first choice, before anything of it was built, and
+    `first_found` what that took. All are None where the build fitted at once.
     """
 
     compiled: Compiled
     built: Built
     sacrifices: tuple[str, ...] = ()
     first: Costs | None = None
+    first_found: Costs | None = None
     foretold: Costs | None = None
 
 
@@ -103,7 +105,8 @@ def compile_to_fit(
 @dataclass
 class Fitting:
     """The search for what fits in place of `compiled`, of which `draft` is the C. `drafts` are of the same
-    for speed and for size, `nearest` is the least miss so far, `first` what the first answer foretold.
+    for speed and for size, `nearest` is the least miss so far, `first` what the first answer foretold and
+    `first_found` what it took.
     """
 
     compiled: Compiled
@@ -113,6 +116,7 @@ class Fitting:
     drafts: dict[Optimize, Draft] = field(default_factory=dict)
     nearest: BudgetExceeded | None = None
     first: Costs | None = None
+    first_found: Costs | None = None
 
     def run(self, error: BudgetExceeded) -> Fitted:
         """The first that fits, of more and more open choices; `error` says what `draft` misses."""
@@ -140,7 +144,7 @@ class Fitting:
         self.progress("weighing what fewer bits cost" if few_bits else "weighing what fits")
         menu = _menu(prepared, base, self.compiled, self.draft, few_bits)
         off = {way: self._correction(menu, way) for way in self._ways()}
-        self.first = None
+        self.first = self.first_found = None
         for _ in range(REAL_BUILDS):
             chosen = self._settle(menu, off, last=last)
             if chosen is None:
@@ -160,7 +164,8 @@ class Fitting:
                 off[chosen.way] = _corrected(chosen.answer, draft, error)
                 continue
             words = given_up(self.compiled, compiled, draft.plan)
-            return Fitted(compiled, verify_draft(compiled, draft, self.progress), words, self.first, foretold)
+            built = verify_draft(compiled, draft, self.progress)
+            return Fitted(compiled, built, words, self.first, self.first_found, foretold)
         return None
 
     def _settle(self, menu: Menu, off: dict[Optimize, Costs], *, last: bool) -> Chosen | None:
@@ -179,6 +184,7 @@ class Fitting:
             if trial is None:
                 break
             draft = draft_c(trial, self.budget, self.progress)
+            self.first_found = self.first_found or _costs(draft)
             off_before = off[chosen.way]
             try:
                 check_draft(trial, draft, self.budget)
@@ -226,11 +232,11 @@ class Fitting:
             other = replace(self.compiled, recipe=replace(self.compiled.recipe, code=code))
             self.drafts[way] = draft_c(other, self.budget, self.progress)
         draft = self.drafts[way]
-        plan, program = draft.plan, self.compiled.program
+        plan, took = draft.plan, _costs(draft)
         return Costs(
-            draft.flash_bytes - menu.flash_bytes(plan, way),
-            sum(layer.instructions for layer in estimate(plan)) - menu.instructions(plan, way),
-            plan.arena_bytes - menu.ram_bytes(program, plan),
+            took.flash_bytes - menu.flash_bytes(plan, way),
+            took.instructions - menu.instructions(plan, way),
+            took.ram_bytes - menu.ram_bytes(self.compiled.program, plan),
         )
 
     def _best(self, menu: Menu, off: Mapping[Optimize, Costs]) -> Chosen:
@@ -284,14 +290,19 @@ class Fitting:
 
 def _corrected(answer: Answer, draft: Draft, error: BudgetExceeded | None = None) -> Costs:
     """What this C took more than its options, and a little where it was too much."""
-    instructions = sum(layer.instructions for layer in estimate(draft.plan))
+    took = _costs(draft)
     excess = {} if error is None else error.excess
     flash, time, ram = (SPARE * (name in excess) for name in ("flash", "time", "ram"))
     return Costs(
-        (1.0 + flash) * draft.flash_bytes - answer.flash_bytes,
-        (1.0 + time) * instructions - answer.instructions,
-        (1.0 + ram) * draft.plan.arena_bytes - answer.ram_bytes,
+        (1.0 + flash) * took.flash_bytes - answer.flash_bytes,
+        (1.0 + time) * took.instructions - answer.instructions,
+        (1.0 + ram) * took.ram_bytes - answer.ram_bytes,
     )
+
+
+def _costs(draft: Draft) -> Costs:
+    instructions = sum(layer.instructions for layer in estimate(draft.plan))
+    return Costs(draft.flash_bytes, instructions, draft.plan.arena_bytes)
 
 
 def _menu(prepared: Prepared, recipe: Recipe, compiled: Compiled, draft: Draft, few_bits: bool) -> Menu:
