@@ -5,8 +5,8 @@
 Flash is foretold of the solver's first choice, before anything of it was built, and compared with what that
 choice took; the arena of the last one. Instructions are those of the planner's prices, counted in QEMU on the
 part's core. The SQNR is predicted by the build, and measured at the same tensor on real samples
-(bench/prediction.py). The command fails where a prediction is off by more than 8 % of the instructions, 2 % of
-the flash, anything of the arena, or 2 dB.
+(bench/prediction.py). The command fails where a prediction is off by more than 8 % of the instructions, 2 %
+of the flash, anything of the arena, or 2 dB.
 --points keeps rows, so that an interrupted run goes on where it was.
 """
 
@@ -92,7 +92,7 @@ class Row:
     """
 
     given_up: str
-    command: str
+    command: str | None
     flash_bytes: int
     flash: tuple[float | None, float | None]
     ram: tuple[float | None, int]

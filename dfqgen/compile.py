@@ -192,12 +192,12 @@ def quantize_prepared(
 
 def predict(typed: Typed, program: Program, recipe: Recipe, samples: SampleRoom) -> dict[str, float]:
     """SQNR of each output in dB, simulated: on the user's samples where there are some, else on samples made
-    by rule, which count as batch normalization says.
+    by rule, not those that weights are fitted on, which count as batch normalization says.
     """
     given = samples.for_statistics(recipe.statistics) if recipe.statistics.source == "data" else None
     if given is not None:
         return simulated_sqnr(typed.graph, program, affordable(program, given.values))
-    made = affordable(program, typed.evidence.samples)
+    made = affordable(program, typed.evidence.held_out)
     counts = sample_weights(samples.graph, made)
     return simulated_sqnr(typed.graph, program, with_states(typed.graph, made), counts)
 

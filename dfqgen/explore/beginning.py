@@ -14,23 +14,22 @@ from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.types import Typed, assign_types
 from dfqgen.recipe.records import ActivationsRecipe, Recipe
 
-KEPT = 4
-"""Beginnings: of one model two, with 8 bits and with fewer, for each way to apply scales."""
+KEPT = 2
+"""Beginnings, one for each way to apply scales: what they know of a model may take a hundred megabytes."""
 
 
 class Types:
-    """Types of a graph's tensors, assigned once for each recipe."""
+    """Types of a graph's tensors, assigned once for builds in a row that want the same."""
 
     def __init__(self) -> None:
-        self._known: list[tuple[ActivationsRecipe, Typed]] = []
+        self._latest: tuple[ActivationsRecipe, Typed] | None = None
 
     def assign(self, prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
         """See `assign_types`; always of the same graph."""
-        for known, typed in self._known:
-            if known == recipe:
-                return typed
-        self._known.append((recipe, assign_types(prepared, recipe)))
-        return self._known[-1][1]
+        if self._latest is None or self._latest[0] != recipe:
+            self._latest = None  # so that never two are in memory
+            self._latest = recipe, assign_types(prepared, recipe)
+        return self._latest[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 from joblib import Parallel, delayed
@@ -20,7 +21,8 @@ Results = Iterator[tuple[Job, list[Facts]]]
 
 
 def here(jobs: Sequence[Job], files: Files, processes: int) -> Results:
-    """In so many processes."""
+    """In so many processes. Joblib starts one anew when it has grown, which is no matter for a warning."""
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     work = Parallel(n_jobs=processes, return_as="generator_unordered")
     yield from work(delayed(_with_job)(job, files) for job in jobs)
 

@@ -123,7 +123,9 @@ def _advice(flash_bytes: int, ram_bytes: int, seconds: float, target: Target, li
     else:
         lines.append("If your part has more, say so with --flash and --ram, for example --flash 4M --ram 1M.")
     if limit.ram_bytes is not None and ram_bytes > limit.ram_bytes:
-        lines.append("An image that comes in rows (--input-rows) takes less RAM.")
+        lines.append(
+            "A smaller input takes less RAM, and so does an image that comes in rows (--input-rows)."
+        )
     names = ", ".join(_parts_with_enough(flash_bytes, ram_bytes, seconds, target, limit))
     if names:
         lines.append(f"Parts of this core that have enough: {names}.")

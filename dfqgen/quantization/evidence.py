@@ -18,6 +18,8 @@ from dfqgen.statistics.second_moments import InputMoments, input_moments
 SAMPLE_ELEMENTS = 200_000
 """Procedural samples are drawn up to this many input values, at least FEWEST and at most MOST of them."""
 FEWEST, MOST = 8, 64
+HELD_OUT_SEED = 1 << 16
+"""Beyond the numbers of inputs that seeds of the others are counted by."""
 KEPT_ELEMENTS = 1 << 25
 """Covariances kept beyond one layer's."""
 
@@ -34,9 +36,17 @@ class Evidence:
     @cached_property
     def samples(self) -> dict[str, Array]:
         """Procedural inputs by tensor; more of small ones."""
+        return procedural_samples(self.graph, self.statistics, self._count)
+
+    @cached_property
+    def held_out(self) -> dict[str, Array]:
+        """As many others, on which nothing is chosen or fitted."""
+        return procedural_samples(self.graph, self.statistics, self._count, seed=HELD_OUT_SEED)
+
+    @property
+    def _count(self) -> int:
         largest = max(int(np.prod(port.shape)) for port in self.graph.inputs)
-        count = min(max(SAMPLE_ELEMENTS // largest, FEWEST), MOST)
-        return procedural_samples(self.graph, self.statistics, count)
+        return min(max(SAMPLE_ELEMENTS // largest, FEWEST), MOST)
 
     @cached_property
     def moments(self) -> dict[str, InputMoments]:
