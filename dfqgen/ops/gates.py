@@ -196,6 +196,24 @@ def state_rows(weight: Array, bias: Array | None, bits: int, factors: Array) -> 
     return _rows(weight, zeros if bias is None else bias, 2.0**-bits, 0, INT16, factors)
 
 
+WHOLE = 2.0**-10
+"""How far from a whole number a weight in steps may be that is one: float32 has rounded it."""
+
+
+def _counts(weight: Array, largest: Array) -> Array:
+    """How many steps the largest weight of each row is, [R]: 127, or fewer where all weights of the row then
+    are whole numbers. So a model that is quantized already keeps its integers.
+    """
+    counts = np.full(weight.shape[0], 127.0)
+    open_rows = np.flatnonzero(largest > 0)
+    for count in range(127, 0, -1):
+        steps = weight[open_rows] * (count / largest[open_rows, None])
+        whole = np.abs(steps - np.rint(steps)).max(axis=1, initial=0.0) < WHOLE
+        counts[open_rows[whole]] = count
+        open_rows = open_rows[~whole]
+    return counts
+
+
 # Of the accumulator a bias or the products may take each.
 LARGEST_PART = 1 << 29
 
@@ -210,7 +228,7 @@ def _rows(
         np.abs(bias) / (scale * LARGEST_PART),
     )
     # A row of zeros keeps a step that its bias shows on: far below one of the sum.
-    steps = np.maximum(np.where(largest > 0, largest / 127.0, 2.0**-20 / scale), finest)
+    steps = np.maximum(np.where(largest > 0, largest / _counts(weight, largest), 2.0**-20 / scale), finest)
     while True:
         form = Requantize.from_scale(steps * scale * factors * 2.0**SUM_BITS, 0, 0, 0)
         values = np.clip(np.floor(weight / steps[:, None] + 0.5), -127, 127).astype(np.int64)

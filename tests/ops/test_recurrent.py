@@ -8,7 +8,7 @@ import pytest
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.site import Site
-from dfqgen.ops.gates import sigmoid, tanh
+from dfqgen.ops.gates import sigmoid, state_rows, tanh
 from tests.kernels.strategies_more import UNCLIPPED
 from tests.kernels.strategies_recurrent import KINDS, recurrent_layer
 
@@ -46,3 +46,18 @@ def test_the_integer_layer_follows_the_float_one(kind: str, gives: str) -> None:
     found = wide.dequantize(op.evaluate(q))
     noise = np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2))
     assert noise < 0.02
+
+
+def test_weights_of_a_quantized_model_keep_their_integers() -> None:
+    rng = np.random.default_rng(6)
+    integers = rng.integers(-127, 128, (8, 40))
+    integers[:, 0] = (127, 126, 125, 90, 64, 100, -127, 1)
+    integers[:, 1:] = np.clip(integers[:, 1:], -63, 63)
+    integers[7, 1:] = 0  # one weight alone: as fine a step as for any other row
+    stated = integers * np.float32(0.0123)
+    kept = state_rows(stated.astype(np.float32), None, 15, np.ones(8)).weight
+    counts = np.abs(kept).max(axis=1) / np.abs(integers).max(axis=1)
+    np.testing.assert_allclose(kept, integers * counts[:, None])
+    assert counts.tolist() == [1, 1, 1, 1, 1, 1, 1, 127]
+    free = state_rows(rng.normal(0, 1, (8, 40)), None, 15, np.ones(8)).weight
+    assert np.all(np.abs(free).max(axis=1) == 127)
