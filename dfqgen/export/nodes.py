@@ -120,8 +120,10 @@ def _conv(op: QConv2D, writer: Writer, inputs: tuple[QTensor, ...], output: QTen
     arguments = [reals(op, writer)[0], weight]
     if np.any(bias):
         ends = np.iinfo(np.int32)
-        stored = writer.constant(np.clip(bias, ends.min, ends.max).astype(np.int32), f"{op.output}/bias")
         step = (scale * np.float32(x.qtype.scale)).astype(np.float32)
+        # float32 has rounded the step: so many of it are the bias, which may have more than its 24 bits.
+        steps = np.rint(bias * (scale.astype(np.float64) * x.qtype.scale / step))
+        stored = writer.constant(np.clip(steps, ends.min, ends.max).astype(np.int32), f"{op.output}/bias")
         arguments.append(
             writer.node("DequantizeLinear", stored, writer.constant(step, f"{op.output}/bias/scale"), axis=0)
         )

@@ -91,7 +91,8 @@ class Grid:
 class FoldedModel:
     """What is left to import: nodes on activations, in order, and the constants they read.
 
-    `grids` tell of constants that are dequantized integers; `integer_inputs` are the ranges of inputs of
+    `grids` tell of constants that are dequantized integers, `biases` has those of int32 as float64, which
+    float32 cannot hold; `integer_inputs` are the ranges of inputs of
     integer types, `indices` those of them that are numbers of a table's rows. `batch` is the batch that the
     file states where it was made 1, else 1. `shapes` holds every activation whose shape ONNX could infer;
     `failures` why it could not, by the label of the node.
@@ -107,6 +108,7 @@ class FoldedModel:
     nodes: tuple[onnx.NodeProto, ...]
     constants: Mapping[str, Array]
     grids: Mapping[str, Grid]
+    biases: Mapping[str, Array]
     shapes: Mapping[str, Shape]
     failures: Mapping[str, str]
 
@@ -144,6 +146,7 @@ def fold_constants(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) ->
         nodes=kept,
         constants=walk.constants,
         grids=walk.grids,
+        biases=walk.biases,
         shapes=walk.shapes,
         failures=walk.failures,
     )
@@ -164,6 +167,7 @@ class _Walk:
         self.opset_imports = [helper.make_opsetid("", self.opset)]
         self.constants: dict[str, Array] = {}
         self.grids: dict[str, Grid] = {}
+        self.biases: dict[str, Array] = {}
         self.shapes: dict[str, Shape] = dict(input_shapes)
         self.failures: dict[str, str] = {}
         self._types: dict[str, onnx.TypeProto] = {
@@ -211,6 +215,9 @@ class _Walk:
             grid = self._grid(node)
             if grid is not None:
                 self.grids[node.output[0]] = grid
+            bias = self._bias(node)
+            if bias is not None:
+                self.biases[node.output[0]] = bias
             return True
         for name, type_proto in types.items():
             self._types[name] = type_proto
@@ -232,6 +239,15 @@ class _Walk:
         given = {name: self.constants[name] for name in node.input[1:] if name}
         moved = self._run(node, {source: np.ascontiguousarray(self.grids[source].scale), **given})
         return None if moved is None else replace(self.grids[source], scale=moved[0])
+
+    def _bias(self, node: onnx.NodeProto) -> Array | None:
+        """The node's constant output without loss, of int32 dequantized."""
+        if node.op_type != "DequantizeLinear" or self.constants[node.input[0]].dtype != np.int32:
+            return None
+        integers = self.constants[node.input[0]]
+        scale = written_out(self.constants[node.input[1]], integers.shape, node)
+        shifted = len(node.input) > 2 and node.input[2] and np.any(self.constants[node.input[2]])
+        return None if scale is None or shifted else integers * scale.astype(np.float64)
 
     def _rank(self, name: str) -> int | None:
         if name in self.constants:

@@ -24,7 +24,7 @@ from dfqgen.ops.matmul import MatMul
 def conv(node: OnnxNode) -> str:
     """[N,C,H,W] or [N,C,L]; weight [Cout,C/groups,kh,kw] or [Cout,C/groups,k]."""
     weight = node.weight(1)
-    bias = node.weight(2, "bias") if node.has_input(2) else np.zeros(weight.shape[:1], np.float32)
+    bias = node.bias(2) if node.has_input(2) else np.zeros(weight.shape[:1], np.float32)
     return convolution(node, weight, bias, node.grid(1))
 
 
@@ -75,7 +75,7 @@ def gemm(node: OnnxNode) -> str:
         addend_tensor = scaled(node, node.tensor(2), node.number("beta", 1.0))
         return pairwise(node, Add(), fully_connected(node, x, weight, bias, stated), addend_tensor)
     if node.has_input(2):
-        addend = node.weight(2, "bias") * np.float32(node.number("beta", 1.0))
+        addend = node.bias(2) * np.float32(node.number("beta", 1.0))
         if addend.size not in (1, bias.size) or addend.shape[-1:] not in ((), (1,), bias.shape):
             product = fully_connected(node, x, weight, bias, stated)
             return affine(node, product, np.ones(()), addend.astype(np.float64))

@@ -251,6 +251,11 @@ class OnnxNode:
             )
         return value
 
+    def bias(self, index: int) -> Array:
+        """A constant bias: float32, or float64 where it is of integers."""
+        value = self.weight(index, "bias")
+        return self.builder.model.biases.get(self.proto.input[index], value)
+
     def grid(self, index: int) -> Grid | None:
         """What integers a constant parameter is made of, where the model states them."""
         return self.builder.model.grids.get(self.proto.input[index])
