@@ -59,13 +59,16 @@ class Library:
     path: Path
     target: Target
     objects: tuple[Path, ...]
+    options: tuple[str, ...]
 
     @property
     def flags(self) -> list[str]:
-        return [*self.target.compiler.flags, OPTIMIZATION, f"-I{self.path / 'Include'}"]
+        return [*self.target.compiler.flags, *self.options, f"-I{self.path / 'Include'}"]
 
 
-def build_library(path: Path, target: Target, work: Path) -> Library:
+def build_library(
+    path: Path, target: Target, work: Path, options: Sequence[str] = (OPTIMIZATION,)
+) -> Library:
     """Compile the int8 functions of a checkout into `work`. Raises UserError when it is none."""
     if not (path / "Include" / "arm_nnfunctions.h").is_file():
         raise UserError(f"{path} is not a checkout of CMSIS-NN", "It has Include/arm_nnfunctions.h.")
@@ -75,7 +78,7 @@ def build_library(path: Path, target: Target, work: Path) -> Library:
         for source in sorted((path / "Source" / folder).glob("*.c"))
         if not any(part in source.name for part in LEFT_OUT)
     ]
-    library = Library(path, target, tuple(work / f"{source.stem}.o" for source in sources))
+    library = Library(path, target, tuple(work / f"{source.stem}.o" for source in sources), tuple(options))
     compiler = find_tool(target.compiler.command, target)
 
     def compile_one(job: tuple[Path, Path]) -> None:

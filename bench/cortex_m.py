@@ -1,4 +1,4 @@
-"""Instructions of whole networks and single layers on emulated Cortex-M cores, beside CMSIS-NN.
+"""Instructions of whole networks and single layers on emulated cores, beside CMSIS-NN.
 
     python bench/cortex_m.py [--shared ../shared] [--networks ic01,kws01] [--targets cortex-m4]
                              [--cmsis-nn PATH] [--layers] [--large] [--host] [--results FILE] [--write-docs]
@@ -96,8 +96,7 @@ CMSIS_NN_MILLIONS = {
     },
 }  # fmt: skip
 TFLM_ARENA_BYTES = {"ic01": 54_996, "vww01": 100_708, "kws01": 22_820, "ad01": 2_580}
-TARGETS = ("cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "cortex-m0plus")
-LARGE_TARGETS = (*TARGETS, "cortex-m33")
+TARGETS = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "cortex-m3", "cortex-m0plus", "riscv32imc")
 
 # What the project wants, as a ratio of CMSIS-NN's instructions, and as arena bytes.
 FLASH_FACTOR, FLASH_CODE_BYTES = 1.15, 12 * 1024
@@ -109,7 +108,10 @@ def shape_of(network: str) -> str:
     return network.removesuffix("-dead")
 
 
-def goal_ratio(network: str, target: str) -> float:
+def goal_ratio(network: str, target: str) -> float | None:
+    """To the quoted figure, where there is one."""
+    if target not in CMSIS_NN_MILLIONS[network]:
+        return None
     if target in ("cortex-m4", "cortex-m7"):
         return 0.65 if network == "ad01" else 0.45
     return 0.6 if target == "cortex-m55" else 0.75
@@ -127,8 +129,8 @@ class Row:
     optimize: str
     macs: int
     instructions: int
-    quoted: int
-    goal: float
+    quoted: int | None
+    goal: float | None
     estimate: int
     cycles: int | None
     cmsis_instructions: int | None
@@ -140,11 +142,6 @@ class Row:
     arena_goal_bytes: int
     stack_bytes: int
     wrong_values: int
-
-    @property
-    def ratio(self) -> float:
-        """To the quoted figure of CMSIS-NN."""
-        return self.instructions / self.quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +185,7 @@ class Bench:
         program = self.program(network, target_name, mode)
         counted, sizes, arena_bytes = self.count(program, target, mode)
         cmsis = self.count_cmsis(program, target)
+        millions = CMSIS_NN_MILLIONS[shape_of(network)].get(target_name)
         # The goal is of the network as given, dead channels included.
         given = self.program(network, target_name, mode, fold_dead=False)
         weights = sum(op.weight.size for op in given.ops if isinstance(op, QConv2D))
@@ -197,8 +195,8 @@ class Bench:
             optimize=mode,
             macs=program.macs,
             instructions=sum(counted.instructions),
-            quoted=round(CMSIS_NN_MILLIONS[shape_of(network)][target_name] * 1e6),
-            goal=goal_ratio(network, target_name),
+            quoted=None if millions is None else round(millions * 1e6),
+            goal=goal_ratio(shape_of(network), target_name),
             estimate=instructions_of(program, target, mode, self.winograd),
             cycles=_sum(counted.cycles),
             cmsis_instructions=_sum([layer[0] for layer in cmsis]),
@@ -246,8 +244,8 @@ class Bench:
             return count_segments(elf, target, len(plan.steps), work), sizes, plan.arena_bytes
 
     def count_cmsis(self, program: Program, target: Target) -> list[tuple[int, int | None]]:
-        """Instructions and cycles of each layer with CMSIS-NN; empty without a checkout."""
-        if self.cmsis_nn is None:
+        """Instructions and cycles of each layer with CMSIS-NN; empty without it and off Arm's cores."""
+        if self.cmsis_nn is None or not target.core.startswith("cortex"):
             return []
         if target.name not in self.libraries:
             folder = self.work / f"cmsis-{target.name}"
@@ -333,9 +331,9 @@ def show(rows: Sequence[Row], console: Console) -> None:
             row.network,
             row.target,
             f"{row.instructions:,}",
-            f"{row.quoted:,}",
-            _judged(row.ratio, row.goal),
-            f"{row.goal:.2f}",
+            "" if row.quoted is None else f"{row.quoted:,}",
+            _judged(row),
+            "" if row.goal is None else f"{row.goal:.2f}",
             "" if row.cmsis_instructions is None else f"{row.cmsis_instructions:,}",
             _ratio(row.instructions, row.cmsis_instructions),
             "" if row.cycles is None else f"{row.cycles:,}",
@@ -355,8 +353,11 @@ def _ratio(ours: int | None, theirs: int | None) -> str:
     return "" if ours is None or theirs is None else f"{ours / theirs:.2f}"
 
 
-def _judged(ratio: float, goal: float) -> str:
-    return f"{ratio:.2f}" if ratio <= goal else f"[yellow]{ratio:.2f}[/]"
+def _judged(row: Row) -> str:
+    if row.quoted is None or row.goal is None:
+        return ""
+    ratio = row.instructions / row.quoted
+    return f"{ratio:.2f}" if ratio <= row.goal else f"[yellow]{ratio:.2f}[/]"
 
 
 def show_layers(rows: Sequence[LayerRow], console: Console) -> None:
@@ -411,7 +412,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--shared", default=shared, help="folder that has models/ (or DFQGEN_SHARED)")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="some of %(default)s, or none")
-    parser.add_argument("--targets", help=f"some of {','.join(LARGE_TARGETS)}; default: all")
+    parser.add_argument("--targets", help=f"some of {','.join(TARGETS)}; default: all")
     parser.add_argument("--optimize", choices=("speed", "size"), default="speed")
     parser.add_argument("--winograd", choices=("auto", "off"), default="auto", help="as of dfqgen build")
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout to build and put beside")
@@ -422,7 +423,7 @@ def main() -> int:
     parser.add_argument("--write-docs", action="store_true", help="docs/speed.md, from all results")
     parser.add_argument("--json", action="store_true", help="print the results as one JSON object")
     arguments = parser.parse_args()
-    known = LARGE_TARGETS if arguments.large else TARGETS
+    known = TARGETS
     if arguments.targets is None:
         arguments.targets = ",".join(known)
     networks, targets = ({*text.split(",")} for text in (arguments.networks, arguments.targets))

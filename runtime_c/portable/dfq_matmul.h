@@ -128,41 +128,51 @@ DFQ_NOINLINE uint64_t dfq_dot_pair(const int8_t *shared, const int8_t *y0, const
 }
 #endif
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__thumb2__) && !defined(__ARM_FEATURE_DSP) && \
-    defined(__OPTIMIZE__) && !defined(DFQ_OPTIMIZE_SIZE)
-#define DFQ_MATMUL_ASM 1
+/* Blocks of 2 columns x 4 channels in assembly: eight sums, for which GCC finds no registers on a Cortex-M3 and moves
+ * them about on RISC-V. Row j of the weights and the second column are offsets, known when this is compiled. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && !defined(DFQ_OPTIMIZE_SIZE) && \
+    defined(__thumb2__) && !defined(__ARM_FEATURE_DSP)
+#define DFQ_MATMUL_2X4 1
+#define DFQ_OFFSETS_2X4 4096
+#define DFQ_LOAD_2X4(value, from, offset) "ldrsb %[" value "], [%[" from "], #" offset "]\n\t"
+#define DFQ_MAC_2X4(sum, value) "mla " sum ", %[" value "], %[q], " sum "\n\t"
+#define DFQ_REPEAT_2X4 "ldr %[q], %[end]\n\tcmp %[x], %[q]\n\tbne 1b\n\t"
+#define DFQ_END_2X4 "m"
+#define DFQ_ADVANCE_2X4(pointer, count) "add %[" pointer "], #" count "\n\t"
+#define DFQ_TEMPORARY_2X4
+#elif defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && !defined(DFQ_OPTIMIZE_SIZE) && \
+    defined(__riscv_mul)
+#define DFQ_MATMUL_2X4 1
+#define DFQ_OFFSETS_2X4 2048
+#define DFQ_LOAD_2X4(value, from, offset) "lb %[" value "], " offset "(%[" from "])\n\t"
+#define DFQ_MAC_2X4(sum, value) "mul %[t], %[" value "], %[q]\n\tadd " sum ", " sum ", %[t]\n\t"
+#define DFQ_REPEAT_2X4 "bne %[x], %[end], 1b\n\t"
+#define DFQ_END_2X4 "r"
+#define DFQ_ADVANCE_2X4(pointer, count) "addi %[" pointer "], %[" pointer "], " count "\n\t"
+#define DFQ_TEMPORARY_2X4 , [t] "=&r"(t)
 #else
-#define DFQ_MATMUL_ASM 0
+#define DFQ_MATMUL_2X4 0
 #endif
 
-#if DFQ_MATMUL_ASM
-/* Cortex-M3: eight sums, the most that its registers hold, with a whole step of four inputs in assembly, for which
- * compilers find no registers. Row j of the weights and the second column are offsets, known when this is compiled. */
-#define DFQ_STEP_2X4_ROW(k, offset, a0, a1) \
-    "ldrsb %[q], [%[w], #" k offset "]\n\t" \
-    "mla " a0 ", %[p0], %[q], " a0 "\n\t"   \
-    "mla " a1 ", %[p1], %[q], " a1 "\n\t"
-#define DFQ_STEP_2X4(k)                                                                                   \
-    "ldrsb %[p0], [%[x], #" k "]\n\t"                                                                     \
-    "ldrsb %[p1], [%[x], #" k "+%c[d]]\n\t" DFQ_STEP_2X4_ROW(k, "", "%[a0]", "%[b0]")                     \
-        DFQ_STEP_2X4_ROW(k, "+%c[d]", "%[a1]", "%[b1]") DFQ_STEP_2X4_ROW(k, "+2*%c[d]", "%[a2]", "%[b2]") \
-            DFQ_STEP_2X4_ROW(k, "+3*%c[d]", "%[a3]", "%[b3]")
-
-/* The largest offset, in the last of eight inputs, has twelve bits; whole steps only. */
-#define DFQ_FITS_2X4(depth) (__builtin_constant_p(depth) && (depth) % 4 == 0 && 3 * (depth) + 7 < 4096)
-
+#if DFQ_MATMUL_2X4
+#define DFQ_ROW_2X4(offset, first, second) \
+    DFQ_LOAD_2X4("q", "w", offset) DFQ_MAC_2X4(first, "p0") DFQ_MAC_2X4(second, "p1")
+#define DFQ_STEP_2X4(k)                                                                                            \
+    DFQ_LOAD_2X4("p0", "x", k)                                                                                     \
+    DFQ_LOAD_2X4("p1", "x", k "+%c[d]") DFQ_ROW_2X4(k, "%[a0]", "%[b0]") DFQ_ROW_2X4(k "+%c[d]", "%[a1]", "%[b1]") \
+        DFQ_ROW_2X4(k "+2*%c[d]", "%[a2]", "%[b2]") DFQ_ROW_2X4(k "+3*%c[d]", "%[a3]", "%[b3]")
 #define DFQ_STEPS_2X4_4 DFQ_STEP_2X4("0") DFQ_STEP_2X4("1") DFQ_STEP_2X4("2") DFQ_STEP_2X4("3")
 #define DFQ_STEPS_2X4_8 DFQ_STEPS_2X4_4 DFQ_STEP_2X4("4") DFQ_STEP_2X4("5") DFQ_STEP_2X4("6") DFQ_STEP_2X4("7")
+
+/* Whole steps, and the largest offset, in the last of eight, fits a load. */
+#define DFQ_FITS_2X4(depth) (__builtin_constant_p(depth) && (depth) % 4 == 0 && 3 * (depth) + 7 < DFQ_OFFSETS_2X4)
+
 #define DFQ_LOOP_2X4(steps, count)                                                                                 \
     __asm__ volatile(                                                                                              \
-        "1:\n\t" steps "add %[x], #" count "\n\t"                                                                  \
-        "add %[w], #" count "\n\t"                                                                                 \
-        "ldr %[q], %[end]\n\t"                                                                                     \
-        "cmp %[x], %[q]\n\t"                                                                                       \
-        "bne 1b\n\t"                                                                                               \
+        "1:\n\t" steps DFQ_ADVANCE_2X4("x", count) DFQ_ADVANCE_2X4("w", count) DFQ_REPEAT_2X4                      \
         : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [b0] "+r"(b0), [b1] "+r"(b1), [b2] "+r"(b2), \
-          [b3] "+r"(b3), [x] "+r"(x), [w] "+r"(w), [p0] "=&r"(p0), [p1] "=&r"(p1), [q] "=&r"(q)                    \
-        : [d] "i"(depth), [end] "m"(end)                                                                           \
+          [b3] "+r"(b3), [x] "+r"(x), [w] "+r"(w), [p0] "=&r"(p0), [p1] "=&r"(p1), [q] "=&r"(q)DFQ_TEMPORARY_2X4   \
+        : [d] "i"(depth), [end] DFQ_END_2X4(end)                                                                   \
         : "cc", "memory")
 
 /* acc[0] of the first column, acc[1] of the second. */
@@ -171,6 +181,9 @@ DFQ_INLINE void dfq_dot_2x4(dfq_block_1x4_t acc[2], const int8_t *x, const int8_
     int32_t a0 = acc[0].a0, a1 = acc[0].a1, a2 = acc[0].a2, a3 = acc[0].a3;
     int32_t b0 = acc[1].a0, b1 = acc[1].a1, b2 = acc[1].a2, b3 = acc[1].a3;
     int32_t p0, p1, q;
+#if defined(__riscv)
+    int32_t t;
+#endif
     const int8_t *const end = x + depth;
     if (depth % 8 == 0) {
         DFQ_LOOP_2X4(DFQ_STEPS_2X4_8, "8");
@@ -201,7 +214,7 @@ DFQ_PART void dfq_matmul_two_columns(const int8_t *columns, int32_t depth, const
         out1[c] = dfq_requantize(form, bias[c] + (int32_t)(sums >> 32), c);
     }
 #endif
-#if DFQ_MATMUL_ASM
+#if DFQ_MATMUL_2X4
     for (; DFQ_FITS_2X4(depth) && c + 4 <= end; c += 4, w += 4 * depth) {
         dfq_block_1x4_t acc[2] = { { bias[c], bias[c + 1], bias[c + 2], bias[c + 3] } };
         acc[1] = acc[0];

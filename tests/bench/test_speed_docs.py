@@ -65,3 +65,27 @@ def test_what_winograds_algorithm_costs_is_told() -> None:
     text = render_docs({with_it: row(), without: spare})
     assert "| cortex-m4 | ic01 | 400 | 800 | 0.50 | 30 | 9 | 5 | 3 |" in text
     assert text.count("| cortex-m4 | ic01 | 300 |") == 1
+
+
+def test_risc_v_stands_beside_the_m3_and_needs_no_quoted_figure() -> None:
+    riscv = row(
+        target="riscv32imc", instructions=900, quoted=None, goal=None, cmsis_instructions=None, cycles=None
+    )
+    text = page(row(target="cortex-m3", instructions=600), riscv)
+    assert "| riscv32imc | ic01 | 300 | 900 |  |  |  |  |  |" in text
+    assert "| ic01 | 900 | 3.00 | 2.00 | 1.50 |" in text
+
+
+def test_boards_are_told_in_cycles_beside_our_estimates() -> None:
+    text = page(row(cycles=11_070_000))
+    assert "| cortex-m4 |  | dfqgen, estimated without wait states |  | 11.07 |  |  |  |" in text
+    assert "| cortex-m4 | NUCLEO-L4R5ZI | Plumerai 2023.05 | v1.1 | 20.13 | 11.85 | 5.73 | 0.49 |" in text
+
+
+def test_cmsis_nns_best_flags_are_found() -> None:
+    counts = {"-O2": 1000, "-O3": 800}
+    flags = {
+        f"flags/{each}": {"target": "cortex-m4", "network": "ic01", "flags": each, "instructions": count}
+        for each, count in counts.items()
+    }
+    assert "| cortex-m4 | ic01 | 1,000 | 800 | 0.50 |" in page(row(), **flags)
