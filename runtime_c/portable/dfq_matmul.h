@@ -157,10 +157,12 @@ DFQ_NOINLINE uint64_t dfq_dot_pair(const int8_t *shared, const int8_t *y0, const
 #if DFQ_MATMUL_2X4
 #define DFQ_ROW_2X4(offset, first, second) \
     DFQ_LOAD_2X4("q", "w", offset) DFQ_MAC_2X4(first, "p0") DFQ_MAC_2X4(second, "p1")
-#define DFQ_STEP_2X4(k)                                                                                            \
-    DFQ_LOAD_2X4("p0", "x", k)                                                                                     \
-    DFQ_LOAD_2X4("p1", "x", k "+%c[d]") DFQ_ROW_2X4(k, "%[a0]", "%[b0]") DFQ_ROW_2X4(k "+%c[d]", "%[a1]", "%[b1]") \
-        DFQ_ROW_2X4(k "+2*%c[d]", "%[a2]", "%[b2]") DFQ_ROW_2X4(k "+3*%c[d]", "%[a3]", "%[b3]")
+#define DFQ_STEP_2X4(k)                       \
+    DFQ_LOAD_2X4("p0", "x", k)                \
+    DFQ_LOAD_2X4("p1", "x", k "+%c[d]")       \
+    DFQ_ROW_2X4(k, "%[a0]", "%[b0]")          \
+    DFQ_ROW_2X4(k "+%c[d]", "%[a1]", "%[b1]") \
+    DFQ_ROW_2X4(k "+2*%c[d]", "%[a2]", "%[b2]") DFQ_ROW_2X4(k "+3*%c[d]", "%[a3]", "%[b3]")
 #define DFQ_STEPS_2X4_4 DFQ_STEP_2X4("0") DFQ_STEP_2X4("1") DFQ_STEP_2X4("2") DFQ_STEP_2X4("3")
 #define DFQ_STEPS_2X4_8 DFQ_STEPS_2X4_4 DFQ_STEP_2X4("4") DFQ_STEP_2X4("5") DFQ_STEP_2X4("6") DFQ_STEP_2X4("7")
 
