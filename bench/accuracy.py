@@ -31,6 +31,7 @@ PLAIN = Choices(
     fold_dead=False,
     equalize=False,
     correct_bias=False,
+    rounding="nearest",
     n_sigma=6.0,
     n_sigma_scores=6.0,
 )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from dfqgen.errors import UserError
-from dfqgen.graph.ir import Graph
+from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.norm import BatchNorm
 from dfqgen.progress import Part, Progress, silent
 from dfqgen.quantization.bias_from_samples import CorrectedOnSamples
 from dfqgen.quantization.in_turn import InTurn
 from dfqgen.quantization.rounding import Independent, Rounder
-from dfqgen.quantization.weights import squant_round, to_nearest
 from dfqgen.recipe.records import (
     LowBitsRecipe,
     RecordedSamples,
@@ -35,6 +36,9 @@ from dfqgen.samples.meaning import InputMeaning
 if TYPE_CHECKING:
     from dfqgen.recipe.records import UserSamples
 
+CORRELATED_SAMPLES = 16
+"""Real samples that correlations are told from: of images, more windows than are drawn."""
+
 
 def make_rounder(
     weights: WeightsRecipe,
@@ -51,12 +55,11 @@ def make_rounder(
 
         settings = AdaRoundSettings(iterations=rounding.adaround_iterations, seed=samples.recipe.seed)
         return AdaRound(weights, driving, settings, progress)
-    integers = squant_round if rounding.method == "squant" else to_nearest
     if rounding.bias == "samples":
-        return CorrectedOnSamples(weights, samples.for_rounding(), integers)
+        return CorrectedOnSamples(weights, samples.for_rounding(), rounding.method)
     if low_bits.mixes:
         return InTurn(weights, low_bits, rounding)
-    return Independent(weights, integers, correct_bias=rounding.bias == "statistics")
+    return Independent(weights, rounding.method, rounding.bias == "statistics", samples.real_ones())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,13 +73,13 @@ class SampleRoom:
     meanings: Mapping[str, InputMeaning]
     recipe: SamplesRecipe
     progress: Progress = silent
-    _made: dict[SampleSource, NetworkSamples] = field(default_factory=dict)
+    _made: dict[SampleSource | Literal["calibration"], NetworkSamples] = field(default_factory=dict)
 
     def for_statistics(self, statistics: StatisticsRecipe) -> NetworkSamples | None:
         """What replaces procedural samples there, None where nothing does."""
         if statistics.source == "data" and self.recipe.calibration is not None:
             self.progress("measuring statistics on the calibration data")
-            return self._given(self.recipe.calibration)
+            return self._calibration(self.recipe.calibration)
         return self.made("synthetic") if statistics.source == "synthetic" else None
 
     def for_rounding(self) -> NetworkSamples:
@@ -85,6 +88,16 @@ class SampleRoom:
         if wanted is None:
             wanted = self.recipe.calibration or default_source(self.graph)
         return self.made(wanted) if isinstance(wanted, str) else self._given(wanted)
+
+    def real_ones(self) -> dict[str, Array] | None:
+        """Some of the user's samples, None where there are none: what correlations are told from."""
+        if self.recipe.calibration is None:
+            return None
+        given = self._calibration(self.recipe.calibration)
+        if not given.real:
+            return None
+        spread = np.linspace(0, given.count - 1, min(CORRELATED_SAMPLES, given.count)).round().astype(int)
+        return {name: value[spread] for name, value in given.values.items()}
 
     def made(self, source: SampleSource) -> NetworkSamples:
         """Samples from this source, as many as the recipe says."""
@@ -98,6 +111,11 @@ class SampleRoom:
                 progress=self.progress,
             )
         return self._made[source]
+
+    def _calibration(self, data: UserSamples) -> NetworkSamples:
+        if "calibration" not in self._made:
+            self._made["calibration"] = self._given(data)
+        return self._made["calibration"]
 
     def _given(self, data: UserSamples) -> NetworkSamples:
         if isinstance(data, RecordedSamples):

@@ -310,9 +310,9 @@ Rounding = Annotated[
     Literal["auto", "nearest", "squant", "feedback", "adaround"],
     _dfq(
         "--rounding",
-        text="Weights to nearest, so that errors cancel in sums, each making up for the ones before it, or "
+        text="Weights to nearest, so that errors cancel in sums, each making up for the others' errors, or "
         "learned (AdaRound; needs PyTorch).",
-        show_default="nearest at 8 bits, feedback below",
+        show_default="feedback",
     ),
 ]
 RoundingData = Annotated[

@@ -66,7 +66,7 @@ def without_samples(recipe: Recipe) -> Recipe:
         ),
         rounding=replace(
             recipe.rounding,
-            method=method if method != "adaround" else "feedback" if recipe.low_bits.mixes else "nearest",
+            method=method if method != "adaround" else "feedback",
             bias="none" if recipe.rounding.bias == "none" else "statistics",
         ),
         samples=SamplesRecipe(),

@@ -9,10 +9,9 @@ import numpy as np
 from dfqgen.graph.ir import Array, Node, Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.passes.contract import Note
-from dfqgen.quantization.rounding import Bits, Rounded
+from dfqgen.quantization.rounding import Bits, Rounded, round_weights
 from dfqgen.quantization.types import Typed
-from dfqgen.quantization.weights import Integers, quantize_weights, to_nearest
-from dfqgen.recipe.records import WeightsRecipe
+from dfqgen.recipe.records import RoundingMethod, WeightsRecipe
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.statistics.from_data import measure
 
@@ -28,12 +27,12 @@ class CorrectedOnSamples:
 
     weights: WeightsRecipe
     samples: NetworkSamples
-    integers: Integers = to_nearest
+    method: RoundingMethod = "nearest"
 
     def round(self, typed: Typed, bits: Bits) -> Rounded:
         """See `Rounder`."""
         graph, samples = typed.graph, self.samples.values
-        weights = quantize_weights(graph, typed.types, typed.clips, self.weights, bits, self.integers)
+        weights = round_weights(typed, bits, self.weights, self.method, samples)
         means = {name: channels.mean for name, channels in measure(graph, samples).items()}
         rounded: dict[str, Op] = {
             node.output: replace(node.op, weight=weights[node.output].dequantize())

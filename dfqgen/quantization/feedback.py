@@ -46,7 +46,7 @@ def feedback_round(
     for _ in range(REFINEMENTS):
         if not fixed_scale:
             scale = fitted_scale(rows, integers, covariance, scale)
-        descend(rows, scale, integers, covariance, largest)
+        descend(rows, scale, integers, covariance, -largest - 1, largest)
     error = integers * scale[:, :, None] - rows
     noise = np.einsum("gok,gok->go", error @ moments.covariance, error).reshape(-1, len(starts))
     best = np.arange(len(noise)) * len(starts) + noise.argmin(axis=1)
@@ -84,13 +84,15 @@ def fitted_scale(rows: Array, integers: Array, covariance: Array, scale: Array) 
     return np.where(usable, over / np.where(under > 0, under, 1.0), scale)
 
 
-def descend(rows: Array, scale: Array, integers: Array, covariance: Array, largest: int) -> None:
+def descend(
+    rows: Array, scale: Array, integers: Array, covariance: Array, smallest: int, largest: int
+) -> None:
     """Move each weight in turn to its best integer, given the others; in place. The error never grows."""
     gradient = (integers * scale[:, :, None] - rows) @ covariance
     for k in range(rows.shape[2]):
         curvature = covariance[:, k, k, None]
         best = integers[:, :, k] - gradient[:, :, k] / (curvature * scale)
-        moved = np.clip(np.floor(best + 0.5), -largest - 1, largest) - integers[:, :, k]
+        moved = np.clip(np.floor(best + 0.5), smallest, largest) - integers[:, :, k]
         group, out = np.nonzero(moved)
         if group.size:
             step = (moved * scale)[group, out]

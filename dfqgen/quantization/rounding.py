@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.graph.ir import Graph
+from dfqgen.graph.ir import Array, Graph
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.passes.contract import Note
 from dfqgen.passes.correct_bias import correct_bias
+from dfqgen.quantization.descent import descended
 from dfqgen.quantization.types import Typed
-from dfqgen.quantization.weights import Integers, quantize_weights, to_nearest
-from dfqgen.recipe.records import WeightsRecipe
+from dfqgen.quantization.weights import quantize_weights, squant_round, to_nearest
+from dfqgen.recipe.records import RoundingMethod, WeightsRecipe
 
 Bits = Mapping[str, IntType]
 """Widths of weights by the layer's output tensor; layers that are not named have 8 bits."""
@@ -36,17 +37,33 @@ class Rounder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+def round_weights(
+    typed: Typed,
+    bits: Bits,
+    weights: WeightsRecipe,
+    method: RoundingMethod,
+    samples: Mapping[str, Array] | None = None,
+) -> dict[str, QuantizedWeight]:
+    """Every layer by itself: to the nearest, by SQuant, or by feedback, for which `samples` [N, ...] by input
+    tensor show how inputs go together (procedural ones by default).
+    """
+    integers = squant_round if method == "squant" else to_nearest
+    found = quantize_weights(typed.graph, typed.types, typed.clips, weights, bits, integers)
+    return descended(typed, found, samples) if method == "feedback" else found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Independent:
-    """Every layer by itself, to nearest or by SQuant; biases corrected by the statistics' means."""
+    """Every layer by itself (`round_weights`); biases corrected by the statistics' means."""
 
     weights: WeightsRecipe
-    integers: Integers = to_nearest
+    method: RoundingMethod = "nearest"
     correct_bias: bool = True
+    samples: Mapping[str, Array] | None = None
 
     def round(self, typed: Typed, bits: Bits) -> Rounded:
         """See `Rounder`."""
-        weights = quantize_weights(typed.graph, typed.types, typed.clips, self.weights, bits, self.integers)
+        weights = round_weights(typed, bits, self.weights, self.method, self.samples)
         if not self.correct_bias:
             return Rounded(typed.graph, weights)
         means = {name: channels.moments()[0] for name, channels in typed.statistics.items()}

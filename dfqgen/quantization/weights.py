@@ -124,6 +124,11 @@ class Place:
             "Its weights are damaged, or its batch normalization's statistics are.",
         )
 
+    def has_room(self, weight: QuantizedWeight) -> bool:
+        """Whether no accumulator can leave what `fit` allows, a corrected bias included."""
+        conv = replace(self.conv, bias=self.bias)
+        return bool(np.all(self._largest_accumulators(conv, weight) <= LARGEST_ACCUMULATOR))
+
     def holds(self, weight: QuantizedWeight) -> bool:
         """Whether no accumulator can leave 32 bits."""
         conv = replace(self.conv, bias=self.bias)

@@ -57,8 +57,6 @@ from dfqgen.samples.sources import source_of
 from dfqgen.targets import load_target
 from dfqgen.units import parse_size
 
-CORRECTED_ON_SAMPLES: tuple[RoundingMethod, ...] = ("nearest", "squant")
-"""Ways of rounding whose biases may be corrected on samples; the others see to biases themselves."""
 WIDTHS = (IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6, IntType.INT8)
 """What weights may have."""
 
@@ -72,9 +70,8 @@ class Choices(TypedDict, total=False):
     of those too. `bits` is like "4" or "4/8", `flash_budget` like "96K" or "60%". `calibration_data` is an
     file or folder of samples, or samples,
     `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default decided by predicted noise.
-    `rounding` "auto" is to nearest at 8 bits and "feedback" below. `empirical_bias` is by default on where
-    statistics are synthetic and weights to nearest. `n_sigma_scores` is the half-width of ranges of the
-    network's last layers.
+    `rounding` "auto" is "feedback". `empirical_bias` is by default on where statistics are synthetic and all
+    weights of 8 bits. `n_sigma_scores` is the half-width of ranges of the network's last layers.
     """
 
     target: str
@@ -171,7 +168,8 @@ def _settled(choices: Choices) -> Recipe:
     statistics: StatisticsSource = (
         "data" if "calibration_data" in choices else choices.get("statistics", "auto")
     )
-    method = _rounding_method(choices, low_bits)
+    chosen = choices.get("rounding", "auto")
+    method: RoundingMethod = Recipe().rounding.method if chosen == "auto" else chosen
     return Recipe(
         input=InputRecipe(
             shapes=dict(choices.get("input_shape", {})),
@@ -210,7 +208,7 @@ def _settled(choices: Choices) -> Recipe:
         weights=WeightsRecipe(granularity, scales),
         rounding=RoundingRecipe(
             method=method,
-            bias=_bias_correction(choices, statistics, method),
+            bias=_bias_correction(choices, statistics, may_correct_on_samples(method, low_bits)),
             **_said(choices, "adaround_iterations"),
         ),
         low_bits=low_bits,
@@ -228,16 +226,14 @@ def with_low_bits(recipe: Recipe, low_bits: LowBitsRecipe) -> Recipe:
     passes, rounding = recipe.passes, recipe.rounding
     if passes.equalize == usual_equalization(granularity, before):
         passes = replace(passes, equalize=usual_equalization(granularity, low_bits))
-    if rounding.method == usual_rounding(before):
-        rounding = replace(rounding, method=usual_rounding(low_bits))
-    if rounding.bias == "samples" and rounding.method not in CORRECTED_ON_SAMPLES:
+    if rounding.bias == "samples" and not may_correct_on_samples(rounding.method, low_bits):
         rounding = replace(rounding, bias="statistics")
     return replace(recipe, low_bits=low_bits, passes=passes, rounding=rounding)
 
 
-def usual_rounding(low_bits: LowBitsRecipe) -> RoundingMethod:
-    """What nobody chose."""
-    return "feedback" if low_bits.mixes else "nearest"
+def may_correct_on_samples(method: RoundingMethod, low_bits: LowBitsRecipe) -> bool:
+    """Whether samples may correct biases: AdaRound sees to them itself, and so does feedback of few bits."""
+    return method in ("nearest", "squant") or (method == "feedback" and not low_bits.mixes)
 
 
 def usual_equalization(granularity: Granularity, low_bits: LowBitsRecipe) -> bool | None:
@@ -259,20 +255,11 @@ def _meaning(choices: Choices) -> InputMeaning | None:
     return state_meaning(choices.get("input_mean"), choices.get("input_std"), choices.get("input_range"))
 
 
-def _rounding_method(choices: Choices, low_bits: LowBitsRecipe) -> RoundingMethod:
-    chosen = choices.get("rounding", "auto")
-    if chosen == "auto" or (chosen == "feedback" and not low_bits.mixes):
-        return usual_rounding(low_bits)
-    return chosen
-
-
-def _bias_correction(
-    choices: Choices, statistics: StatisticsSource, method: RoundingMethod
-) -> BiasCorrection:
-    """Feedback rounding and AdaRound see to biases themselves; the others may do it on samples."""
+def _bias_correction(choices: Choices, statistics: StatisticsSource, may_on_samples: bool) -> BiasCorrection:
+    """On samples where that is asked for or usual, and possible."""
     corrects = choices.get("correct_bias", True)
     on_samples = choices.get("empirical_bias", statistics == "synthetic" and corrects)
-    if on_samples and method in CORRECTED_ON_SAMPLES:
+    if on_samples and may_on_samples:
         return "samples"
     return "statistics" if corrects else "none"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfqgen.recipe.choices import CORRECTED_ON_SAMPLES, Choices, usual_equalization, usual_rounding
+from dfqgen.recipe.choices import Choices, may_correct_on_samples, usual_equalization
 from dfqgen.recipe.effect import flag
 from dfqgen.recipe.records import (
     SAMPLE_SOURCES,
@@ -83,13 +83,13 @@ def choices_of(recipe: Recipe) -> Choices | None:
     differs("absorb_bias", recipe.passes.absorb_bias, False)
     if rounding.bias == "none":
         found["correct_bias"] = False
-    plain = rounding.method in CORRECTED_ON_SAMPLES
+    plain = may_correct_on_samples(rounding.method, low)
     on_samples = plain and recipe.statistics.source == "synthetic"
     if plain and rounding.bias != "none" and (rounding.bias == "samples") != on_samples:
         found["empirical_bias"] = rounding.bias == "samples"
     differs("ranges", recipe.activations.range_method, default.activations.range_method)
     differs("n_sigma", recipe.activations.n_sigma, None)
-    differs("rounding", rounding.method, usual_rounding(low))
+    differs("rounding", rounding.method, default.rounding.method)
     differs("rounding_data", samples.rounding, None)
     differs("adaround_iterations", rounding.adaround_iterations, default.rounding.adaround_iterations)
     differs("samples", samples.count, None)

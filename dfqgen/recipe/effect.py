@@ -53,12 +53,10 @@ def _two_meanings(said: Said, recipe: Recipe) -> tuple[str, str] | None:
 
 
 def _feedback_on_samples(said: Said, recipe: Recipe) -> tuple[str, str] | None:
-    if not said.get("empirical_bias"):
-        return None
-    if said.get("rounding") == "feedback":
-        return "empirical_bias", "rounding"
     low = _first(said, MIXES)
-    return ("empirical_bias", low) if recipe.rounding.method == "feedback" and low else None
+    if not (said.get("empirical_bias") and recipe.rounding.method == "feedback" and low):
+        return None
+    return "empirical_bias", "rounding" if "rounding" in said else low
 
 
 def _two_statistics(said: Said, recipe: Recipe) -> tuple[str, str] | None:
@@ -92,7 +90,7 @@ CONTRADICTIONS = (
     Contradiction(_two_meanings, "they are two ways to say one thing", "Give one of them."),
     Contradiction(
         _feedback_on_samples,
-        "feedback rounding, which weights of few bits get by default, sees to the bias itself",
+        "feedback rounding, which is the default, sees to the bias of few bits itself",
         "Choose --rounding nearest, squant or adaround.",
     ),
     Contradiction(
@@ -239,10 +237,8 @@ NEEDS: Mapping[str, Callable[[Recipe], str | None]] = {
 def without_effect(said: Said, recipe: Recipe) -> dict[str, str]:
     """The choices that change nothing, by key, each with a sentence that says what it would need."""
     idle: dict[str, str] = {}
-    for key, value in said.items():
+    for key in said:
         needed = NEEDS[key](recipe) if key in NEEDS else None
-        if key == "rounding" and value == "feedback" and not recipe.low_bits.mixes:
-            needed = FEW_BITS
         if needed is not None:
             idle[key] = f"{written(said, key)} has no effect: it needs {needed}"
     return idle

@@ -190,12 +190,12 @@ class WeightsRecipe:
 class RoundingRecipe:
     """How weights become integers, and what puts their mean error right.
 
-    "squant" makes errors cancel in sums; "feedback" lets every error be carried by the weights not yet
-    rounded (layers of few bits; others round to nearest); "adaround" learns rounding and biases from
-    samples (needs torch). Biases are corrected by the statistics' means or on samples.
+    "squant" makes errors cancel in sums; "feedback" lets each weight make up for the errors of the others, as
+    inputs go together (beside layers of few bits, those of 8 round to nearest); "adaround" learns rounding
+    and biases from samples (needs torch). Biases are corrected by the statistics' means or on samples.
     """
 
-    method: RoundingMethod = "nearest"
+    method: RoundingMethod = "feedback"
     bias: BiasCorrection = "statistics"
     adaround_iterations: int = 2000
 

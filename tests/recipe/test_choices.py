@@ -26,7 +26,7 @@ def test_what_is_automatic_is_settled() -> None:
     assert make_recipe(weights="per-tensor", bits="4").passes.equalize
     assert make_recipe(bits="4").passes.equalize is False
     assert make_recipe(target="cortex-m0plus").weights.scales == "power-of-two"
-    assert make_recipe(bits="4").rounding.method == "feedback"
+    assert make_recipe().rounding.method == make_recipe(bits="4").rounding.method == "feedback"
     assert make_recipe(statistics="synthetic").rounding.bias == "samples"
     assert make_recipe(statistics="synthetic", bits="4").rounding.bias == "statistics"
     assert make_recipe(statistics="synthetic", rounding="nearest", bits="4").rounding.bias == "samples"
@@ -67,7 +67,11 @@ CONTRADICTIONS: list[tuple[Choices, str, str]] = [
     ({"bits": "4", "target_sqnr": 20.0}, "--bits 4", "--target-sqnr"),
     ({"flash_budget": "60%", "target_sqnr": 20.0}, "--flash-budget 60%", "--target-sqnr"),
     ({"meaning": InputMeaning(), "input_std": (2.0,)}, "--meaning", "--input-std"),
-    ({"empirical_bias": True, "rounding": "feedback"}, "--empirical-bias", "--rounding feedback"),
+    (
+        {"empirical_bias": True, "rounding": "feedback", "bits": "4"},
+        "--empirical-bias",
+        "--rounding feedback",
+    ),
     ({"empirical_bias": True, "bits": "4"}, "--empirical-bias", "--bits 4"),
     ({"empirical_bias": True, "correct_bias": False}, "--empirical-bias", "--no-correct-bias"),
     ({"statistics": "synthetic", "calibration_data": DIGITS_TEST}, "--statistics synthetic", "--calib"),
@@ -102,7 +106,6 @@ IDLE: list[tuple[Choices, str, str]] = [
     ({"samples": 3, "empirical_bias": True, "calibration_data": DIGITS_TEST}, "samples", "that are made"),
     ({"seed": 4}, "seed", "--rounding adaround"),
     ({"relu6": "replace"}, "relu6", "--equalize"),
-    ({"rounding": "feedback"}, "rounding", "--bits"),
     ({"correct_bias": False, "rounding": "adaround"}, "correct_bias", "learns biases itself"),
     ({"empirical_bias": True, "rounding": "adaround"}, "empirical_bias", "learns biases itself"),
     ({"activations": "int8", "activations_map": {"a": "int8"}}, "activations_map", "--activations int16"),
