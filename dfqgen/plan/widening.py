@@ -28,7 +28,7 @@ from dfqgen.plan.kernels import may_spend, ranked
 from dfqgen.plan.planner import plan_for
 from dfqgen.plan.schedule import peak_bytes
 from dfqgen.plan.workload import Work, Workload, align, needs_code, whole_workload
-from dfqgen.quantization.choose_bits import choose_bits, searchable
+from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower, site_of
 from dfqgen.quantization.predicted_noise import activation_noise, weight_noise
 from dfqgen.quantization.prepared import Prepared
@@ -111,15 +111,15 @@ class Search:
         self.prepared, self.recipe, self.target = prepared, recipe, target
         self.narrow, self.wide = ends = self._ends()
         self.bits = choose_bits(self.narrow, recipe.weights, recipe.low_bits, recipe.rounding).bits
-        self.rounder = Independent(recipe.weights)  # what weights cost hardly depends on how they are rounded
+        # To nearest: what layers cost does not depend on it, and other rounding makes no more noise.
+        self.rounder = Independent(recipe.weights)
         rounded = [self.rounder.round(typed, self.bits) for typed in ends]
         self.weights = [found.weights for found in rounded]
         self.tensors = [
             {name: QTensor(name, typed.graph.shapes[name], qtype) for name, qtype in typed.types.items()}
             for typed in ends
         ]
-        alone = Independent(recipe.weights, searchable(recipe.rounding).method)
-        self.floor = weight_noise(self.narrow, alone.round(self.narrow, self.bits))
+        self.floor = weight_noise(self.narrow, rounded[0])
         self.families = families(self.narrow)
         self.gains = self._gains()
         graph = bound_biases(self.narrow.graph, self.narrow.types, self.narrow.clips)

@@ -9,7 +9,6 @@ import numpy as np
 
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Graph, Node
-from dfqgen.graph.steps import with_states
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
 from dfqgen.statistics.channel import ChannelStatistics
@@ -36,18 +35,18 @@ class Evidence:
 
     @cached_property
     def samples(self) -> dict[str, Array]:
-        """Procedural inputs by tensor; more of small ones. With states, they are steps of one sequence."""
-        return self._drawn()
+        """Procedural inputs by tensor; more of small ones."""
+        return procedural_samples(self.graph, self.statistics, self._count)
 
     @cached_property
     def held_out(self) -> dict[str, Array]:
         """As many others, on which nothing is chosen or fitted."""
-        return self._drawn(seed=HELD_OUT_SEED)
+        return procedural_samples(self.graph, self.statistics, self._count, seed=HELD_OUT_SEED)
 
-    def _drawn(self, seed: int = 0) -> dict[str, Array]:
+    @property
+    def _count(self) -> int:
         largest = max(int(np.prod(port.shape)) for port in self.graph.inputs)
-        count = min(max(SAMPLE_ELEMENTS // largest, FEWEST), MOST)
-        return with_states(self.graph, procedural_samples(self.graph, self.statistics, count, seed=seed))
+        return min(max(SAMPLE_ELEMENTS // largest, FEWEST), MOST)
 
     @cached_property
     def moments(self) -> dict[str, InputMoments]:
