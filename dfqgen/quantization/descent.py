@@ -15,6 +15,7 @@ import numpy as np
 
 from dfqgen.graph.ir import Array, Node
 from dfqgen.graph.site import QuantizedWeight
+from dfqgen.graph.steps import with_states
 from dfqgen.ops.conv import Conv2D
 from dfqgen.quantization.feedback import descend
 from dfqgen.quantization.types import Typed
@@ -50,7 +51,7 @@ def descended(
         if Place.of(node, typed.types, typed.clips).has_room(better):
             found[node.output] = better
 
-    driving = typed.evidence.samples if samples is None else samples
+    driving = with_states(typed.graph, typed.evidence.samples) if samples is None else samples
     each_input_moments(typed.graph, typed.statistics, driving, use, wanted=wanted)
     return found
 
