@@ -67,6 +67,7 @@ class Segment:
     the number of the last band that is made of it, or its own. `leads_bytes`: how far below a tensor that was
     there before each whole band must start to be allowed to overwrite it, where nothing reads that later.
     `moved_bytes` are copied to make room in bands, `filled_bytes` are rows copied in and padding.
+    `instructions` is about what turns and copies take on the target, beside the kernels.
     """
 
     begin: int
@@ -79,6 +80,7 @@ class Segment:
     leads_bytes: Mapping[tuple[str, str], int]
     moved_bytes: int
     filled_bytes: int
+    instructions: float = 0.0
 
     def __len__(self) -> int:
         return len(self.blocks)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from dfqgen.fixedpoint.program import QOp
 from dfqgen.kernels.base import Plan
-from dfqgen.plan.streaming import turns_and_copies
 from dfqgen.targets import Target
 
 
@@ -38,7 +37,7 @@ def per_second(target: Target) -> float:
 def estimate(plan: Plan) -> list[LayerEstimate]:
     """Every step of a plan; what a segment takes beside its kernels is that of its first step."""
     layers = []
-    turns = {segment.begin: turns_and_copies(segment) for segment in plan.segments}
+    turns = {segment.begin: segment.instructions for segment in plan.segments}
     for index, step in enumerate(plan.steps):
         assert step.selection is not None, "planned steps say why they have their kernel"
         own = round(step.selection.instructions + turns.get(index, 0.0))

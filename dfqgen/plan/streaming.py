@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.rows import RowWindow, row_axis, row_count
-from dfqgen.kernels.base import Registry
+from dfqgen.kernels.base import Kernel, Registry
 from dfqgen.kernels.rows import Band, RowBlock, Segment
 from dfqgen.plan.kernels import Choice, best_first, price, selected
 from dfqgen.plan.lifetimes import bytes_between
@@ -15,13 +17,10 @@ from dfqgen.plan.partition import Part, partition
 from dfqgen.plan.rows import Piece, segment, with_rows
 from dfqgen.plan.schedule import peaks_by_step
 from dfqgen.plan.workload import Work, Workload, align, band_bytes
-from dfqgen.targets import Target
+from dfqgen.targets import Isa, Target
 
 OVERHEAD = 1.05
 """What running row by row may cost in instructions, against whole layers."""
-
-TURN = 250.0
-"""Instructions of a turn beside its kernel's loops, on a Cortex-M4."""
 
 SPARING = 1.25
 """What a kernel with less scratch may take, against the fastest, in a program that runs row by row."""
@@ -35,14 +34,34 @@ TRIED = 6
 LONGEST = 16
 """Steps of a segment that begins behind the input."""
 
-ROW_IN = 60.0
-"""Instructions to take in a row of a source beside copying it, counted on a Cortex-M4 with a 1-D network."""
-
 STEPS_AT_ONCE = 16
 """Rows of a 1-D network that a layer makes in a turn. Each is one pixel, and kernels make 2 to 4 together."""
 
-COPIED_BYTE = 0.75
-"""Instructions to move a byte, measured on a Cortex-M4 with rows that are whole words."""
+
+@dataclass(frozen=True, slots=True)
+class RowPrices:
+    """Instructions that rows take beside kernels' loops: of a turn, of a row of a source, of a byte moved.
+
+    `block`: what a block of rows should take at least, where blocks of several rows are worth their memory.
+    """
+
+    turn: float
+    row_in: float
+    copied_byte: float
+    block: float = 0.0
+
+
+SCALAR = RowPrices(turn=250.0, row_in=60.0, copied_byte=0.75)
+"""Counted on a Cortex-M4: turns and bytes in rows that are whole words, rows of a source of a 1-D network."""
+
+HELIUM = RowPrices(turn=400.0, row_in=60.0, copied_byte=0.25, block=400.0 / (OVERHEAD - 1.0))
+"""Counted on a Cortex-M55, with MobileNetV2 0.35 at 160x160 and MLPerf Tiny's ResNet. Kernels there have more
+to set up and take a quarter for a row, so that a call for one may not be worth it."""
+
+
+def row_prices(target: Target) -> RowPrices:
+    """Those of a target's core."""
+    return HELIUM if Isa.MVE in target.isas else SCALAR
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +91,7 @@ class Line:
     """
 
     workload: Workload
+    prices: RowPrices
     order: tuple[int, ...]
     works: tuple[Work, ...]
     whole: tuple[Choice, ...]
@@ -95,6 +115,7 @@ class Line:
         whole = tuple(chosen[index] for index in order)
         return cls(
             workload=workload,
+            prices=row_prices(target),
             order=tuple(order),
             works=works,
             whole=whole,
@@ -227,7 +248,8 @@ def simulated(line: Line, piece: Piece, *, fed: bool) -> Part | None:
         stage.choice.instructions - whole.instructions
         for stage, whole in zip(stages, line.whole[found.begin : found.end], strict=True)
     )
-    added = turns_and_copies(found) + kernels
+    found = replace(found, instructions=_turns_and_copies(found, line.prices))
+    added = found.instructions + kernels
     changed = line.workload.with_segment(found, line.order, piece.scratch_bytes)
     return Part(found.begin, found.end, _segment_bytes(changed, line, found, piece), added, piece, found)
 
@@ -289,7 +311,7 @@ def _estimates(line: Line) -> Iterator[Part]:
                 -(-row_count(tensor.shape) // block.rows)
                 for tensor, block in zip(piece.outputs, piece.blocks, strict=True)
             ]
-            yield Part(begin, end, size, sum(turns) * TURN, piece, None)
+            yield Part(begin, end, size, sum(turns) * line.prices.turn, piece, None)
 
 
 def _beyond(tensor: QTensor, work: Work, block: RowBlock) -> bool:
@@ -315,13 +337,15 @@ def _stage(
     for kernel in registry.kernels:
         if kernel.op is not type(work.op) or kernel.isa not in target.isas or kernel.spends_flash:
             continue
-        rows = kernel.rows_at_once if axis == 1 else STEPS_AT_ONCE * min(1, kernel.rows_at_once)
+        if not kernel.supports(work.op, work.inputs, work.output):
+            continue
+        instructions, measured = price(kernel, work.op, work.inputs, work.output, target, optimize)
+        rows = _rows_at_once(kernel, instructions / height, axis, row_prices(target))
         rows = min(rows, height)
         if work.writes in workload.tied:  # there is no room for rows beyond the last
             rows = next((count for count in range(rows, 0, -1) if height % count == 0), 0)
         block = _block(work, window, rows, axis, over=kernel.over_window and axis == 1)
         if block is not None and kernel.supports(block.op, block.inputs, block.output):
-            instructions, measured = price(kernel, work.op, work.inputs, work.output, target, optimize)
             scratch = kernel.scratch_bytes(block.op, block.inputs, block.output)
             choice = Choice(work.op, kernel, instructions, scratch_bytes=scratch, measured=measured)
             stages.append(Stage(block, choice))
@@ -335,6 +359,14 @@ def _stage(
     return Stage(block, selected(best, len(ordered), fastest))
 
 
+def _rows_at_once(kernel: Kernel[Any], row: float, axis: int, prices: RowPrices) -> int:
+    """How many rows of so many instructions a call is for: as many times the kernel's as are worth it."""
+    if axis != 1:
+        return STEPS_AT_ONCE * min(1, kernel.rows_at_once)
+    least = max(1, kernel.rows_at_once)
+    return kernel.rows_at_once * max(1, math.ceil(prices.block / max(row, 1.0) / least))
+
+
 def _block(work: Work, window: RowWindow, rows: int, axis: int, *, over: bool) -> RowBlock | None:
     if rows == 0:
         return None
@@ -342,11 +374,11 @@ def _block(work: Work, window: RowWindow, rows: int, axis: int, *, over: bool) -
     return RowBlock(work.op.of_rows(rows, axis), inputs, with_rows(work.output, rows), window, rows, over)
 
 
-def turns_and_copies(segment: Segment) -> float:
+def _turns_and_copies(segment: Segment, prices: RowPrices) -> float:
     """Instructions of a segment beside its kernels."""
     taken_in = 0 if segment.source is None else segment.bands[segment.source].height
-    copies = (segment.moved_bytes + segment.filled_bytes) * COPIED_BYTE
-    return copies + len(segment.turns) * TURN + taken_in * ROW_IN
+    copies = (segment.moved_bytes + segment.filled_bytes) * prices.copied_byte
+    return copies + len(segment.turns) * prices.turn + taken_in * prices.row_in
 
 
 def _segment_bytes(workload: Workload, line: Line, found: Segment, piece: Piece) -> int:
