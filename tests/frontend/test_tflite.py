@@ -188,6 +188,21 @@ def test_a_sequence_goes_through_an_lstm(tmp_path: Path, peepholes: bool) -> Non
     agree(path, RNG.uniform(-2, 2, (1, 6, 5)).astype(np.float32))
 
 
+def test_reversals_products_and_differences_of_floats(tmp_path: Path) -> None:
+    net = TfliteNet()
+
+    def real(*shape: int) -> int:
+        return net.tensor(shape, np.float32)
+
+    x, last = real(1, 4, 5), net.constant(np.array([2], np.int32))
+    turned = net.operator("REVERSE_V2", (x, last), real(1, 4, 5), record="ReverseV2Options")
+    apart = net.operator("SQUARED_DIFFERENCE", (x, turned), real(1, 4, 5), record="SquaredDifferenceOptions")
+    record = {"record": "BatchMatMulOptions", "adjX": False, "adjY": True}
+    product = net.operator("BATCH_MATMUL", (apart, x), real(1, 4, 4), **record)
+    y = net.operator("REDUCE_MIN", (product, last), real(1, 4), record="ReducerOptions", keepDims=False)
+    agree(net.save(tmp_path, [x], [y]), RNG.uniform(-2, 2, (1, 4, 5)).astype(np.float32))
+
+
 def svdf(net: TfliteNet, x: int) -> int:
     """Four units of two filters each over 6 steps."""
     weights = [

@@ -85,11 +85,23 @@ def pool(op: Operator) -> str:
     return op.activated(to.channels_last(result))
 
 
-@layer("MEAN", "REDUCE_MAX", "SUM")
+@layer("BATCH_MATMUL")
+def batch_matmul(op: Operator) -> str:
+    sides = []
+    for place, turned in ((0, op.options.adjX), (1, op.options.adjY)):
+        real, rank = op.real(place), len(op.shape(place))
+        perm = (*range(rank - 2), rank - 1, rank - 2)
+        sides.append(op.to.node("Transpose", real, perm=perm) if turned else real)
+    return op.to.node("MatMul", *sides)
+
+
+REDUCTIONS = {"MEAN": "ReduceMean", "REDUCE_MAX": "ReduceMax", "REDUCE_MIN": "ReduceMin", "SUM": "ReduceSum"}
+
+
+@layer(*REDUCTIONS)
 def reduce(op: Operator) -> str:
-    operator = {"MEAN": "ReduceMean", "REDUCE_MAX": "ReduceMax", "SUM": "ReduceSum"}[op.kind]
     axes = op.to.stored(np.array(op.integers(1), np.int64), "axes")
-    return op.to.node(operator, op.real(), axes, keepdims=int(bool(op.options.keepDims)))
+    return op.to.node(REDUCTIONS[op.kind], op.real(), axes, keepdims=int(bool(op.options.keepDims)))
 
 
 # --- element by element ---
@@ -100,14 +112,20 @@ def arithmetic(op: Operator) -> str:
     return op.activated(op.to.node(op.kind.capitalize(), op.real(0), op.real(1)))
 
 
+@layer("SQUARED_DIFFERENCE")
+def squared_difference(op: Operator) -> str:
+    difference = op.to.node("Sub", op.real(0), op.real(1))
+    return op.to.node("Mul", difference, difference)
+
+
 @layer("MAXIMUM", "MINIMUM")
 def extreme(op: Operator) -> str:
     return op.to.node("Max" if op.kind == "MAXIMUM" else "Min", op.real(0), op.real(1))
 
 
 FUNCTIONS = {
-    "ABS": "Abs", "COS": "Cos", "ELU": "Elu", "EXP": "Exp", "FLOOR": "Floor", "HARD_SWISH": "HardSwish",
-    "LOG": "Log", "LOGISTIC": "Sigmoid", "NEG": "Neg", "RELU": "Relu", "ROUND": "Round", "SIN": "Sin",
+    "ABS": "Abs", "CEIL": "Ceil", "COS": "Cos", "ELU": "Elu", "EXP": "Exp", "FLOOR": "Floor",
+    "HARD_SWISH": "HardSwish", "LOG": "Log", "LOGISTIC": "Sigmoid", "NEG": "Neg", "RELU": "Relu", "ROUND": "Round", "SIN": "Sin",
     "SQRT": "Sqrt", "TANH": "Tanh",
 }  # fmt: skip
 
@@ -289,6 +307,13 @@ def strided_slice(op: Operator) -> str:
 def gather(op: Operator) -> str:
     indices = op.to.stored(op.to.constant(op.inputs[1]).astype(np.int64), "indices")
     return op.to.node("Gather", op.real(), indices, axis=int(op.options.axis))
+
+
+@layer("REVERSE_V2")
+def reverse(op: Operator) -> str:
+    axes = op.integers(1)
+    ends = [-op.shape()[axis] - 1 for axis in axes]
+    return sliced(op, op.real(), [-1] * len(axes), ends, axes, [-1] * len(axes))
 
 
 @layer("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")
