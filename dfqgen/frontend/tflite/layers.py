@@ -125,8 +125,8 @@ def extreme(op: Operator) -> str:
 
 FUNCTIONS = {
     "ABS": "Abs", "CEIL": "Ceil", "COS": "Cos", "ELU": "Elu", "EXP": "Exp", "FLOOR": "Floor",
-    "HARD_SWISH": "HardSwish", "LOG": "Log", "LOGISTIC": "Sigmoid", "NEG": "Neg", "RELU": "Relu", "ROUND": "Round", "SIN": "Sin",
-    "SQRT": "Sqrt", "TANH": "Tanh",
+    "HARD_SWISH": "HardSwish", "LOG": "Log", "LOGISTIC": "Sigmoid", "NEG": "Neg", "RELU": "Relu",
+    "ROUND": "Round", "SIN": "Sin", "SQRT": "Sqrt", "TANH": "Tanh",
 }  # fmt: skip
 
 
