@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NETWORKS = ("ic01", "vww01-dead", "kws01", "ad01")
-"""As docs/speed.md names them; others compute vww01's dead channels."""
+"""As docs/speed.md names them."""
 
 
 @dataclass(frozen=True, slots=True)
