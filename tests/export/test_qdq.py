@@ -132,6 +132,16 @@ def test_a_softmax_of_sixteen_bits_comes_back(tmp_path: Path) -> None:
     check(program, tmp_path)
 
 
+def test_sums_of_sixteen_bits_are_onnxruntimes(tmp_path: Path) -> None:
+    def body(net: Net, x: str) -> str:
+        first, second = (net.node("Conv", x, scale * weights(4, 4, 1, 1)) for scale in (1.0, 0.37))
+        return net.node("Relu", net.node("Add", first, second))
+
+    program = compiled(tmp_path, body, activations="int16")
+    assert "QAdd" in {type(op).__name__ for op in program.ops}
+    check(program, tmp_path, ties=0.01)
+
+
 def test_powers_of_two_and_one_scale_for_all_come_back(tmp_path: Path) -> None:
     check(compiled(tmp_path, sums, scales="power-of-two", per_tensor=True), tmp_path, ties=0.3)
 
