@@ -197,7 +197,10 @@ sys.exit(subprocess.run(["cc", *arguments]).returncode)
     [
         ("#!/bin/sh\nexit 0\n", "writes nothing"),
         ("#!/bin/sh\necho broken >&2\nexit 1\n", "broken"),
-        ('#!/bin/sh\nfor last; do :; done\necho garbage > "$last"\n', "cannot be loaded"),
+        (
+            '#!/bin/sh\nfor last; do :; done\n[ "$last" = --version ] || echo garbage > "$last"\n',
+            "cannot be loaded",
+        ),
         ("#!/bin/sh\nkill -SEGV $$\n", "failed"),
         ("#!/nonexistent/interpreter\n", "cannot start|No such file"),
     ],
