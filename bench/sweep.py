@@ -23,6 +23,7 @@ from cost_cases import Case
 from rich.console import Console
 from single_layers import program_of, work_units
 from sweep_layers import sweep
+from sweep_reasons import TEXT as REASONS
 
 from dfqgen.emit.package import emit, write_folder
 from dfqgen.fixedpoint.vectors import golden_vectors
@@ -40,7 +41,8 @@ INTRODUCTION = """# Single layers beside CMSIS-NN
 Written by `bench/sweep.py --write-docs`; do not edit. Instructions counted in QEMU, per multiply-accumulate,
 or per element of the output where there are none; CMSIS-NN (99f736a, GCC 12.2 -O2) built and called in one
 run with ours on the same weights, its wrapper functions alone. Kernels are the planner's choice for speed. A
-ratio in **bold** is above 1: there CMSIS-NN is faster.
+ratio in **bold** is above 1: there CMSIS-NN is faster. The last section says why some layers take longer than
+others.
 
     python bench/sweep.py --cmsis-nn ../CMSIS-NN --results sweep.json --write-docs
 """
@@ -76,7 +78,7 @@ def measure(
 
 
 def render(results: Mapping[str, Mapping[str, Counts]]) -> str:
-    """The page: one table a target, in the order of the layers."""
+    """The page: one table a target, in the order of the layers, and the reasons."""
     parts = [INTRODUCTION.strip()]
     for target, found in results.items():
         slower = sum(ours > theirs for _, ours, theirs, _ in found.values())
@@ -87,7 +89,7 @@ def render(results: Mapping[str, Mapping[str, Counts]]) -> str:
             told = f"**{ratio}**" if ours > theirs else ratio
             lines.append(f"| {text} | {ours / units:.3f} | {theirs / units:.3f} | {told} | `{function}` |")
         parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, REASONS])
 
 
 def main() -> int:
