@@ -112,8 +112,9 @@ class Part:
     """What a part adds to its core. The arena goes into the first of `regions`.
 
     `wait_states` is how long a read of the flash waits at the part's full clock, None where it is not known
-    or varies; `cache` what hides it. `flash` is "internal", "serial" (executed in place) or "external".
-    `source` names the data sheet the numbers are from.
+    or varies; `read_bytes` how much of a stream of constants comes after each such wait, None where that is
+    not known or a cache of many lines may hold them; `cache` what hides waits. `flash` is "internal",
+    "serial" (executed in place) or "external". `source` names the data sheet the numbers are from.
     """
 
     vendor: str
@@ -121,6 +122,7 @@ class Part:
     regions: tuple[Region, ...]
     flash: str
     wait_states: int | None
+    read_bytes: int | None
     cache: str | None
     boards: tuple[str, ...]
     source: str
@@ -132,7 +134,8 @@ class Target:
 
     `cycles` is None where cycles cannot be estimated from single instructions (dual issue).
     `cycles_per_instruction` is what that model gave on whole networks, None where nobody knows: it makes
-    times of the counts that are predicted. `part` is None for a core by itself.
+    times of the counts that are predicted. `constant_bytes_per_instruction` is how much of weights and other
+    constants the core's kernels read. `part` is None for a core by itself.
     """
 
     name: str
@@ -148,12 +151,26 @@ class Target:
     ram_bytes: int | None = None
     cycles: CycleModel | None = None
     cycles_per_instruction: float | None = None
+    constant_bytes_per_instruction: float | None = None
     costs: CostTable = field(default_factory=CostTable)
     part: Part | None = None
 
     @property
     def is_host(self) -> bool:
         return self.core == "host"
+
+    @property
+    def wait_cycles_per_instruction(self) -> float | None:
+        """Cycles that an instruction waits for the flash: code never, constants once for each read of the
+        flash's width, since its few lines of cache do not hold streams until they are read again.
+        None for a part of which this is not known; 0 for a core by itself, whose memory never waits.
+        """
+        part, constants = self.part, self.constant_bytes_per_instruction
+        if part is None:
+            return 0.0
+        if constants is None or part.wait_states is None or part.read_bytes is None:
+            return None
+        return constants * part.wait_states / part.read_bytes
 
 
 SCALE_MODES = ("multiplier", "power-of-two")
@@ -316,6 +333,7 @@ def _parse(name: str, table: dict[str, Any]) -> Target:
         ram_bytes=table.get("ram_bytes"),
         cycles=CycleModel(**table["cycles"]) if "cycles" in table else None,
         cycles_per_instruction=table.get("cycles_per_instruction"),
+        constant_bytes_per_instruction=table.get("constant_bytes_per_instruction"),
         costs=_costs(name),
     )
 
@@ -331,6 +349,7 @@ def _parse_part(name: str, table: dict[str, Any]) -> Target:
         regions=regions,
         flash=flash.get("kind", "internal"),
         wait_states=flash.get("wait_states"),
+        read_bytes=flash.get("read_bytes"),
         cache=flash.get("cache"),
         boards=tuple(table.get("boards", ())),
         source=table["source"],

@@ -110,6 +110,11 @@ def time_text(time: Facts) -> str:
     """An estimate of one inference."""
     known = time["cycles_per_instruction"]
     cycles = f"{known:g} cycles each" if known else "taken as one cycle each"
+    waits = time["wait_cycles_per_instruction"]
+    if waits is None:
+        cycles += ", waits of the flash not counted"
+    elif waits:
+        cycles += f" and {waits:.2f} waiting for the flash"
     instructions = f"{count_text(time['instructions'])} instructions by measured prices, {cycles}"
     return f"about {duration_text(time['seconds'])} at {time['clock_hz'] / 1e6:g} MHz ({instructions})"
 

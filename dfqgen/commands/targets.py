@@ -44,6 +44,7 @@ def _part_facts(target: Target) -> Facts:
         "flash_bytes": target.flash_bytes,
         "flash": part.flash,
         "wait_states": part.wait_states,
+        "read_bytes": part.read_bytes,
         "cache": part.cache,
         "ram": [{"name": region.name, "bytes": region.bytes} for region in part.regions],
         "boards": list(part.boards),

@@ -24,14 +24,15 @@ class LayerEstimate:
 
 def seconds(instructions: float, target: Target) -> float:
     """How long so many instructions take at the target's clock; one cycle each where nobody knows better: too
-    short with wait states or slow loads, too long on cores that issue two at once.
+    short with slow loads, too long on cores that issue two at once. Waits of the flash count where known.
     """
     return instructions / per_second(target)
 
 
 def per_second(target: Target) -> float:
     """Instructions in a second, likewise."""
-    return target.clock_hz / (target.cycles_per_instruction or 1.0)
+    waits = target.wait_cycles_per_instruction or 0.0
+    return target.clock_hz / ((target.cycles_per_instruction or 1.0) + waits)
 
 
 def estimate(plan: Plan) -> list[LayerEstimate]:

@@ -148,6 +148,7 @@ def time_facts(layers: Sequence[LayerEstimate], target: Target) -> Facts | None:
     return {
         "instructions": instructions,
         "cycles_per_instruction": target.cycles_per_instruction,
+        "wait_cycles_per_instruction": target.wait_cycles_per_instruction,
         "clock_hz": target.clock_hz,
         "seconds": seconds(instructions, target),
     }
