@@ -106,11 +106,15 @@ typedef struct {
 
 DFQ_INLINE int32_t dfq_add_form(const dfq_sum_form_t *form, int32_t a, int32_t b)
 {
-    int32_t first = a * (form->dropped == 0 ? form->multiplier_a : form->dropped == 8 ? 1 << 24 : 1 << 16);
-    int32_t second = b * (form->dropped == 0 ? form->multiplier_b : form->dropped == 8 ? 1 << 24 : 1 << 16);
-    if (form->dropped != 0) {
-        first = (int32_t)(((int64_t)first * form->multiplier_a) >> 32);
-        second = (int32_t)(((int64_t)second * form->multiplier_b) >> 32);
+    int32_t first;
+    int32_t second;
+    if (form->dropped == 0) {
+        first = a * form->multiplier_a;
+        second = b * form->multiplier_b;
+    } else {
+        const int32_t lift = form->dropped == 8 ? INT32_C(0x1000000) : INT32_C(0x10000);
+        first = (int32_t)(((int64_t)(a * lift) * form->multiplier_a) >> 32);
+        second = (int32_t)(((int64_t)(b * lift) * form->multiplier_b) >> 32);
     }
     return dfq_shift_right(first + second + form->offset, form->shift);
 }

@@ -143,8 +143,8 @@ def test_flash_and_ram_are_spent_while_there_are_some() -> None:
     both = code + 2 * (16 * 16 * 16 + 16 * 16 * 32) + 8 * 48
     assert spending(net, Budget()) == [True, True]
     assert spending(net, Budget(flash_bytes=both)) == [True, True]
-    # Of the larger layer's inputs the direct kernel, too, gathers each window once for all channels.
-    assert spending(net, Budget(flash_bytes=both - 1)) == [True, False]
+    # The smaller layer goes first: its transforms serve fewer channels, so a byte saves fewer instructions.
+    assert spending(net, Budget(flash_bytes=both - 1)) == [False, True]
     assert spending(net, Budget(flash_bytes=code + small + large)) == [False, False]
     direct = plan_program(net, load_target("cortex-m4"), winograd="off")
     assert spending(net, Budget(ram_bytes=direct.arena_bytes)) == [False, False]
