@@ -10,15 +10,13 @@ the constants as they are. Equalization is decided by the constants as they are.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from scipy.special import ndtri
-from subjects import replace_table
+from subjects import replace_table, table_parser
 from zoo_networks import read_zoo, subject
 
 from dfqgen.compile import compile_model
@@ -101,13 +99,7 @@ def lines(measured: Mapping[str, Mapping[Pair, float]]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
-    parser.add_argument("--only", help="names of networks, with commas between")
-    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file")
-    arguments = parser.parse_args()
+    arguments = table_parser(__doc__).parse_args()
     measured = {}
     for name in arguments.only.split(",") if arguments.only else NETWORKS:
         measured[name] = decibels(name, Path(arguments.shared))

@@ -9,13 +9,11 @@ output itself. The program runs in the interpreter.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from subjects import replace_table
+from subjects import replace_table, table_parser
 from zoo_networks import read_zoo, subject
 
 from dfqgen.compile import Compiled, compile_model
@@ -62,13 +60,7 @@ def decibels(compiled: Compiled, inputs: Mapping[str, Array]) -> Iterator[tuple[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
-    parser.add_argument("--only", help="names of networks, with commas between")
-    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file, row by row")
-    arguments = parser.parse_args()
+    arguments = table_parser(__doc__).parse_args()
     names = arguments.only.split(",") if arguments.only else NETWORKS
     lines = ["| network | output | predicted | measured | off by |", "|---|---|--:|--:|--:|"]
     for name in names:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +63,25 @@ SUBJECTS = {
     "kws01": Subject("kws01_dscnn.onnx", InputMeaning(lo=-90.0, hi=90.0)),
     "ad01": Subject("ad01_autoencoder.onnx", InputMeaning(lo=-60.0, hi=20.0)),
 }
+
+
+def table_parser(description: str | None) -> argparse.ArgumentParser:
+    """For a script that measures networks and writes a table into a document."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
+    parser.add_argument("--only", help="names of networks, with commas between")
+    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file")
+    return parser
+
+
+def chosen_names(parser: argparse.ArgumentParser, only: str | None, known: Collection[str]) -> list[str]:
+    """The names that --only gives, or all; an unknown one ends the script."""
+    names = only.split(",") if only else list(known)
+    if unknown := sorted(set(names) - set(known)):
+        parser.error(f"unknown networks: {', '.join(unknown)}; there are {', '.join(known)}")
+    return names
 
 
 def replace_table(document: Path, text: str, name: str = "accuracy table") -> None:

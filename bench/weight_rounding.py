@@ -8,14 +8,12 @@ in `second_moments.DOUBT`.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from subjects import replace_table
+from subjects import replace_table, table_parser
 from zoo_networks import read_zoo, subject
 
 from dfqgen.compile import compile_model
@@ -80,13 +78,7 @@ def decibels(typed: Typed, rounded: Rounded, samples: Mapping[str, Array]) -> li
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
-    parser.add_argument("--only", help="names of networks, with commas between")
-    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file, row by row")
-    arguments = parser.parse_args()
+    arguments = table_parser(__doc__).parse_args()
     names = arguments.only.split(",") if arguments.only else NETWORKS
     lines = ["| network | nearest | nearest, biases corrected | feedback, biases corrected |"]
     lines.append("|---|--:|--:|--:|")

@@ -11,7 +11,6 @@ dfqgen's until its sources change, onnxruntime's until the model or the samples 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import onnxruntime_static
-from subjects import replace_table
+from subjects import chosen_names, replace_table, table_parser
 from zoo_networks import GOALS, Goal, Network, Subject, read_zoo, subject
 from zoo_scores import Outputs, Scores, float_scores, score
 
@@ -305,11 +304,7 @@ def measure(network: Network, shared: Path, limit: int | None, cache: Path, colu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
-    parser.add_argument("--only", help="names of networks, with commas between")
+    parser = table_parser(__doc__)
     parser.add_argument("--columns", default=",".join(COLUMNS), help=f"of {','.join(COLUMNS)}")
     samples = parser.add_mutually_exclusive_group()
     samples.add_argument("--limit", type=int, default=DEFAULT_SAMPLES, help="samples of each network")
@@ -317,12 +312,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "dfqgen-zoo")
     parser.add_argument("--jobs", type=int, default=1, help="networks measured at a time")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
-    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file")
     arguments = parser.parse_args()
     zoo = read_zoo(arguments.shared)
-    names = arguments.only.split(",") if arguments.only else list(zoo)
-    if unknown := sorted(set(names) - set(zoo)):
-        parser.error(f"unknown networks: {', '.join(unknown)}; there are {', '.join(zoo)}")
+    names = chosen_names(parser, arguments.only, zoo)
     columns = list(dict.fromkeys(["default", *arguments.columns.split(",")]))
     if unknown := sorted(set(columns) - set(COLUMNS)):
         parser.error(f"unknown columns: {', '.join(unknown)}")

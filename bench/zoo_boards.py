@@ -9,16 +9,14 @@ take the place of their rows.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import multiprocessing
-import os
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from subjects import replace_table
+from subjects import chosen_names, replace_table, table_parser
 from zoo import first_line
 from zoo_networks import CONSTANT_INPUTS, Network, read_zoo
 
@@ -73,17 +71,10 @@ def known_rows(document: Path | None) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shared", type=Path, default=os.environ.get("DFQGEN_SHARED", "../shared"))
-    parser.add_argument("--only", help="names of networks, with commas between")
-    parser.add_argument("--write", type=Path, help="replace the table in this Markdown file")
+    parser = table_parser(__doc__)
     arguments = parser.parse_args()
     zoo = read_zoo(arguments.shared)
-    names = arguments.only.split(",") if arguments.only else list(zoo)
-    if unknown := sorted(set(names) - set(zoo)):
-        parser.error(f"unknown networks: {', '.join(unknown)}; there are {', '.join(zoo)}")
+    names = chosen_names(parser, arguments.only, zoo)
     rows = known_rows(arguments.write)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:

@@ -51,7 +51,9 @@ def arena_table(
     return ArenaTable(
         lines=_lines(program, plan, alive, macros),
         buffers=macros,
-        tensors={name: _place(macros[parts[0][0]], -parts[0][1]) for name, parts in workload.parts.items()},
+        tensors={
+            name: _place(macros[parts[0][0]], -parts[0][1]) for name, parts in workload.views.parts.items()
+        },
         scratch={i: macros[scratch_name(i)] for i, step in enumerate(plan.steps) if step.scratch_bytes},
     )
 

@@ -20,6 +20,11 @@ class RequantizeCode:
     bias: Array
 
 
+def one_clamp(lo: Array, hi: Array) -> bool:
+    """Whether all channels have the same bounds."""
+    return bool(np.all(lo == lo[0]) and np.all(hi == hi[0]))
+
+
 def requantize_code(form: Requantize, bias: Array, largest: Array, *, bounds: str = "int8") -> RequantizeCode:
     """The cheapest exact form; `largest` [channels] bounds |accumulator|, bias included.
 

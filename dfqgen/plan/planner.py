@@ -150,14 +150,14 @@ def _plan_by_rows(
 def place_steps(workload: Workload, chosen: Sequence[Choice], order: Sequence[int], least_bytes: int) -> Plan:
     """The works in an order, placed; `chosen` are theirs. The search ends early at `least_bytes`."""
     alive = lifetimes(workload, order)
-    placement = place(alive, overlaps(workload, order, alive), workload.ties, least_bytes)
+    placement = place(alive, overlaps(workload, order, alive), workload.views.ties, least_bytes)
     at = dict(placement.offsets)
     for buffer, band in workload.bands.items():
         at[buffer] += band_lead_bytes(band)
     for segment in workload.segments:
         over = [name for name, band in segment.bands.items() if band.over is not None]
         at |= {name: at[segment.buffer(name)] for name in over}
-    offsets = {tensor: at[parts[0][0]] - parts[0][1] for tensor, parts in workload.parts.items()}
+    offsets = {tensor: at[parts[0][0]] - parts[0][1] for tensor, parts in workload.views.parts.items()}
     offsets |= {name: offset for name, offset in at.items() if name in workload.row_buffers}
     return Plan(
         steps=_steps(workload, chosen, order, placement, offsets),

@@ -240,7 +240,7 @@ def simulated(line: Line, piece: Piece, *, fed: bool) -> Part | None:
     """A piece after its schedule has been run; None where it has no bands."""
     found = segment(piece, fed=fed)
     if found is None or not all(
-        _is_plain(found.bands[x.name]) for x in piece.outputs if x.name in line.workload.tied
+        _is_plain(found.bands[x.name]) for x in piece.outputs if x.name in line.workload.views.tied
     ):
         return None
     stages = [stage for stage in line.stages[found.begin : found.end] if stage is not None]
@@ -342,7 +342,7 @@ def _stage(
         instructions, measured = price(kernel, work.op, work.inputs, work.output, target, optimize)
         rows = _rows_at_once(kernel, instructions / height, axis, row_prices(target))
         rows = min(rows, height)
-        if work.writes in workload.tied:  # there is no room for rows beyond the last
+        if work.writes in workload.views.tied:  # there is no room for rows beyond the last
             rows = next((count for count in range(rows, 0, -1) if height % count == 0), 0)
         block = _block(work, window, rows, axis, over=kernel.over_window and axis == 1)
         if block is not None and kernel.supports(block.op, block.inputs, block.output):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from dfqgen.fixedpoint.program import Program, QOp, QTensor
@@ -20,7 +21,7 @@ Parts = tuple[tuple[str, int], ...]
 which is below 0 where it begins before."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Views:
     """`parts` of every tensor. Buffers are named after the tensors that are written; each of `ties` has some
     that lie at fixed distances, by the distance from the lowest.
@@ -28,6 +29,11 @@ class Views:
 
     parts: Mapping[str, Parts]
     ties: tuple[Mapping[str, int], ...]
+
+    @cached_property
+    def tied(self) -> frozenset[str]:
+        """The buffers that lie at a fixed distance from others."""
+        return frozenset(buffer for group in self.ties for buffer in group)
 
 
 def free_outputs(program: Program) -> frozenset[str]:

@@ -356,7 +356,7 @@ class Search:
         if not able:
             return math.inf, None
         known = self.planned.workload
-        work = Work.of(op, able[0].kernel, inputs, output, known.parts, known.buffer_of)
+        work = Work.of(op, able[0].kernel, inputs, output, known.views.parts, known.buffer_of)
         return able[0].instructions, work
 
 

@@ -10,7 +10,7 @@ from dfqgen.fixedpoint.program import Program, QOp, QTensor
 from dfqgen.kernels.base import Kernel, Plan
 from dfqgen.kernels.rows import Band, Segment
 from dfqgen.ops.movement import QReshape
-from dfqgen.plan.views import Parts, views_of
+from dfqgen.plan.views import Parts, Views, views_of
 
 ALIGNMENT_BYTES = 16
 
@@ -82,25 +82,19 @@ class Workload:
     """A program's operators in its own order, and its buffers.
 
     Tensors that are reshapes of each other share one buffer, named after the first of them: `buffer_of` maps
-    every tensor that is the whole of a buffer to it, `parts` and `ties` are those of `Views`. `inputs` hold
-    data before the first operator, `outputs` after the last, states both. Sizes are rounded up to the
-    alignment, but for those of `ties`. The works of each of the `segments` take turns, so that all its
-    buffers are alive together; their sizes are those of its bands.
+    every tensor that is the whole of a buffer to it. `inputs` hold data before the first operator, `outputs`
+    after the last, states both. Sizes are rounded up to the alignment, but for those of tied buffers. The
+    works of each of the `segments` take turns, so that all its buffers are alive together; their sizes are
+    those of its bands.
     """
 
     works: tuple[Work, ...]
     sizes_bytes: Mapping[str, int]
     buffer_of: Mapping[str, str]
-    parts: Mapping[str, Parts]
-    ties: tuple[Mapping[str, int], ...]
+    views: Views
     inputs: tuple[str, ...]
     outputs: frozenset[str]
     segments: tuple[Segment, ...] = ()
-
-    @property
-    def tied(self) -> frozenset[str]:
-        """The buffers that lie at a fixed distance from others."""
-        return frozenset(buffer for group in self.ties for buffer in group)
 
     @property
     def bands(self) -> dict[str, Band]:
@@ -119,7 +113,7 @@ class Workload:
         works = list(self.works)
         for index, scratch in zip(order[segment.begin : segment.end], scratch_bytes, strict=True):
             works[index] = replace(works[index], scratch_bytes=align(scratch), leads_bytes={})
-        sizes, tied = dict(self.sizes_bytes), self.tied
+        sizes, tied = dict(self.sizes_bytes), self.views.tied
         for name, band in segment.bands.items():
             if band.over is None and segment.buffer(name) not in tied:
                 sizes[segment.buffer(name)] = band_bytes(band)
@@ -139,14 +133,12 @@ class Workload:
             for op, kernel in zip(program.ops, kernels, strict=True)
             if kernel is not None
         ]
-        exact = {buffer for group in views.ties for buffer in group}
         sizes = {name: program.tensors[name].size_bytes for name in buffer_of.values()}
         return cls(
             works=tuple(works),
-            sizes_bytes={name: size if name in exact else align(size) for name, size in sizes.items()},
+            sizes_bytes={name: size if name in views.tied else align(size) for name, size in sizes.items()},
             buffer_of=buffer_of,
-            parts=views.parts,
-            ties=views.ties,
+            views=views,
             inputs=tuple(dict.fromkeys(program.sources)),
             outputs=frozenset(buffer for name in wanted(program) for buffer, _ in views.parts[name]),
         )

@@ -19,7 +19,7 @@ from dfqgen.graph.steps import with_states
 from dfqgen.ops.conv import Conv2D
 from dfqgen.quantization.feedback import descend
 from dfqgen.quantization.types import Typed
-from dfqgen.quantization.weights import Place
+from dfqgen.quantization.weights import LARGEST_ACCUMULATOR, Place
 from dfqgen.statistics.second_moments import InputMoments, each_input_moments
 
 ROUNDS = 2
@@ -48,7 +48,7 @@ def descended(
     def use(node: Node, moments: InputMoments) -> None:
         assert isinstance(node.op, Conv2D)
         better = descend_from(weights[node.output], node.op.weight, moments.doubted())
-        if Place.of(node, typed.types, typed.clips).has_room(better):
+        if Place.of(node, typed.types, typed.clips).holds(better, LARGEST_ACCUMULATOR):
             found[node.output] = better
 
     driving = with_states(typed.graph, typed.evidence.samples) if samples is None else samples

@@ -124,15 +124,12 @@ class Place:
             "Its weights are damaged, or its batch normalization's statistics are.",
         )
 
-    def has_room(self, weight: QuantizedWeight) -> bool:
-        """Whether no accumulator can leave what `fit` allows, a corrected bias included."""
+    def holds(self, weight: QuantizedWeight, largest: float = 2.0**31 - 1) -> bool:
+        """Whether no accumulator can get larger: leave 32 bits, or what `fit` allows with
+        `LARGEST_ACCUMULATOR`, which has room for a corrected bias.
+        """
         conv = replace(self.conv, bias=self.bias)
-        return bool(np.all(self._largest_accumulators(conv, weight) <= LARGEST_ACCUMULATOR))
-
-    def holds(self, weight: QuantizedWeight) -> bool:
-        """Whether no accumulator can leave 32 bits."""
-        conv = replace(self.conv, bias=self.bias)
-        return bool(np.all(self._largest_accumulators(conv, weight) <= 2.0**31 - 1))
+        return bool(np.all(self._largest_accumulators(conv, weight) <= largest))
 
     def _largest_accumulators(self, conv: Conv2D, weight: QuantizedWeight) -> Array:
         """Upper bound [Cout] of |accumulator| after the layer's shift, float64."""

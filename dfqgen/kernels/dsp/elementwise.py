@@ -10,6 +10,7 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.matmul import is_int8
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
+from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.lookup import QLookup
 from dfqgen.ops.pool import QAveragePool, QMaxPool
@@ -25,8 +26,7 @@ class AddS8DspKernel(Kernel[QAdd]):
     isa = Isa.DSP
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
-        return is_int8(*inputs, output) and uniform and op.shift >= 1 and not op.dropped
+        return is_int8(*inputs, output) and one_clamp(op.lo, op.hi) and op.shift >= 1 and not op.dropped
 
     def code(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         pair = np.array(op.multipliers, np.int16).view("<i4")

@@ -8,20 +8,12 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Array
-from dfqgen.kernels.base import REGISTRY, ConstArray, OpT
+from dfqgen.kernels.base import ConstArray, OpT
 from dfqgen.kernels.dsp.matmul import BLOCK, round_up
 from dfqgen.kernels.packing import wrap_int32
-from dfqgen.kernels.portable.recurrent import (
-    GruFromS16S8Kernel,
-    GruS16S8Kernel,
-    LstmFromS16S8Kernel,
-    LstmS16S8Kernel,
-    RecurrentS16S8Kernel,
-    RnnFromS16S8Kernel,
-    RnnS16S8Kernel,
-)
+from dfqgen.kernels.portable.recurrent import RecurrentS16S8Kernel, register, words_of_state
 from dfqgen.ops.gates import GateRows
-from dfqgen.ops.recurrent_integer import QGru, QLstm, QRecurrent, QRnn
+from dfqgen.ops.recurrent_integer import QRecurrent
 from dfqgen.targets import Isa
 
 
@@ -55,8 +47,7 @@ class DspRecurrentKernel(RecurrentS16S8Kernel[OpT]):
 
     def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
         assert isinstance(op, QRecurrent)
-        even = op.units % 2 == 0 and op.of_state.depth % 2 == 0
-        return even and can_pair(op) and super().supports(op, inputs, output)
+        return words_of_state(op) and can_pair(op) and super().supports(op, inputs, output)
 
     def rows_arrays(self, role: str, rows: GateRows, *, narrow: bool) -> tuple[ConstArray, ...]:
         comment = "biases, weights in blocks of four rows, multipliers"
@@ -66,48 +57,4 @@ class DspRecurrentKernel(RecurrentS16S8Kernel[OpT]):
         return super().scratch_bytes(op, inputs, output) + 2 * (-inputs[0].shape[2] % BLOCK)
 
 
-class LstmS16S8DspKernel(DspRecurrentKernel[QLstm], LstmS16S8Kernel):
-    """An LSTM that begins with zeros."""
-
-    function = "dfq_lstm_s16s8_dsp"
-
-
-class LstmFromS16S8DspKernel(DspRecurrentKernel[QLstm], LstmFromS16S8Kernel):
-    """An LSTM with initial states."""
-
-    function = "dfq_lstm_from_s16s8_dsp"
-
-
-class GruS16S8DspKernel(DspRecurrentKernel[QGru], GruS16S8Kernel):
-    """A GRU that begins with zeros."""
-
-    function = "dfq_gru_s16s8_dsp"
-
-
-class GruFromS16S8DspKernel(DspRecurrentKernel[QGru], GruFromS16S8Kernel):
-    """A GRU with an initial state."""
-
-    function = "dfq_gru_from_s16s8_dsp"
-
-
-class RnnS16S8DspKernel(DspRecurrentKernel[QRnn], RnnS16S8Kernel):
-    """A simple RNN that begins with zeros."""
-
-    function = "dfq_rnn_s16s8_dsp"
-
-
-class RnnFromS16S8DspKernel(DspRecurrentKernel[QRnn], RnnFromS16S8Kernel):
-    """A simple RNN with an initial state."""
-
-    function = "dfq_rnn_from_s16s8_dsp"
-
-
-for _kernel in (
-    LstmS16S8DspKernel(),
-    LstmFromS16S8DspKernel(),
-    GruS16S8DspKernel(),
-    GruFromS16S8DspKernel(),
-    RnnS16S8DspKernel(),
-    RnnFromS16S8DspKernel(),
-):
-    REGISTRY.add(_kernel)
+register(DspRecurrentKernel, "dsp")

@@ -15,6 +15,7 @@ from dfqgen.kernels.dsp.matmul import BLOCK, round_up
 from dfqgen.kernels.packing import PACKED_TYPES, pack, wrap_int32
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title, wide_bounds
+from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS
 from dfqgen.targets import Isa
@@ -52,9 +53,8 @@ def clip_work(op: QConv2D, output: QTensor) -> Work:
     """Outputs that are clamped after they were saturated, two int16 at a time where channels agree."""
     form, types = op.requantize, output.qtype.dtype
     narrow = bool(np.any(form.lo > types.minimum) or np.any(form.hi < types.maximum))
-    uniform = bool(np.all(form.lo == form.lo[0]) and np.all(form.hi == form.hi[0]))
     clamped = float(output.elements if narrow else 0)
-    pairs = uniform and is_wide(output)
+    pairs = one_clamp(form.lo, form.hi) and is_wide(output)
     return {"narrow_output": 0.0 if pairs else clamped, "clipped_output": clamped if pairs else 0.0}
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY
 from dfqgen.kernels.portable.broadcast import MultiplyS8Kernel
 from dfqgen.kernels.portable.elementwise import AddS8Kernel, LookupS8Kernel
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
 from dfqgen.kernels.portable.wide import AddS16Kernel
+from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.pool import QAveragePool
 from dfqgen.targets import Isa
@@ -25,8 +24,7 @@ class AddS8MveKernel(AddS8Kernel):
     isa = Isa.MVE
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
-        return super().supports(op, inputs, output) and uniform
+        return super().supports(op, inputs, output) and one_clamp(op.lo, op.hi)
 
 
 class AddS16MveKernel(AddS16Kernel):
@@ -37,8 +35,7 @@ class AddS16MveKernel(AddS16Kernel):
     isa = Isa.MVE
 
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        uniform = bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
-        return super().supports(op, inputs, output) and uniform and op.dropped > 0
+        return super().supports(op, inputs, output) and one_clamp(op.lo, op.hi) and op.dropped > 0
 
 
 class MultiplyS8MveKernel(MultiplyS8Kernel):

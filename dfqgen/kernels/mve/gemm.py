@@ -48,6 +48,15 @@ def pack_weight(rows: Array) -> Array:
     return np.ascontiguousarray(tiles.transpose(0, 2, 1, 3)).reshape(-1)
 
 
+def pack_in_order(rows: Array, lanes: int) -> Array:
+    """rows [channels, depth] as [tile][step][4 channels][lanes], int8 [tiles, ...], channels in order."""
+    channels, depth = rows.shape
+    padded = np.zeros((round_up(channels, TILE), round_up(depth, lanes)), np.int8)
+    padded[:channels, :depth] = rows
+    tiles = padded.reshape(-1, TILE, padded.shape[1] // lanes, lanes).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(tiles).reshape(len(tiles), -1)
+
+
 def linear_code(
     form: Requantize, bias: Array, weight: ConstArray, depth: int, order: Array | None = None
 ) -> tuple[Field, tuple[ConstArray, ...]]:

@@ -7,32 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor, Work
-from dfqgen.fixedpoint.qtype import Array
-from dfqgen.kernels.base import REGISTRY, ConstArray, OpT, channel_array
-from dfqgen.kernels.mve.gemm import LANES, TILE, round_up
+from dfqgen.kernels.base import ConstArray, OpT, channel_array
+from dfqgen.kernels.mve.gemm import LANES, TILE, pack_in_order, round_up
 from dfqgen.kernels.packing import wrap_int32
-from dfqgen.kernels.portable.recurrent import (
-    GruFromS16S8Kernel,
-    GruS16S8Kernel,
-    LstmFromS16S8Kernel,
-    LstmS16S8Kernel,
-    RecurrentS16S8Kernel,
-    RnnFromS16S8Kernel,
-    RnnS16S8Kernel,
-)
+from dfqgen.kernels.portable.recurrent import RecurrentS16S8Kernel, register, words_of_state
 from dfqgen.kernels.portable.wide import is_wide
 from dfqgen.ops.gates import GateRows
-from dfqgen.ops.recurrent_integer import QGru, QLstm, QRecurrent, QRnn
+from dfqgen.ops.recurrent_integer import QRecurrent
 from dfqgen.targets import Isa
-
-
-def pack_gates(weight: Array) -> Array:
-    """Rows as [tile][step of 16 columns][4 rows][16], int8."""
-    rows, depth = weight.shape
-    padded = np.pad(weight, ((0, -rows % TILE), (0, -depth % LANES))).reshape(
-        -(-rows // TILE), TILE, -1, LANES
-    )
-    return np.ascontiguousarray(padded.transpose(0, 2, 1, 3)).reshape(-1)
 
 
 class MveRecurrentKernel(RecurrentS16S8Kernel[OpT]):
@@ -43,16 +25,16 @@ class MveRecurrentKernel(RecurrentS16S8Kernel[OpT]):
 
     def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
         assert isinstance(op, QRecurrent)
-        even = op.units % 2 == 0 and op.of_state.depth % 2 == 0
-        return even and super().supports(op, inputs, output)
+        return words_of_state(op) and super().supports(op, inputs, output)
 
     def rows_arrays(self, role: str, rows: GateRows, *, narrow: bool) -> tuple[ConstArray, ...]:
         bias = rows.bias.astype(np.int64)
         if not narrow:  # low bytes are 128 less than they are
             bias += 128 * rows.weight.astype(np.int64).sum(axis=1)
+        weight = pack_in_order(rows.weight, LANES).reshape(-1)
         tail = (0, -rows.rows % TILE)
         return (
-            ConstArray(f"{role}_weight", pack_gates(rows.weight), "in tiles of four rows"),
+            ConstArray(f"{role}_weight", weight, "in tiles of four rows"),
             channel_array(f"{role}_bias", np.pad(wrap_int32(bias), tail), "int32"),
             channel_array(f"{role}_multipliers", np.pad(rows.multiplier, tail), "int32"),
         )
@@ -73,48 +55,4 @@ class MveRecurrentKernel(RecurrentS16S8Kernel[OpT]):
         return super().work(op, inputs, output) | {"tile_vector": float(tiles * vectors)}
 
 
-class LstmS16S8MveKernel(MveRecurrentKernel[QLstm], LstmS16S8Kernel):
-    """An LSTM that begins with zeros."""
-
-    function = "dfq_lstm_s16s8_mve"
-
-
-class LstmFromS16S8MveKernel(MveRecurrentKernel[QLstm], LstmFromS16S8Kernel):
-    """An LSTM with initial states."""
-
-    function = "dfq_lstm_from_s16s8_mve"
-
-
-class GruS16S8MveKernel(MveRecurrentKernel[QGru], GruS16S8Kernel):
-    """A GRU that begins with zeros."""
-
-    function = "dfq_gru_s16s8_mve"
-
-
-class GruFromS16S8MveKernel(MveRecurrentKernel[QGru], GruFromS16S8Kernel):
-    """A GRU with an initial state."""
-
-    function = "dfq_gru_from_s16s8_mve"
-
-
-class RnnS16S8MveKernel(MveRecurrentKernel[QRnn], RnnS16S8Kernel):
-    """A simple RNN that begins with zeros."""
-
-    function = "dfq_rnn_s16s8_mve"
-
-
-class RnnFromS16S8MveKernel(MveRecurrentKernel[QRnn], RnnFromS16S8Kernel):
-    """A simple RNN with an initial state."""
-
-    function = "dfq_rnn_from_s16s8_mve"
-
-
-for _kernel in (
-    LstmS16S8MveKernel(),
-    LstmFromS16S8MveKernel(),
-    GruS16S8MveKernel(),
-    GruFromS16S8MveKernel(),
-    RnnS16S8MveKernel(),
-    RnnFromS16S8MveKernel(),
-):
-    REGISTRY.add(_kernel)
+register(MveRecurrentKernel, "mve")

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor, Work
-from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, LayerCode, channel_array
-from dfqgen.kernels.mve.gemm import TILE, round_up
+from dfqgen.kernels.mve.gemm import TILE, pack_in_order, round_up
 from dfqgen.kernels.packing import pack, padded_size
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title, wide_bounds
@@ -22,15 +22,6 @@ STEP = 8
 """int16 of a vector."""
 CHUNK_BYTES = 8192
 """Unpacked weights that may lie in scratch together, where a chunk has more than one tile."""
-
-
-def pack_weight(rows: Array) -> Array:
-    """rows [channels, depth] as [tile][step][4 channels][8 depths], int8 [tiles, ...]."""
-    channels, depth = rows.shape
-    padded = np.zeros((round_up(channels, TILE), round_up(depth, STEP)), np.int8)
-    padded[:channels, :depth] = rows
-    tiles = padded.reshape(-1, TILE, padded.shape[1] // STEP, STEP).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(tiles).reshape(len(tiles), -1)
 
 
 class Conv2DS16SnMveKernel(Conv2DS16SnKernel):
@@ -55,7 +46,7 @@ class Conv2DS16SnMveKernel(Conv2DS16SnKernel):
         return min(round_up(op.out_channels, TILE), max(TILE, together))
 
     def weight_code(self, op: QConv2D) -> tuple[Field, ConstArray]:
-        tiles = pack_weight(op.weight.reshape(op.out_channels, -1))
+        tiles = pack_in_order(op.weight.reshape(op.out_channels, -1), STEP)
         order = "[tile][step][4 channels][8 depths]"
         if op.weight_type is IntType.INT8:
             return Field("bytes", "weight"), ConstArray("weight", tiles.reshape(-1), order)

@@ -10,6 +10,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode, OpT, channel_array
 from dfqgen.kernels.portable.conv import is_int8
+from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.add import QBroadcastAdd
 from dfqgen.ops.maximum import QMaximum
 from dfqgen.ops.multiply import QMul
@@ -90,27 +91,18 @@ class BroadcastAddS8Kernel(BroadcastS8Kernel[QBroadcastAdd]):
     function = "dfq_broadcast_add_s8"
 
     def supports(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return super().supports(op, inputs, output) and self.uniform(op) and not op.dropped
-
-    @staticmethod
-    def uniform(op: QBroadcastAdd) -> bool:
-        """Whether all channels have one clamp."""
-        return bool(np.all(op.lo == op.lo[0]) and np.all(op.hi == op.hi[0]))
+        return super().supports(op, inputs, output) and one_clamp(op.lo, op.hi) and not op.dropped
 
     def code(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        fields = (self.shape_field(inputs), *self.numbers(op))
-        return LayerCode(self.function, "dfq_broadcast_add_s8_t", "sum", fields)
-
-    @staticmethod
-    def numbers(op: QBroadcastAdd) -> tuple[Field, ...]:
-        """Factors and clamp."""
-        return (
+        fields = (
+            self.shape_field(inputs),
             Field("multiplier_a", op.multipliers[0]),
             Field("multiplier_b", op.multipliers[1]),
             *plain(op, "offset", "shift"),
             Field("lo", int(op.lo[0])),
             Field("hi", int(op.hi[0])),
         )
+        return LayerCode(self.function, "dfq_broadcast_add_s8_t", "sum", fields)
 
 
 class MaximumS8Kernel(BroadcastS8Kernel[QMaximum]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -175,12 +175,27 @@ class RnnFromS16S8Kernel(RnnS16S8Kernel):
     from_states = True
 
 
-for _kernel in (
-    LstmS16S8Kernel(),
-    LstmFromS16S8Kernel(),
-    GruS16S8Kernel(),
-    GruFromS16S8Kernel(),
-    RnnS16S8Kernel(),
-    RnnFromS16S8Kernel(),
-):
-    REGISTRY.add(_kernel)
+KERNELS: tuple[type[RecurrentS16S8Kernel[Any]], ...] = (
+    LstmS16S8Kernel,
+    LstmFromS16S8Kernel,
+    GruS16S8Kernel,
+    GruFromS16S8Kernel,
+    RnnS16S8Kernel,
+    RnnFromS16S8Kernel,
+)
+
+
+def register(sums: type[RecurrentS16S8Kernel[Any]], suffix: str) -> None:
+    """Add all kernels with the gates' sums of an instruction set, `suffix` ("dsp") to their functions."""
+    for kernel in KERNELS:
+        name = f"{kernel.__name__.removesuffix('Kernel')}{suffix.title()}Kernel"
+        REGISTRY.add(type(name, (sums, kernel), {"function": f"{kernel.function}_{suffix}"})())
+
+
+def words_of_state(op: QRecurrent) -> bool:
+    """Whether states and gates fill words, of which these sums are made."""
+    return op.units % 2 == 0 and op.of_state.depth % 2 == 0
+
+
+for _kernel in KERNELS:
+    REGISTRY.add(_kernel())

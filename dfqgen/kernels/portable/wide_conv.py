@@ -14,7 +14,7 @@ from dfqgen.kernels.portable.conv import conv_title, window_fields
 from dfqgen.kernels.portable.packed import chunk_channels
 from dfqgen.kernels.portable.real import WIDTH
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title
-from dfqgen.kernels.requantize import requantize_code
+from dfqgen.kernels.requantize import one_clamp, requantize_code
 from dfqgen.ops.conv import QConv2D
 
 
@@ -31,9 +31,7 @@ class Conv2DS16SnKernel(Kernel[QConv2D]):
 
     def sums(self, op: QConv2D, output: QTensor) -> bool:
         """int32 outputs; tables of their bounds there are none."""
-        form = op.requantize
-        uniform = bool(np.all(form.lo == form.lo[0]) and np.all(form.hi == form.hi[0]))
-        return output.qtype.dtype is IntType.INT32 and uniform
+        return output.qtype.dtype is IntType.INT32 and one_clamp(op.requantize.lo, op.requantize.hi)
 
     def weight(self, op: QConv2D) -> tuple[Array, str]:
         """Weights in the order of the kernel, and that order."""

@@ -9,7 +9,6 @@ from typing import Any
 from dfqgen.fixedpoint.program import INT32_MAX, QTensor
 from dfqgen.kernels.base import REGISTRY, Field, Kernel, LayerCode, OpT
 from dfqgen.kernels.portable.broadcast import (
-    BroadcastAddS8Kernel,
     BroadcastS8Kernel,
     MaximumS8Kernel,
     PReluS8Kernel,
@@ -17,6 +16,7 @@ from dfqgen.kernels.portable.broadcast import (
     plain,
 )
 from dfqgen.kernels.portable.wide import any_wide, in_order_lead, is_wide, sum_form, sums, types_title
+from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.add import QBroadcastAdd
 from dfqgen.ops.maximum import QMaximum
 from dfqgen.ops.multiply import QWideMul, largest_distance
@@ -82,7 +82,7 @@ class BroadcastAddS16Kernel(BroadcastS16Kernel[QBroadcastAdd]):
 
     def supports(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
         repeats = merged_axes(inputs[0].shape, inputs[1].shape) is not None
-        return sums(op, *inputs, output) and repeats and BroadcastAddS8Kernel.uniform(op)
+        return sums(op, *inputs, output) and repeats and one_clamp(op.lo, op.hi)
 
     def code(self, op: QBroadcastAdd, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         ends = (Field("lo", int(op.lo[0])), Field("hi", int(op.hi[0])))
