@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ import numpy.typing as npt
 
 from dfqgen.verify.compare import ErrorMeter
 from dfqgen.verify.metrics import BoxAgreement, box_agreement, mean_iou, non_maximum_suppression
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from examples.face_detection.run import HEIGHT, OVERLAP, SCORE, WIDTH, decode
 
 Array = npt.NDArray[Any]
