@@ -29,7 +29,12 @@ from dfqgen.plan.planner import plan_for
 from dfqgen.progress import Progress, silent
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower
-from dfqgen.quantization.predicted_noise import affordable, predicted_note, simulated_sqnr
+from dfqgen.quantization.predicted_noise import (
+    affordable,
+    predicted_note,
+    simulated_samples,
+    simulated_sqnr,
+)
 from dfqgen.quantization.prepare import prepare, rewrite
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.types import Typed, assign_types
@@ -197,7 +202,7 @@ def predict(typed: Typed, program: Program, recipe: Recipe, samples: SampleRoom)
     given = samples.for_statistics(recipe.statistics) if recipe.statistics.source == "data" else None
     if given is not None:
         return simulated_sqnr(typed.graph, program, affordable(program, given.values))
-    made = affordable(program, typed.evidence.held_out)
+    made = typed.evidence.held_out(simulated_samples(program))
     counts = sample_weights(samples.graph, made)
     return simulated_sqnr(typed.graph, program, with_states(typed.graph, made), counts)
 

@@ -30,6 +30,7 @@ class Evidence:
     def __init__(self, graph: Graph, statistics: Mapping[str, ChannelStatistics]) -> None:
         self.graph, self.statistics = graph, statistics
         self._passing: dict[str, InputMoments] = {}
+        self._held_out: dict[str, Array] | None = None
         self.noises: dict[Hashable, dict[tuple[str, IntType], float]] = {}
         """What each layer at each width does to the outputs, by how it is rounded; kept by `Sensitivity`."""
 
@@ -38,10 +39,14 @@ class Evidence:
         """Procedural inputs by tensor; more of small ones."""
         return procedural_samples(self.graph, self.statistics, self._count)
 
-    @cached_property
-    def held_out(self) -> dict[str, Array]:
-        """As many others, on which nothing is chosen or fitted."""
-        return procedural_samples(self.graph, self.statistics, self._count, seed=HELD_OUT_SEED)
+    def held_out(self, most: int) -> dict[str, Array]:
+        """Others, on which nothing is chosen or fitted: at most `most`, more than a fit needs. Of an output
+        of one number each gives one error, and of 8 squares the mean is known to half of it.
+        """
+        count = min(most, MOST)
+        if self._held_out is None or len(next(iter(self._held_out.values()))) != count:
+            self._held_out = procedural_samples(self.graph, self.statistics, count, seed=HELD_OUT_SEED)
+        return self._held_out
 
     @property
     def _count(self) -> int:

@@ -103,10 +103,15 @@ def simulated_sqnr(
     return {port.name: decibels[port.tensor] for port in prepared.outputs}
 
 
+def simulated_samples(program: Program) -> int:
+    """How many a second or two can simulate."""
+    return max(FEWEST_SIMULATED, SIMULATED_MACS // max(program.macs, 1))
+
+
 def affordable(program: Program, samples: Mapping[str, Array]) -> dict[str, Array]:
     """As many of the samples as a second or two can simulate, from the first to the last."""
     given = len(next(iter(samples.values())))
-    count = min(given, max(FEWEST_SIMULATED, SIMULATED_MACS // max(program.macs, 1)))
+    count = min(given, simulated_samples(program))
     spread = np.linspace(0, given - 1, count).round().astype(int)
     return {name: value[spread] for name, value in samples.items()}
 
