@@ -2,9 +2,10 @@
 
 A build that fits at once is the answer. Where it does not, what the recipe leaves open is chosen by an
 integer program (`solver.py`) over prices and predicted noise (`menu.py`): int16 or int8, Winograd's
-algorithm, speed or size, then weights of fewer bits too. What the user chose stays. The planner sees to
-streaming itself. Every choice is built for real; flash, time and RAM that differ from the prediction correct
-the next one.
+algorithm, speed or size; then weights of fewer bits too, unless what fits without them has lost nothing. Of
+both the one of less simulated noise is built. What the user chose stays. The planner sees to streaming
+itself. Every choice is compiled for real; flash, time and RAM that differ from the prediction correct the
+next one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 from dfqgen.compile import (
     Built,
@@ -102,6 +104,17 @@ def compile_to_fit(
     return Fitted(compiled, verify_draft(compiled, draft, progress))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """What fits, its C not yet verified; the rest as in Fitted."""
+
+    compiled: Compiled
+    draft: Draft
+    first: Costs | None
+    first_found: Costs | None
+    foretold: Costs
+
+
 @dataclass
 class Fitting:
     """The search for what fits in place of `compiled`, of which `draft` is the C. `drafts` are of the same
@@ -119,23 +132,31 @@ class Fitting:
     first_found: Costs | None = None
 
     def run(self, error: BudgetExceeded) -> Fitted:
-        """The first that fits, of more and more open choices; `error` says what `draft` misses."""
+        """The best that fits of all open choices; `error` says what `draft` misses."""
         self.nearest = error
         asked = self.compiled.recipe
         self.drafts[asked.code.made_for] = self.draft
         looked_at: list[str] = []
         # No width of weights changes the arena.
         narrower = asked.low_bits.wish is None and set(error.excess) != {"ram"}
-        sets = (False, True) if narrower else (False,)
-        for few_bits in sets:
-            found = self._search(few_bits=few_bits, last=few_bits is sets[-1])
-            if found is not None:
-                return found
+        best: Candidate | None = None
+        for few_bits in (False, True) if narrower else (False,):
+            found = self._search(few_bits=few_bits, last=best is None and few_bits is narrower)
+            best = _better(best, found)
+            if best is not None and _noise(best.compiled) <= WORTH * _noise(self.compiled):
+                break  # nothing was lost that fewer bits could save
             looked_at += tried(asked, few_bits=few_bits)
-        hint = f"Tried: {', '.join(looked_at)}.\n{self.nearest.hint}" if looked_at else self.nearest.hint
-        raise BudgetExceeded(self.nearest.message, hint, self.nearest.excess)
+        if best is None:
+            hint = f"Tried: {', '.join(looked_at)}.\n{self.nearest.hint}" if looked_at else self.nearest.hint
+            raise BudgetExceeded(self.nearest.message, hint, self.nearest.excess)
+        words = given_up(self.compiled, best.compiled, best.draft.plan)
+        built = verify_draft(best.compiled, best.draft, self.progress)
+        return Fitted(best.compiled, built, words, best.first, best.first_found, best.foretold)
 
-    def _search(self, *, few_bits: bool, last: bool) -> Fitted | None:
+    def _search(self, *, few_bits: bool, last: bool) -> Candidate | None:
+        """What fits of one set of choices, its weights rounded as they will be. None where nothing does, the
+        nearest miss noted, if this is the `last` set.
+        """
         asked = self.compiled.recipe
         base = asked
         if few_bits:  # what is usual for them, whichever they will be
@@ -163,9 +184,7 @@ class Fitting:
                 self._note(error)
                 off[chosen.way] = _corrected(chosen.answer, draft, error)
                 continue
-            words = given_up(self.compiled, compiled, draft.plan)
-            built = verify_draft(compiled, draft, self.progress)
-            return Fitted(compiled, built, words, self.first, self.first_found, foretold)
+            return Candidate(compiled, draft, self.first, self.first_found, foretold)
         return None
 
     def _settle(self, menu: Menu, off: dict[Optimize, Costs], *, last: bool) -> Chosen | None:
@@ -286,6 +305,18 @@ class Fitting:
         limit = self.budget.on(self.compiled.target)
         if _miss(error, limit) < _miss(self.nearest, limit):
             self.nearest = error
+
+
+def _noise(compiled: Compiled) -> float:
+    """Noise-to-signal at the outputs as simulated, the mean of all."""
+    return fmean(10.0 ** (-decibels / 10.0) for decibels in compiled.quantized.predicted_db.values())
+
+
+def _better(one: Candidate | None, other: Candidate | None) -> Candidate | None:
+    """The one of less simulated noise, of equals the first."""
+    if one is None or other is None:
+        return one or other
+    return other if _noise(other.compiled) < _noise(one.compiled) else one
 
 
 def _corrected(answer: Answer, draft: Draft, error: BudgetExceeded | None = None) -> Costs:

@@ -69,7 +69,10 @@ class Menu:
 
     def question(self, optimize: Optimize, alive: Sequence[Alive], limits: Limits) -> Question:
         """What to solve for C that is made for this."""
-        return Question(self.layers(optimize), self.open, self.noise, alive, limits)
+        layers = self.layers(optimize)
+        calls = {name for layer in layers for option in layer.options for name in option.calls}
+        shared = {name: self._function_bytes[name] for name in sorted(calls)}
+        return Question(layers, self.open, self.noise, alive, limits, shared)
 
     def layers(self, optimize: Optimize) -> list[LayerOptions]:
         """Every node's options."""
@@ -120,8 +123,21 @@ class Menu:
         }
 
     def flash_bytes(self, plan: Plan, optimize: Optimize) -> int:
-        """What the options of a plan's kernels would add up to."""
-        return plan.array_bytes + sum(self._code_bytes(step.kernel.function, optimize) for step in plan.steps)
+        """What the options of a plan's layers would add up to: with their fastest kernels, as those have,
+        which may be others than the plan's.
+        """
+        functions = [
+            self._cheapest(
+                step.op, step.inputs, step.output, optimize, spends=step.kernel.spends_flash
+            ).kernel.function
+            for step in plan.steps
+        ]
+        shared = {name for function in functions for name in self._calls(function, optimize)}
+        return (
+            plan.array_bytes
+            + sum(self._code_bytes(function, optimize) for function in functions)
+            + sum(self._function_bytes[name] for name in shared)
+        )
 
     def instructions(self, plan: Plan, optimize: Optimize) -> float:
         """Likewise."""
@@ -159,7 +175,10 @@ class Menu:
                     flash = sum(self._flash(choice, dtype, tensors, optimize) for choice in chosen)
                     time = sum(choice.instructions for choice in chosen)
                     spent = any(choice.kernel.spends_flash for choice in chosen)
-                    yield Option(dtype, wide, spent, flash, time, noise)
+                    calls = frozenset(
+                        name for choice in chosen for name in self._calls(choice.kernel.function, optimize)
+                    )
+                    yield Option(dtype, wide, spent, flash, time, noise, calls)
 
     def _spends(self, node: Node, optimize: Optimize) -> tuple[bool, ...]:
         winograd = self.recipe.code.winograd
@@ -211,8 +230,21 @@ class Menu:
         return self._constants[key] + self._code_bytes(function, optimize)
 
     def _code_bytes(self, function: str, optimize: Optimize) -> int:
-        """About the code of a layer; of what is made for size all layers share it."""
+        """About the code of a layer's own; of what is made for size all layers share it."""
         return 0 if optimize == "size" else round(self.code_share * _table_bytes(function, self.target))
+
+    def _calls(self, function: str, optimize: Optimize) -> Collection[str]:
+        """The functions of C made for size that layers with this kernel share."""
+        return self.target.costs.code_bytes.get(function, {}).keys() if optimize == "size" else ()
+
+    @cached_property
+    def _function_bytes(self) -> Mapping[str, int]:
+        """C functions made for size, the largest found where compilers specialized them."""
+        found: dict[str, int] = {}
+        for sizes in self.target.costs.code_bytes.values():
+            for name, size in sizes.items():
+                found[name] = max(size, found.get(name, 0))
+        return found
 
 
 def code_share(draft: Draft, target: Target) -> float:

@@ -3,7 +3,8 @@
 Every layer takes one of its options: a width of its weights, a kernel that spends flash or none, and types of
 the tensors around it. Families of tensors that share a type are int8 or int16 for all layers at once; each
 family that becomes int16 takes its noise away. Noise, flash and time of a choice add up, and so do the bytes
-alive at each step. HiGHS solves it (Huangfu and Hall 2018, by `scipy.optimize.milp`).
+alive at each step. C functions that layers share are paid for once, if any layer calls them. HiGHS solves it
+(Huangfu and Hall 2018, by `scipy.optimize.milp`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SLACKS = ("flash", "time", "ram")
 class Option:
     """One way to run a layer: the type of its weights (None without weights), the families around it that
     are int16, and whether its kernel spends flash for speed. `noise` is what its weights alone put on the
-    outputs.
+    outputs, `calls` the C functions that it shares with other layers, beside `flash_bytes` of its own.
     """
 
     dtype: IntType | None
@@ -42,6 +43,7 @@ class Option:
     flash_bytes: int
     instructions: float
     noise: float = 0.0
+    calls: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Question:
     """`gains` are the noise that each family takes away as int16, `noise` what there is beside weights' when
-    all families are int8.
+    all families are int8, `shared_bytes` the sizes of C functions that layers share.
     """
 
     layers: Sequence[LayerOptions]
@@ -81,6 +83,7 @@ class Question:
     noise: float
     alive: Sequence[Alive]
     limits: Limits
+    shared_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ def _worth_a_look(options: Sequence[Option]) -> list[Option]:
     for option in sorted(options, key=lambda o: (o.noise, o.flash_bytes, o.instructions)):
         if not any(
             other.wide == option.wide
+            and other.calls <= option.calls
             and other.flash_bytes <= option.flash_bytes
             and other.instructions <= option.instructions
             for other in kept
@@ -120,7 +124,9 @@ def _worth_a_look(options: Sequence[Option]) -> list[Option]:
 
 
 class _Program:
-    """The variables are the options of all layers, then the families, then the excess over each limit."""
+    """The variables are the options of all layers, then the families, the functions that layers share and
+    the excess over each limit.
+    """
 
     def __init__(self, question: Question) -> None:
         self.question = question
@@ -129,7 +135,9 @@ class _Program:
         ]
         self.families = sorted(question.gains)
         self.place = {root: len(self.options) + i for i, root in enumerate(self.families)}
-        self.size = len(self.options) + len(self.families) + len(SLACKS)
+        self.shared = sorted(question.shared_bytes)
+        callee = {name: len(self.options) + len(self.families) + i for i, name in enumerate(self.shared)}
+        self.size = len(self.options) + len(self.families) + len(self.shared) + len(SLACKS)
         self.rows: list[dict[int, float]] = []
         self.bounds: list[tuple[float, float]] = []
         for layer in question.layers:
@@ -138,11 +146,15 @@ class _Program:
             for root in layer.families:
                 wide = {i: 1.0 for i in own if root in self.options[i][1].wide}
                 self._row({**wide, self.place[root]: -1.0}, 0.0, 0.0)
+            for name in sorted(frozenset[str]().union(*(option.calls for option in layer.options))):
+                callers = {i: 1.0 for i in own if name in self.options[i][1].calls}
+                self._row({**callers, callee[name]: -1.0}, -np.inf, 0.0)
         limits = question.limits
         flash = [float(option.flash_bytes) for _, option in self.options]
         time = [option.instructions for _, option in self.options]
         if limits.flash_bytes is not None:
-            self._limit("flash", dict(enumerate(flash)), limits.flash_bytes)
+            code = {callee[name]: float(size) for name, size in question.shared_bytes.items()}
+            self._limit("flash", {**dict(enumerate(flash)), **code}, limits.flash_bytes)
         if limits.instructions is not None:
             self._limit("time", dict(enumerate(time)), limits.instructions)
         if limits.ram_bytes is not None:
@@ -155,7 +167,7 @@ class _Program:
         least = question.noise + sum(min(o.noise for o in layer.options) for layer in question.layers)
         self.scale = max(least - float(gains.sum()), ENOUGH)
         cost = noise / self.scale + TIME_WORTH * np.array(time) / max(fastest, 1.0)
-        self.cost = np.concatenate([cost, -gains / self.scale, np.zeros(len(SLACKS))])
+        self.cost = np.concatenate([cost, -gains / self.scale, np.zeros(len(self.shared) + len(SLACKS))])
 
     def _row(self, values: Mapping[int, float], low: float, high: float) -> None:
         self.rows.append(dict(values))
@@ -179,7 +191,7 @@ class _Program:
         matrix = coo_array((values, (rows, columns)), shape=(len(self.rows), self.size)).tocsr()
         low, high = np.array(self.bounds).T
         integral = np.ones(self.size)
-        integral[-len(SLACKS) :] = 0
+        integral[-len(self.shared) - len(SLACKS) :] = 0  # at least 1 where one calls the function
         result: Any = milp(
             cost,
             integrality=integral,
@@ -202,8 +214,10 @@ class _Program:
             (a.settled_bytes + sum(a.more_bytes.get(root, 0) for root in wide) for a in question.alive),
             default=0,
         )
+        called = frozenset[str]().union(*(option.calls for option in picks.values()))
         taken = {
-            "flash": sum(option.flash_bytes for option in picks.values()),
+            "flash": sum(option.flash_bytes for option in picks.values())
+            + sum(question.shared_bytes[name] for name in called),
             "time": sum(option.instructions for option in picks.values()),
             "ram": ram,
         }

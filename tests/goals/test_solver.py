@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -14,6 +15,14 @@ from dfqgen.goals.solver import Alive, Answer, LayerOptions, Limits, Option, Que
 FAMILIES = ("p", "q")
 AROUND = {"a": ("p",), "b": ("p", "q"), "c": ("q",)}
 WIDTHS = (IntType.INT2, IntType.INT4, IntType.INT8)
+SHARED = {"common": 400, "packed": 900, "wide": 700, "blocks": 500}
+"""Bytes of functions that layers share."""
+
+
+def called(dtype: IntType, *, wide: bool, spends: bool) -> frozenset[str]:
+    """By an option: the fewer kinds of them, the less code."""
+    needs = {"common": True, "packed": dtype.bits < 8, "wide": wide, "blocks": spends}
+    return frozenset(name for name, is_needed in needs.items() if is_needed)
 
 
 def question(seed: int, limits: Limits) -> Question:
@@ -30,6 +39,7 @@ def question(seed: int, limits: Limits) -> Question:
                 int(size * dtype.bits / 8 * (4 if spends else 1)),
                 time * (1 + 0.5 * sum(chosen)) * (1.3 if dtype.bits < 8 else 1) * (0.6 if spends else 1),
                 noise * 4.0 ** (4 - dtype.bits),
+                called(dtype, wide=any(chosen), spends=spends),
             )
             for dtype in WIDTHS
             for chosen in product((False, True), repeat=len(families))
@@ -38,7 +48,7 @@ def question(seed: int, limits: Limits) -> Question:
         layers.append(LayerOptions(name, frozenset(families), tuple(options)))
     gains = dict(zip(FAMILIES, rng.uniform(1e-3, 1e-2, 2), strict=True))
     alive = [Alive(3000, {"p": 1000}), Alive(2500, {"p": 1000, "q": 800})]
-    return Question(layers, gains, sum(gains.values()) + 1e-3, alive, limits)
+    return Question(layers, gains, sum(gains.values()) + 1e-3, alive, limits, SHARED)
 
 
 def everything(asked: Question) -> list[tuple[float, float, float, float]]:
@@ -50,7 +60,7 @@ def everything(asked: Question) -> list[tuple[float, float, float, float]]:
         ram = max(a.settled_bytes + sum(a.more_bytes.get(f, 0) for f in chosen) for a in asked.alive)
         own = [[o for o in layer.options if o.wide == layer.families & chosen] for layer in asked.layers]
         for options in product(*own):
-            flash = sum(o.flash_bytes for o in options)
+            flash = flash_bytes(options)
             time = sum(o.instructions for o in options)
             found.append((noise + sum(o.noise for o in options), flash, time, ram))
     return found
@@ -95,7 +105,12 @@ def recounted(asked: Question, answer: Answer) -> list[float]:
     assert all(o.wide == layer.families & answer.wide for o, layer in zip(options, asked.layers, strict=True))
     noise = asked.noise - sum(asked.gains[f] for f in answer.wide) + sum(o.noise for o in options)
     ram = max(a.settled_bytes + sum(a.more_bytes.get(f, 0) for f in answer.wide) for a in asked.alive)
-    return [noise, sum(o.flash_bytes for o in options), sum(o.instructions for o in options), ram]
+    return [noise, flash_bytes(options), sum(o.instructions for o in options), ram]
+
+
+def flash_bytes(options: Sequence[Option]) -> int:
+    functions = set[str]().union(*(option.calls for option in options))
+    return sum(option.flash_bytes for option in options) + sum(SHARED[name] for name in functions)
 
 
 def test_where_nothing_fits_the_least_excess_is_told() -> None:
