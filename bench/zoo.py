@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
@@ -41,6 +41,7 @@ from dfqgen.frontend.read import read_model
 from dfqgen.graph.ir import Graph
 from dfqgen.plan import plan_program
 from dfqgen.recipe import Choices, make_recipe
+from dfqgen.recipe.records import ActivationChoice
 from dfqgen.samples.files import Samples
 from dfqgen.verify.check import check_on_host
 
@@ -110,8 +111,15 @@ def samples_hash(found: Subject) -> str:
 class Measurement:
     """One network on its samples."""
 
-    def __init__(self, network: Network, shared: Path, limit: int | None, cache: Cache) -> None:
-        self.network, self.cache = network, cache
+    def __init__(
+        self,
+        network: Network,
+        shared: Path,
+        limit: int | None,
+        cache: Cache,
+        activations: ActivationChoice = "int8",
+    ) -> None:
+        self.network, self.cache, self.activations = network, cache, activations
         self.model = network.path(shared)
         self.subject = subject(network, shared, limit)
         self.feeds = self.subject.feeds()
@@ -141,7 +149,7 @@ class Measurement:
                 key = [column, onnxruntime.__version__, static, *self.key]
                 facts[column] = self.cache.get(key, self.by_onnxruntime)
             elif column == "default" or facts["default"]["accepted"]:
-                key = [column, source_hash(), *self.key]
+                key = [column, self.activations, source_hash(), *self.key]
                 facts[column] = self.cache.get(key, partial(self.by_dfqgen, column))
             else:
                 facts[column] = facts["default"]
@@ -171,7 +179,7 @@ class Measurement:
             input_shape=self.network.shapes,
             fix=fixed,
             state={},
-            activations="int8",
+            activations=self.activations,
         )
         if self.network.meaning is not None:
             choices["meaning"] = self.network.meaning
@@ -293,14 +301,21 @@ def table(results: Mapping[str, Facts], columns: Sequence[str]) -> str:
     return "\n".join([*lines, *(["", "Refused:", "", *reasons] if reasons else [])])
 
 
-def measure(network: Network, shared: Path, limit: int | None, cache: Path, columns: Sequence[str]) -> Facts:
+def measure(
+    network: Network,
+    shared: Path,
+    limit: int | None,
+    cache: Path,
+    columns: Sequence[str],
+    activations: ActivationChoice,
+) -> Facts:
     """In a process of its own, whose memory goes with it."""
     logging.disable(logging.WARNING)
 
     def log(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    return Measurement(network, shared, limit, Cache(cache)).run(columns, log)
+    return Measurement(network, shared, limit, Cache(cache), activations).run(columns, log)
 
 
 def main() -> None:
@@ -310,6 +325,7 @@ def main() -> None:
     samples.add_argument("--limit", type=int, default=DEFAULT_SAMPLES, help="samples of each network")
     samples.add_argument("--full", action="store_true", help="all samples")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "dfqgen-zoo")
+    parser.add_argument("--activations", choices=get_args(ActivationChoice), default="int8", help="of the C")
     parser.add_argument("--jobs", type=int, default=1, help="networks measured at a time")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     arguments = parser.parse_args()
@@ -322,7 +338,9 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.jobs, mp_context=context, max_tasks_per_child=1) as pool:
         futures = {
-            name: pool.submit(measure, zoo[name], arguments.shared, limit, arguments.cache, columns)
+            name: pool.submit(
+                measure, zoo[name], arguments.shared, limit, arguments.cache, columns, arguments.activations
+            )
             for name in names
         }
         results, failed = {}, False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -36,7 +36,8 @@ class Recurrent(Op):
     `weight` [G H, I], `recurrent` [G H, P] and `bias` [G H] have the rows of each of the G gates together,
     in ONNX's order. `reverse` runs from the last step to the first; the output has the input's order.
     `gives` is "sequence", the hidden state of every step [N,T,H], "last", that of the last one [N,1,H], or
-    "cell", the last cell state of an LSTM. `clip` bounds what goes into each activation function.
+    of an LSTM "cell", the last cell state, or "states", the last hidden state and behind it the last cell
+    state [N,1,P+H]. `clip` bounds what goes into each activation function.
     """
 
     gates: ClassVar[int]
@@ -66,6 +67,13 @@ class Recurrent(Op):
         """Elements of each state."""
         return (self.width,)
 
+    def is_layer_of(self, other: Recurrent) -> bool:
+        """Whether both are one layer, whatever they give of it."""
+        names = [field.name for field in fields(self) if field.name != "gives"]  # type: ignore[arg-type]
+        return type(self) is type(other) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in names
+        )
+
     def infer_shape(self, *shapes: Shape) -> Shape:
         n, steps, features = shapes[0]
         rows = self.gates * self.hidden
@@ -75,7 +83,7 @@ class Recurrent(Op):
             raise ValueError(f"weights {self.recurrent.shape}, a bias {self.bias.shape}: not of {rows} rows")
         if len(shapes) > 1 and shapes[1:] != tuple((n, 1, width) for width in self.widths):
             raise ValueError(f"initial states {shapes[1:]} do not fit {self.widths}")
-        width = self.hidden if self.gives == "cell" else self.width
+        width = {"cell": self.hidden, "states": sum(self.widths)}.get(self.gives, self.width)
         return n, steps if self.gives == "sequence" else 1, width
 
     def evaluate(self, *inputs: Array) -> Array:
@@ -89,8 +97,14 @@ class Recurrent(Op):
             states = self.step(sums[:, step], states)
             outputs.append(states[0])
         if self.gives != "sequence":
-            return states[1 if self.gives == "cell" else 0][:, None].astype(dtype)
+            return self.given(states)[:, None].astype(dtype)
         return np.stack(outputs[::-1] if self.reverse else outputs, axis=1).astype(dtype)
+
+    def given(self, states: tuple[Array, ...]) -> Array:
+        """What the output has of the last states."""
+        if self.gives == "states":
+            return np.concatenate(states, axis=-1)
+        return states[1 if self.gives == "cell" else 0]
 
     @abstractmethod
     def step(self, sums: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -175,14 +189,16 @@ class LSTM(Recurrent):
 
     def propagate(self, shapes: tuple[Shape, ...], *inputs: ChannelStatistics) -> ChannelStatistics:
         """As the family's; a cell grows by 1 a step at most, a projection by its weights."""
+        reach, spread = np.ones(self.width), np.full(self.width, 0.5)
+        if self.projection is not None:
+            reach = np.abs(self.projection).sum(axis=1)
+            spread = 0.5 * np.sqrt((self.projection**2).sum(axis=1))
+        of_cell = np.full(self.hidden, self.cell_reach), np.ones(self.hidden)
         if self.gives == "cell":
-            reach = np.full(self.hidden, self.cell_reach)
-            return ChannelStatistics.normal(np.zeros(self.hidden), np.ones(self.hidden), -reach, reach)
-        if self.projection is None:
-            return Recurrent.propagate(self, shapes, *inputs)
-        reach = np.abs(self.projection).sum(axis=1)
-        spread = 0.5 * np.sqrt((self.projection**2).sum(axis=1))
-        return ChannelStatistics.normal(np.zeros(self.width), spread, -reach, reach)
+            reach, spread = of_cell
+        elif self.gives == "states":
+            reach, spread = (np.concatenate(pair) for pair in zip((reach, spread), of_cell, strict=True))
+        return ChannelStatistics.normal(np.zeros(len(reach)), spread, -reach, reach)
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         x, y = site.inputs[0], site.output
@@ -194,7 +210,7 @@ class LSTM(Recurrent):
         hidden_bits = TANH_BITS
         if self.projection is not None:
             reach = float(np.abs(self.projection).sum(axis=1).max())
-            if self.gives != "cell":
+            if self.gives not in ("cell", "states"):
                 reach = min(reach, max(map(abs, y.qtype.real_range)))
             hidden_bits = word_bits(reach)
         halved = np.repeat([0.5, 0.5, 0.5, 1.0], self.hidden)
@@ -218,6 +234,7 @@ class LSTM(Recurrent):
                 gives_cell=self.gives == "cell",
                 starts=self.starts(site, (hidden_bits, cell_bits)),
                 end=self.end(site, cell_bits if self.gives == "cell" else hidden_bits),
+                cell_end=self.end(site, cell_bits) if self.gives == "states" else None,
                 sequence=self.gives == "sequence",
             ),
         )

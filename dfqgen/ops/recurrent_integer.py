@@ -58,9 +58,9 @@ class QRecurrent(QOp):
         return (self.of_state.depth,)
 
     @property
-    def given(self) -> int:
-        """The state that the output has."""
-        return 0
+    def given(self) -> tuple[tuple[int, Conversion], ...]:
+        """The states that the output has, by number, one behind the other, and how they become it."""
+        return ((0, self.end),)
 
     def evaluate(self, *inputs: Array) -> Array:
         x = inputs[0].astype(np.int64)
@@ -73,7 +73,8 @@ class QRecurrent(QOp):
         kept = []
         for step in reversed(steps) if self.reverse else steps:
             states = self.step(x[:, step], states)
-            kept.append(self.end.apply(states[self.given]))
+            parts = [end.apply(states[number]) for number, end in self.given]
+            kept.append(np.concatenate(parts, axis=-1))
         if not self.sequence:
             return kept[-1][:, None]
         return np.stack(kept[::-1] if self.reverse else kept, axis=1)
@@ -89,7 +90,11 @@ class QRecurrent(QOp):
 
     def verify(self, inputs: tuple[QTensor, ...], output: QTensor) -> None:
         x, *states = inputs
-        expected = (1, self.steps if self.sequence else 1, self.widths[self.given])
+        expected = (
+            1,
+            self.steps if self.sequence else 1,
+            sum(self.widths[number] for number, _ in self.given),
+        )
         if len(x.shape) != 3 or x.shape[1] != self.steps or output.shape != expected:
             raise ProgramError(
                 f"{self.name}: {x.shape} -> {output.shape} is not {self.steps} steps to {expected}"
@@ -104,7 +109,8 @@ class QRecurrent(QOp):
             if state.shape != (1, 1, size):
                 raise ProgramError(f"{self.name}: an initial state {state.shape} is not of {size} units")
             start.verify(self.name, state.qtype, state_type(bits))
-        self.end.verify(self.name, state_type(self.bits[self.given]), output.qtype)
+        for number, end in self.given:
+            end.verify(self.name, state_type(self.bits[number]), output.qtype)
 
     @property
     def bits(self) -> tuple[int, ...]:
@@ -135,7 +141,8 @@ class QLstm(QRecurrent):
         c = (f * c + (i * g >> 15 - cell_bits) + 2**14) >> 15
         o = sigmoid(sums + peephole(c));  h = (o * tanh(c with 12 bits) + 2**14) >> 15
 
-    `projection` makes h of that with as many bits as of_state expects: `hidden_bits`.
+    `projection` makes h of that with as many bits as of_state expects: `hidden_bits`. The output is h, or c
+    where `gives_cell`; or, where there is `cell_end`, h and behind it c.
     """
 
     name: str
@@ -153,6 +160,7 @@ class QLstm(QRecurrent):
     gives_cell: bool
     starts: tuple[Conversion, ...]
     end: Conversion
+    cell_end: Conversion | None = None
 
     gates: ClassVar[int] = 4
 
@@ -165,8 +173,9 @@ class QLstm(QRecurrent):
         return self.hidden_bits, self.cell_bits
 
     @property
-    def given(self) -> int:
-        return 1 if self.gives_cell else 0
+    def given(self) -> tuple[tuple[int, Conversion], ...]:
+        more = () if self.cell_end is None else ((1, self.cell_end),)
+        return ((1 if self.gives_cell else 0, self.end), *more)
 
     def step(self, x: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
         h, c = states

@@ -6,6 +6,7 @@ from dfqgen.passes.channels_last import ports_to_channels_last
 from dfqgen.passes.contract import Pass, of_graph
 from dfqgen.passes.fold_affine import affine_to_conv
 from dfqgen.passes.fuse_pointwise import fuse_pointwise
+from dfqgen.passes.join_lstm_states import join_lstm_states
 from dfqgen.passes.layout import sink
 from dfqgen.passes.recognise import recognise
 from dfqgen.passes.rows_along_width import rows_along_width
@@ -25,6 +26,7 @@ IMPORT_PASSES: tuple[Pass, ...] = (
     of_graph("sink transposes", sink),
     PORTS_CHANNELS_LAST,
     ROWS_ALONG_WIDTH,
+    of_graph("join states of LSTMs", join_lstm_states),
     of_graph("simplify", simplify),
     of_graph("scale channels by convolutions", affine_to_conv),
     of_graph("sink their reshapes", sink),

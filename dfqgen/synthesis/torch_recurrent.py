@@ -29,6 +29,8 @@ def recurrent_function(op: Recurrent) -> Callable[..., Tensor]:
         for step in reversed(order) if op.reverse else order:
             states = one_step(sums[:, step], states)
             outputs.append(states[0])
+        if op.gives == "states":
+            return torch.cat(states, dim=-1)[:, None]
         if op.gives != "sequence":
             return states[1 if op.gives == "cell" else 0][:, None]
         return torch.stack(outputs[::-1] if op.reverse else outputs, dim=1)

@@ -5,7 +5,7 @@
  *   x          [steps][inputs], 2-byte aligned where int16
  *   weights    [gates][units][inputs] and [gates][units][width], gates in ONNX's order: i o f g, z r n, h
  *   first, second   initial states [width] and [units], for the functions with `_from`; zeros for the others
- *   out        [steps][width], or the last step's alone; disjoint from all inputs
+ *   out        [steps][width], or the last step's alone, perhaps with the cell's behind it; disjoint from all inputs
  *   scratch    a step's inputs, the states, the gates' sums, all int16 (see each function)
  *
  * The compiler has proved from the real weights that no sum leaves 32 bits. Equal QLstm, QGru and QRnn bit for bit.
@@ -106,6 +106,13 @@ DFQ_INLINE void dfq_load_step(const dfq_recurrent_t *layer, const int8_t *x, int
     dfq_widen_run(column, x, layer->in_wide, dfq_step_place(layer, index) * depth, depth);
 }
 
+/* A state as elements of the output from `place` on. */
+DFQ_INLINE void dfq_store_state(const dfq_recurrent_t *layer, const dfq_conversion_t *form, const dfq_half_t *state,
+                                int32_t width, int32_t place, int8_t *out)
+{
+    dfq_convert_states(form, state, width, layer->out_wide, layer->out_wide ? out + 2 * place : out + place);
+}
+
 /* The state that the output has, after step `index`. */
 DFQ_INLINE void dfq_store_step(const dfq_recurrent_t *layer, const dfq_half_t *state, int32_t index, int32_t width,
                                int8_t *out)
@@ -113,8 +120,7 @@ DFQ_INLINE void dfq_store_step(const dfq_recurrent_t *layer, const dfq_half_t *s
     if (layer->last && index + 1 < layer->steps) {
         return;
     }
-    const int32_t place = layer->last ? 0 : dfq_step_place(layer, index) * width;
-    dfq_convert_states(&layer->end, state, width, layer->out_wide, layer->out_wide ? out + 2 * place : out + place);
+    dfq_store_state(layer, &layer->end, state, width, layer->last ? 0 : dfq_step_place(layer, index) * width, out);
 }
 
 /* How an initial state, int8 or int16, becomes the layer's. */
@@ -138,6 +144,8 @@ typedef struct {
     dfq_gate_rows_t projection; /* depth 0: none */
     dfq_cell_t cell;
     int32_t gives_cell;
+    int32_t gives_both; /* the last step's h, and behind it c through `cell_end` */
+    dfq_conversion_t cell_end;
 } dfq_lstm_s16s8_t;
 
 /* All steps. scratch: h [width], c [units], m [units] where there is a projection, sums [4][units], x [inputs]. */
@@ -159,6 +167,9 @@ DFQ_PART void dfq_lstm_steps(const dfq_lstm_s16s8_t *lstm, dfq_gate_sums_t gate_
             gate_sums(&lstm->projection, m, NULL, NULL, 0, width, h, spare);
         }
         dfq_store_step(layer, lstm->gives_cell ? c : h, index, lstm->gives_cell ? units : width, out);
+    }
+    if (lstm->gives_both) {
+        dfq_store_state(layer, &lstm->cell_end, c, units, width, out);
     }
 }
 

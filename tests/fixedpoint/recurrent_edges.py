@@ -180,6 +180,12 @@ def memories() -> Iterator[Edge]:
     wider = with_output(with_op(base, of_state=rows(8, UNITS + 1)), shape=(1, STEPS, UNITS + 1))
     yield Edge("units without a projection", base, wider, "2 units do not fit 3 columns")
 
+    shape = (1, 1, 2 * UNITS)
+    both = with_output(with_op(base, sequence=False, cell_end=OUT), shape=shape)
+    message = f"{SEQUENCE} -> {STATE} is not 2 steps to {shape}"
+    yield Edge("both states", both, with_output(both, shape=STATE), message)
+    yield from conversion(both, "cell_end", OUT, INT16, INT8)
+
     def peeping(shape: tuple[int, ...] = (3, UNITS), value: int = 32767, shift: int = 30) -> Case:
         return lstm(peephole=Peephole(full(value, *shape), shift))
 

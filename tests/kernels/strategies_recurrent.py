@@ -63,7 +63,7 @@ def recurrent(draw: st.DrawFn) -> Case:
     """One layer, from zeros or from states."""
     rng, kind = draw(rngs), draw(st.sampled_from(KINDS))
     steps, features, units = draw(st.integers(1, 4)), draw(st.integers(1, 19)), draw(st.sampled_from(UNITS))
-    choices = ("sequence", "last", "cell") if "lstm" in kind else ("sequence", "last")
+    choices = ("sequence", "last", "cell", "states") if "lstm" in kind else ("sequence", "last")
     layer = recurrent_layer(
         kind, rng, features, units, draw(st.sampled_from([0.5, 3.0, 20.0])),
         reverse=draw(st.booleans()), gives=draw(st.sampled_from(choices)),

@@ -119,6 +119,10 @@ EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
         ),
         (SEQUENCE, (1, 1, 2), (1, 1, 3)),
     ),
+    (
+        LSTM(RNG.normal(size=(12, 4)), RNG.normal(size=(12, 3)), RNG.normal(size=12), gives="states"),
+        (SEQUENCE, (1, 1, 3), (1, 1, 3)),
+    ),
     (GRU(RNG.normal(size=(9, 4)), RNG.normal(size=(9, 3)), RNG.normal(size=9), np.zeros(3)), (SEQUENCE,)),
     (
         GRU(RNG.normal(size=(9, 4)), RNG.normal(size=(9, 3)), RNG.normal(size=9), RNG.normal(size=3), True),

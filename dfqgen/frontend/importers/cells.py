@@ -120,14 +120,7 @@ class CellReader:
 
     def _gru(self, hidden: str, state: str) -> Cell:
         """h' = u * h + (1 - u) * tanh(...), r and u sigmoids of sums, r before or after R h."""
-        first, second = self._made(hidden, "Add")
-        kept, fresh = (first, second) if state in self._made(first, "Mul") else (second, first)
-        update = self._other(self._made(kept, "Mul"), state)
-        candidate, rest = self._order(self._made(fresh, "Mul"), "Tanh")
-        one, same = self._made(rest, "Sub")
-        value = self.steps.constant(one)
-        if same != update or value is None or not np.all(value == 1.0):
-            raise Refused(UNKNOWN)
+        update, candidate = self._mixed(hidden, state)
         new = self.sum(self._made(candidate, "Tanh")[0])
         (inner,) = [name for name in new.terms if self._kind(name) == "Mul"] or [""]
         if not inner:
@@ -154,20 +147,38 @@ class CellReader:
         op = GRU(weight.T, recurrent.T, bias, _filled(inner_bias, units), reset_after=bool(product))
         return Cell(op, x)
 
+    def _mixed(self, hidden: str, state: str) -> tuple[str, str]:
+        """The update gate u and the candidate n of u * h + (1 - u) * n, or of n + u * (h - n)."""
+        first, second = self._made(hidden, "Add")
+        if "Tanh" in (self._kind(first), self._kind(second)):
+            candidate, product = self._order([first, second], "Tanh")
+            difference, update = self._order(self._made(product, "Mul"), "Sub")
+            if self._made(difference, "Sub") != [state, candidate]:
+                raise Refused(UNKNOWN)
+            return update, candidate
+        kept, fresh = (first, second) if state in self._made(first, "Mul") else (second, first)
+        update = self._other(self._made(kept, "Mul"), state)
+        candidate, rest = self._order(self._made(fresh, "Mul"), "Tanh")
+        one, same = self._made(rest, "Sub")
+        value = self.steps.constant(one)
+        if same != update or value is None or not np.all(value == 1.0):
+            raise Refused(UNKNOWN)
+        return update, candidate
+
     def _lstm(self, hidden: str, state: str) -> Cell:
         """c' = f * c + i * tanh(g), h' = o * tanh(c') @ projection."""
         projection = None
         if self._kind(hidden) == "MatMul":
             hidden, kernel = self._made(hidden, "MatMul")
             projection = self.steps.constant(kernel)
-        out, squashed = self._order(self._made(hidden, "Mul"), "Sigmoid")
+        out, squashed = self._gate_of(self._made(hidden, "Mul"))
         new = self._made(squashed, "Tanh")[0]
         cell = self.steps.state_of(new)
         self._leaves.add(new)  # which the output gate may see
         first, second = self._made(new, "Add")
         kept, fresh = (first, second) if cell in self._made(first, "Mul") else (second, first)
         forget = self._other(self._made(kept, "Mul"), cell)
-        into, candidate = self._order(self._made(fresh, "Mul"), "Sigmoid")
+        into, candidate = self._gate_of(self._made(fresh, "Mul"))
         sums = [self._sigmoid(gate) for gate in (into, out, forget)]
         sums.append(self.sum(self._made(candidate, "Tanh")[0]))
         recurrent = np.concatenate([total.take(state) for total in sums], axis=1)

@@ -1,14 +1,16 @@
-"""Recurrent layers written out step by step, as Keras unrolls them: found, and imported as loops.
+"""Recurrent layers written out as nodes: found, and imported as layers.
 
-A step whose cell has the weights of the step before, and reads the next place of the same sequence, belongs
-to one loop with it. The first step often looks different, since its states are constants: it stays as it is,
-and its states are where the loop begins.
+Keras unrolls them: a step whose cell has the weights of the step before, and reads the next place of the
+same sequence, belongs to one loop with it. The first step often looks different, since its states are
+constants: it stays as it is, and its states are where the loop begins. Streaming networks, torch's LSTMCell
+and its GRUCell have one step, whose states come from outside: a sequence of one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -20,8 +22,8 @@ from dfqgen.graph.ir import Array
 from dfqgen.ops.movement import Reshape
 from dfqgen.ops.recurrent import Recurrent
 
-FEWEST = 3
-"""Steps that are worth a loop."""
+MOVES = SAME | {"Slice", "Split", "Gather", "Transpose"}
+"""What takes a state out of an input that has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +37,23 @@ class Place:
 
 @dataclass(eq=False)
 class Chain:
-    """Steps with one op, from `first` on: `hidden` are their hidden states, `begins` those before them."""
+    """Steps with one op, from `first` on: `hidden` are their hidden states, `begins` those before them, and
+    `cell` what an LSTM's cell is after them.
+    """
 
     op: Recurrent
     first: Place
     begins: tuple[str, ...]
     hidden: list[str] = field(default_factory=list)
-    tensor: str = ""
-    """Ours, of the hidden states of all steps, once they are emitted."""
+    cell: str = ""
+    inputs: tuple[str, ...] = ()
+    tensors: dict[str, str] = field(default_factory=dict)
+    """Ours, once they are emitted: what the layer reads, and what it gives by the name of that."""
 
     def goes_on(self, op: Recurrent, place: Place, before: str) -> bool:
         """Whether this is its next step."""
         follows = replace(self.first, step=self.first.step + len(self.hidden)) == place
-        return follows and self.hidden[-1] == before and _equal(self.op, op)
+        return follows and self.hidden[-1] == before and self.op.is_layer_of(op)
 
 
 class _Nodes:
@@ -59,6 +65,19 @@ class _Nodes:
         self._states: set[str] = set()
         self._constants = builder.model.constants
         self._shapes = builder.model.shapes
+        self._inputs = frozenset(builder.model.inputs)
+        self._columns = self._find_columns(builder)
+
+    def _find_columns(self, builder: Builder) -> frozenset[str]:
+        """What matrices are multiplied with: a gate is one such product, whatever made its column."""
+        found: set[str] = set()
+        for node in builder.model.nodes:
+            if node.op_type in ("MatMul", "Gemm") and self.constant(node.input[1]) is not None:
+                name = self.source(node.input[0])
+                maker = self.makers.get(name)
+                parts = [name] if maker is None or maker.op_type != "Concat" else maker.input
+                found.update(map(self.source, parts))
+        return frozenset(found)
 
     def follows(self, output: str, before: str) -> None:
         """An output is the next value of a state."""
@@ -84,7 +103,25 @@ class _Nodes:
         return self.before[output]
 
     def is_leaf(self, name: str) -> bool:
-        return name in self._states or self.place_of(name) is not None
+        return name in self._states or name in self._columns or self.place_of(name) is not None
+
+    def is_gate(self, name: str) -> bool:
+        """A sigmoid, or a part of one."""
+        if self.kind(name) in ("Split", "Slice"):
+            name = self.makers[self.source(name)].input[0]
+        return self.kind(name) == "Sigmoid"
+
+    def origin(self, name: str) -> str:
+        """The input of the network that a tensor is a part of, "" where it is computed."""
+        name = self.source(name)
+        while name in self.makers and self.makers[name].op_type in MOVES:
+            name = self.source(self.makers[name].input[0])
+        return name if name in self._inputs else ""
+
+    def is_vector(self, name: str, width: int) -> bool:
+        """Whether a tensor is known to be one vector of so many elements."""
+        shape = self._shapes.get(name)
+        return shape is not None and math.prod(shape) == width == shape[-1]
 
     def kind(self, name: str) -> str:
         maker = self.makers.get(self.source(name))
@@ -121,7 +158,7 @@ class _Nodes:
 
 
 def find_chains(builder: Builder) -> dict[str, Chain]:
-    """The chains that are worth a loop, by each of their hidden states."""
+    """The recurrent layers, by each of their hidden states and by their last cell."""
     nodes = _Nodes(builder)
     states = _states(nodes, builder)
     by_last: dict[str, Chain] = {}
@@ -132,15 +169,22 @@ def find_chains(builder: Builder) -> dict[str, Chain]:
         except Refused:
             continue
         place = nodes.place_of(cell.x)
-        if place is None:
+        if place is None and nodes.is_vector(cell.x, cell.op.weight.shape[1]):
+            place = Place(cell.x, 0, 0)
+        sizes = zip(begins, cell.op.widths, strict=True)
+        if place is None or not all(nodes.is_vector(name, width) for name, width in sizes):
             continue
         chain = by_last.pop(begins[0], None)
         if chain is None or not chain.goes_on(cell.op, place, begins[0]):
             chain = Chain(cell.op, place, begins)
             chains.append(chain)
         chain.hidden.append(hidden)
+        chain.cell = next(
+            (new for new, before in nodes.before.items() if before == begins[-1] != begins[0]), ""
+        )
         by_last[hidden] = chain
-    return {hidden: chain for chain in chains if len(chain.hidden) >= FEWEST for hidden in chain.hidden}
+    found = {hidden: chain for chain in chains for hidden in chain.hidden}
+    return found | {chain.cell: chain for chain in chains if chain.cell}
 
 
 def _states(nodes: _Nodes, builder: Builder) -> dict[str, tuple[str, ...]]:
@@ -152,54 +196,96 @@ def _states(nodes: _Nodes, builder: Builder) -> dict[str, tuple[str, ...]]:
         if node.op_type == "Mul":
             squashed = [name for name in nodes.factors(output) if nodes.kind(name) == "Tanh"]
             new = nodes.source(nodes.makers[squashed[0]].input[0]) if len(squashed) == 1 else ""
-            cell = _kept(nodes, new, "Sigmoid") if nodes.kind(new) == "Add" else ""
+            fresh, cell = _lstm_parts(nodes, new)
             if cell:
                 of_cell[new] = output
-                if cell in of_cell:
-                    found[output] = (of_cell[cell], cell)
-                    nodes.follows(output, of_cell[cell])
+                before = of_cell[cell] if cell in of_cell else _fed_back(nodes, fresh, cell)
+                if before:
+                    found[output] = (before, cell)
+                    nodes.follows(output, before)
                     nodes.follows(new, cell)
         elif node.op_type == "Add":
-            state = _kept(nodes, output, "Sub")
-            if state and nodes.kind(state) == "Add":
+            state = _gru_state(nodes, output)
+            if state:
                 found[output] = (state,)
                 nodes.follows(output, state)
     return found
 
 
-def _kept(nodes: _Nodes, total: str, gate: str) -> str:
-    """What a sum of two products keeps of the state before: the other product has a Tanh and this gate."""
-    maker = nodes.makers[nodes.source(total)]
-    products = [nodes.factors(name) for name in maker.input]
-    fresh = [p for p in products if sorted(map(nodes.kind, p)) == sorted(("Tanh", gate))]
-    kept = [p for p in products if p and p not in fresh]
-    if len(fresh) != 1 or len(kept) != 1:
+def _lstm_parts(nodes: _Nodes, total: str) -> tuple[str, str]:
+    """Of a new cell, f * c + i * tanh(g): the tensor tanh(g), and c; empty where it is none."""
+    if nodes.kind(total) != "Add":
+        return "", ""
+    products = [nodes.factors(name) for name in nodes.makers[total].input]
+    for fresh, kept in (products, products[::-1]):
+        candidates = [name for name in fresh if nodes.kind(name) == "Tanh"]
+        others = [name for name in kept if not nodes.is_gate(name)]
+        if len(candidates) == len(others) == 1 and sum(map(nodes.is_gate, (*fresh, *kept))) == 2:
+            return candidates[0], others[0]
+    return "", ""
+
+
+def _gru_state(nodes: _Nodes, total: str) -> str:
+    """The state h of z * h + (1 - z) * tanh(n), or of tanh(n) + z * (h - tanh(n)); "" where it is none."""
+    ends = [nodes.source(name) for name in nodes.makers[total].input]
+    products = [nodes.factors(name) for name in ends]
+    for fresh, kept in (products, products[::-1]):
+        if sorted(map(nodes.kind, fresh)) == ["Sub", "Tanh"]:
+            others = [name for name in kept if not nodes.is_gate(name)]
+            return others[0] if len(others) == 1 and len(kept) == 2 else ""
+    for candidate, kept in zip(ends, products[::-1], strict=True):
+        differences = [name for name in kept if nodes.kind(name) == "Sub"]
+        if nodes.kind(candidate) == "Tanh" and len(differences) == 1:
+            state, same = map(nodes.source, nodes.makers[differences[0]].input)
+            return state if same == candidate else ""
+    return ""
+
+
+def _fed_back(nodes: _Nodes, candidate: str, cell: str) -> str:
+    """Which of the two tensors that an LSTM's candidate is made of is its hidden state, "" where unclear.
+
+    It has as many elements as the cell and alone comes from outside the network, or alone with the cell.
+    """
+    try:
+        terms = CellReader(nodes).sum(nodes.makers[candidate].input[0]).terms
+    except Refused:
         return ""
-    others = [name for name in kept[0] if nodes.kind(name) not in ("Sigmoid", "Split", "Slice")]
-    return others[0] if len(others) == 1 else ""
-
-
-def _equal(a: Recurrent, b: Recurrent) -> bool:
-    """Whether two cells have the same weights."""
-    return type(a) is type(b) and all(
-        np.array_equal(getattr(a, f.name), getattr(b, f.name))
-        for f in fields(a)  # type: ignore[arg-type]
-    )
+    widths = {matrix.shape[1] for matrix in terms.values() if matrix is not None}
+    fitting = [name for name, matrix in terms.items() if matrix is not None and {matrix.shape[0]} == widths]
+    given = [name for name in fitting if nodes.origin(name)]
+    beside = [name for name in given if nodes.origin(name) == nodes.origin(cell)]
+    for names in (fitting, given, beside):
+        if len(terms) == 2 and len(names) == 1:
+            return names[0]
+    return ""
 
 
 def import_step(node: OnnxNode, chain: Chain) -> str:
-    """The hidden state that the node gives, [1,H], from the loop, which the first of them emits."""
+    """The state that the node gives, [1,H], from the layer, which the first of them emits."""
+    name, width = node.proto.output[0], chain.op.width
+    if name == chain.cell:
+        return node.reshape(_emitted(node, chain, "cell"), (1, chain.op.hidden))
+    state = select(node, _emitted(node, chain, "sequence"), 1, [chain.hidden.index(name)])
+    return node.reshape(state, (1, width))
+
+
+def _emitted(node: OnnxNode, chain: Chain, gives: str) -> str:
+    """Our tensor of the hidden states of all steps, or of the last cell."""
+    if not chain.inputs:
+        chain.inputs = _inputs(node, chain)
+    if gives not in chain.tensors:
+        op = replace(chain.op, gives=gives)  # type: ignore[type-var]
+        chain.tensors[gives] = node.emit(op, *chain.inputs)
+    return chain.tensors[gives]
+
+
+def _inputs(node: OnnxNode, chain: Chain) -> tuple[str, ...]:
+    """The steps [1,T,I] and the states before them [1,1,H]."""
     builder = node.builder
-    if not chain.tensor:
-        x = builder.tensors[chain.first.source]
-        shape = node.shape_of(x)
-        steps = shape[1] if chain.first.axis == 1 or x in builder.lifted else shape[0]
-        x = node.emit(Reshape((1, steps, shape[-1])), x)
-        end = chain.first.step + len(chain.hidden)
-        part = select(node, x, 1, range(chain.first.step, end))
-        states = [builder.tensors[name] for name in chain.begins]
-        begins = [node.emit(Reshape((1, 1, node.shape_of(state)[-1])), state) for state in states]
-        chain.tensor = node.emit(chain.op, part, *begins)
-    place = chain.hidden.index(node.proto.output[0])
-    state = select(node, chain.tensor, 1, [place])
-    return node.reshape(state, (1, node.shape_of(state)[-1]))
+    x = builder.tensors[chain.first.source]
+    shape = node.shape_of(x)
+    steps = shape[1] if chain.first.axis == 1 or x in builder.lifted else shape[0]
+    x = node.emit(Reshape((1, steps, shape[-1])), x)
+    part = select(node, x, 1, range(chain.first.step, chain.first.step + len(chain.hidden)))
+    states = [builder.tensors[name] for name in chain.begins]
+    return part, *(node.emit(Reshape((1, 1, node.shape_of(state)[-1])), state) for state in states)

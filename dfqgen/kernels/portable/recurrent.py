@@ -113,6 +113,8 @@ class LstmS16S8Kernel(RecurrentS16S8Kernel[QLstm]):
     def own(self, op: QLstm) -> Code:
         cell = [Field("bits", op.cell_bits)]
         fields = [Field("gives_cell", int(op.gives_cell))]
+        if op.cell_end is not None:
+            fields += [Field("gives_both", 1), conversion_field("cell_end", op.cell_end)]
         arrays: list[ConstArray] = []
         if op.projection is not None:
             field, more = self.rows_code("projection", "projection", op.projection)
