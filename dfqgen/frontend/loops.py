@@ -164,14 +164,13 @@ def scan_shapes(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> dict[str, 
     """Shapes of what a Scan gives, of those that are states, or a state of every step."""
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     body, scanned = attributes.get("body"), attributes.get("num_scan_inputs", 0)
-    states = len(node.input) - scanned
-    if (
-        not isinstance(body, onnx.GraphProto)
-        or not 0 < states < len(node.input)
-        or node.input[-1] not in shapes
-    ):
+    if not isinstance(body, onnx.GraphProto) or not isinstance(scanned, int):
         return {}
-    steps = shapes[node.input[-1]][0]
+    states = len(node.input) - scanned
+    sequence = shapes.get(node.input[-1], ()) if node.input else ()
+    if not 0 < states < len(node.input) or not sequence:
+        return {}
+    steps = sequence[0]
     loop = _Loop(node, body, {})
     after: dict[str, Shape] = {}
     found: dict[str, Shape] = {}

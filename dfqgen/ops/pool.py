@@ -140,8 +140,11 @@ def window_sums(
     x: Array, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads, border: float
 ) -> Array:
     """Sum over each window [N,OH,OW,C] of x with a constant border."""
-    rows = taps(pad_image(x, pads, border), kernel, stride, (1, 1))
-    return np.sum([view for row in rows for view in row], axis=0)
+    first, *others = [view for row in taps(pad_image(x, pads, border), kernel, stride, (1, 1)) for view in row]
+    total = first.copy()
+    for view in others:
+        total += view
+    return total
 
 
 def window_counts(

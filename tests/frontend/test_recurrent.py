@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from dfqgen.errors import UnsupportedModel
+from dfqgen.errors import UnsupportedModel, UserError
 from dfqgen.frontend import load
 from tests.frontend.nets import Net, check, kinds
 
@@ -95,4 +95,15 @@ def test_a_scan_around_anything_else_is_refused(tmp_path: Path) -> None:
     zeros = np.zeros((1, 5), np.float32)
     y = net.node("Scan", zeros, x, outputs=2, body=body, num_scan_inputs=1)
     with pytest.raises(UnsupportedModel, match="none of TensorFlow's recurrent cells"):
+        load(net.output(y).save(tmp_path))
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 5), ()])
+@pytest.mark.parametrize("scanned", [1.0, helper.make_graph([], "other", [], []), 7])
+def test_a_scan_that_does_not_say_what_it_scans_is_refused(
+    tmp_path: Path, scanned: object, shape: tuple[int, ...]
+) -> None:
+    net = Net()
+    y = net.node("Scan", net.input(*shape), outputs=1, body=helper.make_graph([], "body", [], []), num_scan_inputs=scanned)
+    with pytest.raises(UserError):
         load(net.output(y).save(tmp_path))

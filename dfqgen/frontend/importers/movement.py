@@ -47,6 +47,8 @@ def flatten(node: OnnxNode) -> str:
     shape = node.shape()
     axis = node.integer("axis", 1)
     axis = len(shape) if axis == len(shape) - node.lead else node.axis(axis, len(shape))
+    if axis == 0 and not node.lead and node.builder.model.batch > 1:
+        raise along_first_axis(node, "makes one row of the first axis")
     matrix = (math.prod(shape[:axis]), math.prod(shape[axis:]))
     return node.reshape(node.tensor(), (1,) * node.lead + matrix)
 
