@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typing import Protocol, TypeVar
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("dfqgen", "runtime_c", "targets", "templates", "tests", "pyproject.toml")
 SECONDS = 600
-"""A mutant that runs longer hangs, which is noticed too."""
+"""Of processor time: a mutant that takes more hangs, which is noticed too."""
+STUCK = 10
+"""Times as long on the clock, and one that waits hangs as well."""
 
 
 class Mutant(Protocol):
@@ -62,7 +65,14 @@ def _verdict(mutant: Mutant, copy: Path) -> str:
     command = [sys.executable, "-m", "pytest", *options, *mutant.test_arguments]
     try:
         run = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
+            command,
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=STUCK * SECONDS,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS)),
         )
     except subprocess.TimeoutExpired:
         return "killed"
