@@ -37,7 +37,7 @@ class Verdict(Enum):
     takes it. `UNLIKE`: the float graph is not what onnxruntime computes. `HANG`, `CRASH`: seen from outside.
     """
 
-    COMPILED = "compiled"
+    TAKEN = "taken"
     REFUSED = "refused"
     FAULT = "fault"
     LENIENT = "lenient"
@@ -47,7 +47,7 @@ class Verdict(Enum):
 
     @property
     def is_finding(self) -> bool:
-        return self not in (Verdict.COMPILED, Verdict.REFUSED)
+        return self not in (Verdict.TAKEN, Verdict.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +59,30 @@ class Outcome:
     detail: str = ""
 
 
-def examine(data: bytes) -> Outcome:
-    """Read, compare and compile one model file."""
+def examine(data: bytes, *, whole: bool = True) -> Outcome:
+    """Read and compare one model file; with `whole` make its program and its C, too."""
     with tempfile.TemporaryDirectory(prefix="dfqgen-fuzz-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / "model.onnx"
         path.write_bytes(data)
         try:
-            return _examine(path, data)
+            return _examine(path, data, whole)
         except UserError as error:
             return Outcome(Verdict.REFUSED, detail=str(error)[:300])
         except Exception as error:
             return Outcome(Verdict.FAULT, _place(error), f"{type(error).__name__}: {str(error)[:300]}")
 
 
-def _examine(path: Path, data: bytes) -> Outcome:
+def _examine(path: Path, data: bytes, whole: bool) -> Outcome:
     recipe = Recipe()
     network = read_network(path, recipe.input, recipe.code)
-    program = quantize_graph(network.graph, network.meanings, recipe).program
-    target = load_target("cortex-m4")
-    emit(program, plan_program(program, target), target, golden=())
+    if whole:
+        program = quantize_graph(network.graph, network.meanings, recipe).program
+        target = load_target("cortex-m4")
+        emit(program, plan_program(program, target), target, golden=())
     inputs = _inputs(network.graph)
     if sum(value.size for value in inputs.values()) > SAMPLE_ELEMENTS:
-        return Outcome(Verdict.COMPILED)
+        return Outcome(Verdict.TAKEN)
     network.runner()(inputs)  # as `build` does: onnxruntime's refusals are the user's
     return compare(network.graph, inputs, data)
 
@@ -121,7 +122,7 @@ def compare(graph: Graph, inputs: dict[str, Array], data: bytes) -> Outcome:
         message = difference(ours, reference)
         if message:
             return Outcome(Verdict.UNLIKE, _operators(graph), f"output {port.name!r}: {message}")
-    return Outcome(Verdict.COMPILED)
+    return Outcome(Verdict.TAKEN)
 
 
 def difference(found: Array, expected: Array) -> str:
@@ -159,7 +160,7 @@ def _feed(value: onnxruntime.NodeArg, given: Array | None) -> Array:
 def _lenient(stage: str, error: Exception) -> Outcome:
     text = str(error).strip()
     if "NOT_IMPLEMENTED" in text:  # a gap of onnxruntime, no fault of the model
-        return Outcome(Verdict.COMPILED)
+        return Outcome(Verdict.TAKEN)
     return Outcome(Verdict.LENIENT, f"{stage}: {_gist(text)}", text[:300])
 
 
