@@ -140,7 +140,9 @@ def window_sums(
     x: Array, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads, border: float
 ) -> Array:
     """Sum over each window [N,OH,OW,C] of x with a constant border."""
-    first, *others = [view for row in taps(pad_image(x, pads, border), kernel, stride, (1, 1)) for view in row]
+    first, *others = [
+        view for row in taps(pad_image(x, pads, border), kernel, stride, (1, 1)) for view in row
+    ]
     total = first.copy()
     for view in others:
         total += view

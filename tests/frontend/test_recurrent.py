@@ -104,6 +104,12 @@ def test_a_scan_that_does_not_say_what_it_scans_is_refused(
     tmp_path: Path, scanned: object, shape: tuple[int, ...]
 ) -> None:
     net = Net()
-    y = net.node("Scan", net.input(*shape), outputs=1, body=helper.make_graph([], "body", [], []), num_scan_inputs=scanned)
+    y = net.node(
+        "Scan",
+        net.input(*shape),
+        outputs=1,
+        body=helper.make_graph([], "body", [], []),
+        num_scan_inputs=scanned,
+    )
     with pytest.raises(UserError):
         load(net.output(y).save(tmp_path))

@@ -141,7 +141,7 @@ def test_too_little_memory_is_an_error(tmp_path: Path) -> None:
     def limits() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (900_000_000, 900_000_000))
 
-    tiny(tmp_path / "tiny.onnx", shape=(1, 2, 700, 700))
+    tiny(tmp_path / "tiny.onnx", shape=(1, 2, 2000, 2000))
     process = start(tmp_path, limits=limits)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
