@@ -19,6 +19,8 @@ from dfqgen.errors import UserError
 from dfqgen.frontend.modernize import mend_axes, sort_nodes
 from dfqgen.frontend.read import needed_nodes
 from dfqgen.graph.ir import Array, Graph
+from dfqgen.ops.fake_quantize import FakeQuantize
+from dfqgen.ops.functions import SMALLEST_DIVISOR
 from dfqgen.plan import plan_program
 from dfqgen.recipe.records import Recipe
 from dfqgen.targets import load_target
@@ -26,6 +28,9 @@ from tests.models import ROOT
 
 RELATIVE = 1e-3
 """Of the largest value. Another order of adding in float32 gives 1e-6, functions of large values more."""
+RELATIVE_IN_STEPS = 5e-2
+"""The same where the file rounds to steps of its own: what is half way goes up here and down there."""
+LARGEST_VALUE = 1e30
 SAMPLE_ELEMENTS = 1 << 20
 """Larger inputs are compiled, not compared."""
 
@@ -119,23 +124,31 @@ def compare(graph: Graph, inputs: dict[str, Array], data: bytes) -> Outcome:
         ours = port.to_model(found[port.tensor])
         if reference.size > ours.size and graph.remarks:  # of a batch that the file fixes, the first sample
             reference = reference.reshape(-1)[: ours.size]
-        message = difference(ours, reference)
+        message = difference(ours, reference, *_agreement(graph))
         if message:
             return Outcome(Verdict.UNLIKE, _operators(graph), f"output {port.name!r}: {message}")
     return Outcome(Verdict.TAKEN)
 
 
-def difference(found: Array, expected: Array) -> str:
+def _agreement(graph: Graph) -> tuple[float, float]:
+    """How near the two must be, of the largest value, and below which value that is asked."""
+    operators = [node.op for node in graph.nodes]
+    stepped = any(isinstance(op, FakeQuantize) for op in operators)
+    pole = any("reciprocal" in repr(op) for op in operators)  # of any part of a function in steps
+    return RELATIVE_IN_STEPS if stepped else RELATIVE, 1 / SMALLEST_DIVISOR if pole else LARGEST_VALUE
+
+
+def difference(found: Array, expected: Array, relative: float, below: float) -> str:
     """In words; empty where they agree. Values that are no numbers say nothing."""
     if found.size != expected.size:
         return f"{found.shape} instead of {expected.shape}"
     found, expected = found.reshape(-1).astype(np.float64), expected.reshape(-1).astype(np.float64)
-    finite = np.isfinite(found) & np.isfinite(expected) & (np.abs(expected) < 1e30)
+    finite = np.isfinite(found) & np.isfinite(expected) & (np.abs(expected) < below)
     if not finite.any():
         return ""
     scale = max(1.0, np.abs(expected[finite]).max())
     worst = float(np.abs(found - expected)[finite].max())
-    return f"{worst:.3g} off, the largest value is {scale:.3g}" if worst > RELATIVE * scale else ""
+    return f"{worst:.3g} off, the largest value is {scale:.3g}" if worst > relative * scale else ""
 
 
 def _inputs(graph: Graph) -> dict[str, Array]:
