@@ -144,6 +144,7 @@ def test_many_samples_of_one_layer_are_refused(tmp_path: Path) -> None:
         ("Tile", (ints(2, 1),), {}),
         ("Pad", (ints(1, 0, 0, 0),), {}),
         ("Flatten", (), {"axis": 0}),
+        ("Slice", (ints(-2), ints(3), ints(0)), {}),
     ],
 )
 def test_what_mixes_the_samples_of_a_fixed_batch_is_refused(

@@ -77,8 +77,13 @@ def _slice(
             raise Refused("has a step of 0")
         shape = node.shape_of(tensor)
         place = node.axis(axis, len(shape))
+        size = node.builder.model.batch if place == 0 and not node.lead else shape[place]
         # Python's slices cut out-of-range ends as ONNX does.
-        positions = range(shape[place])[slice(start, None if step < 0 and end < -shape[place] else end, step)]
+        positions = range(size)[slice(start, None if step < 0 and end < -size else end, step)]
+        if size != shape[place]:
+            if positions != range(size):
+                raise along_first_axis(node, "takes some samples of the batch")
+            continue
         tensor = select(node, tensor, place, positions)
     return tensor
 
