@@ -153,6 +153,8 @@ DFQ_DSP_OP3(dfq_dsp_mac_bb, "smlabb %0, %1, %2, %3")
 DFQ_DSP_OP3(dfq_dsp_mac_bt, "smlabt %0, %1, %2, %3")
 DFQ_DSP_OP3(dfq_dsp_mac_tb, "smlatb %0, %1, %2, %3")
 DFQ_DSP_OP3(dfq_dsp_mac_tt, "smlatt %0, %1, %2, %3")
+DFQ_DSP_OP3(dfq_dsp_mac_wb, "smlawb %0, %1, %2, %3") /* c + (the word a * bottom of b >> 16) */
+DFQ_DSP_OP3(dfq_dsp_mac_wt, "smlawt %0, %1, %2, %3")
 
 /* zero_point + ((acc * multiplier + 2^31) >> 32) */
 DFQ_INLINE int32_t dfq_dsp_scale(int32_t acc, int32_t multiplier, int32_t zero_point)
@@ -178,6 +180,18 @@ DFQ_INLINE int32_t dfq_dsp_shift_saturate(int32_t value, int32_t bits)
         return r;
     }
     return dfq_dsp_saturate(dfq_shift_right(value, bits));
+}
+
+/* The same, saturated to 16 bits. */
+DFQ_INLINE int32_t dfq_dsp_shift_saturate_half(int32_t value, int32_t bits)
+{
+    int32_t r;
+    if (__builtin_constant_p(bits)) {
+        __asm__("ssat %0, #16, %1, asr %2" : "=r"(r) : "r"(value), "i"(bits));
+    } else {
+        __asm__("ssat %0, #16, %1" : "=r"(r) : "r"(dfq_shift_right(value, bits)));
+    }
+    return r;
 }
 
 /* Larger and smaller of each signed lane. */
@@ -324,6 +338,16 @@ DFQ_INLINE int32_t dfq_dsp_mac(uint32_t a, uint32_t b, int32_t c)
     return dfq_dsp_mac_tt(a, b, dfq_dsp_mac_bb(a, b, c));
 }
 
+DFQ_INLINE int32_t dfq_dsp_mac_wb(uint32_t a, uint32_t b, int32_t c)
+{
+    return dfq_dsp_add_wrap(c, (int32_t)(((int64_t)(int32_t)a * dfq_dsp_bottom(b)) >> 16));
+}
+
+DFQ_INLINE int32_t dfq_dsp_mac_wt(uint32_t a, uint32_t b, int32_t c)
+{
+    return dfq_dsp_add_wrap(c, (int32_t)(((int64_t)(int32_t)a * dfq_dsp_top(b)) >> 16));
+}
+
 DFQ_INLINE int32_t dfq_dsp_scale(int32_t acc, int32_t multiplier, int32_t zero_point)
 {
     return zero_point + dfq_multiply_round(acc, multiplier);
@@ -337,6 +361,11 @@ DFQ_INLINE int32_t dfq_dsp_saturate(int32_t value)
 DFQ_INLINE int32_t dfq_dsp_shift_saturate(int32_t value, int32_t bits)
 {
     return dfq_dsp_saturate(dfq_shift_right(value, bits));
+}
+
+DFQ_INLINE int32_t dfq_dsp_shift_saturate_half(int32_t value, int32_t bits)
+{
+    return dfq_clamp(dfq_shift_right(value, bits), INT16_MIN, INT16_MAX);
 }
 
 DFQ_INLINE uint32_t dfq_dsp_pack(int32_t v0, int32_t v1, int32_t v2, int32_t v3)

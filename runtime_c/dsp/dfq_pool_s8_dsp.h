@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT-0 */
-/* Average and maximum pooling, int8, Arm DSP extension, four channels at a time.
+/* Average and maximum pooling, int8, Arm DSP extension, four channels at a time; maximum of int16, two at a time.
  *
- *   x  [in_height][in_width][channels], channels a multiple of 4
+ *   x  [in_height][in_width][channels], channels a multiple of 4 (2)
  *   y  [out_height][out_width][channels]
  *
- * Windows are cut at the borders; padding is never read. Four channels of a pixel are written before the next four
- * are read, so `y` may overlap what no later window reads. The average sums int16 halves: a window has at most 256
+ * Windows are cut at the borders; padding is never read. A word of channels of a pixel is written before the next
+ * is read, so `y` may overlap what no later window reads. The average sums int16 halves: a window has at most 256
  * elements. Equal QAveragePool and QMaxPool bit for bit.
  * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */
@@ -69,26 +69,38 @@ DFQ_KERNEL void dfq_average_pool_s8_dsp(const dfq_average_pool_s8_t *layer, cons
     }
 }
 
-DFQ_KERNEL void dfq_max_pool_s8_dsp(const dfq_max_pool_s8_t *layer, const int8_t *x, int8_t *y)
+/* Words of four int8 or of two int16, as bytes are counted in `win`. */
+DFQ_INLINE void dfq_dsp_max_pool(const dfq_windows_t *win, const int8_t *x, int8_t *y, bool halves)
 {
-    const dfq_windows_t *win = &layer->windows;
     const int32_t step = win->dilation_x * win->channels;
     for (int32_t oy = 0; oy < win->out_height; oy++) {
         for (int32_t ox = 0; ox < win->out_width; ox++) {
             const dfq_dsp_patch_t patch = dfq_dsp_patch(win, x, oy, ox);
             DFQ_UNROLL(1)
             for (int32_t c = 0; c < win->channels; c += 4, y += 4) {
-                uint32_t largest = dfq_dsp_lanes(INT8_MIN);
+                uint32_t largest = halves ? (uint16_t)INT16_MIN * 65537u : dfq_dsp_lanes(INT8_MIN);
                 for (int32_t ky = 0; ky < patch.rows; ky++) {
                     const int8_t *tap = patch.first + ky * win->dilation_y * win->in_width * win->channels + c;
                     for (int32_t kx = 0; kx < patch.columns; kx++, tap += step) {
-                        largest = dfq_dsp_max(largest, dfq_dsp_load(tap));
+                        const uint32_t word = dfq_dsp_load(tap);
+                        largest = halves ? dfq_dsp_max_halves(largest, word) : dfq_dsp_max(largest, word);
                     }
                 }
                 dfq_dsp_store(y, largest);
             }
         }
     }
+}
+
+DFQ_KERNEL void dfq_max_pool_s8_dsp(const dfq_max_pool_s8_t *layer, const int8_t *x, int8_t *y)
+{
+    dfq_dsp_max_pool(&layer->windows, x, y, false);
+}
+
+/* `channels` of the descriptor are bytes of a pixel. */
+DFQ_KERNEL void dfq_max_pool_s16_dsp(const dfq_max_pool_s8_t *layer, const int8_t *x, int8_t *y)
+{
+    dfq_dsp_max_pool(&layer->windows, x, y, true);
 }
 
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -220,6 +221,7 @@ def summed(case: Case) -> Case:
     return make_case(replace(op, requantize=form), case.inputs, output, rng)
 
 
+ANY = (IntType.INT8, IntType.INT16)
 WIDE_TYPES = [
     (IntType.INT16, IntType.INT16),
     (IntType.INT8, IntType.INT16),
@@ -258,6 +260,35 @@ def sums(draw: st.DrawFn) -> Case:
     offset = int(rng.integers(-128, 128)) * (1 << shift)
     op = QAdd("add", ("a", "b"), "y", multipliers, offset, shift, lo, hi, dropped)
     return make_case(op, (tensor("a", shape), tensor("b", shape)), tensor("y", shape), rng)
+
+
+@st.composite
+def wide_sums(draw: st.DrawFn) -> Case:
+    """Sums with int16 on at least one side, whose products are whole or upper words."""
+    case, rng = draw(sums()), draw(rngs)
+    op = case.op
+    assert isinstance(op, QAdd)
+    *xs, y = draw(st.sampled_from([t for t in itertools.product(ANY, repeat=3) if IntType.INT16 in t]))
+    dropped = 0 if op.dropped == 0 else 16 if IntType.INT16 in xs else 8
+    multipliers = op.multipliers
+    if dropped == 0 and IntType.INT16 in xs:
+        multipliers = (multipliers[0] // 4, multipliers[1] // 4)
+    if y is IntType.INT16:
+        op = replace(op, lo=op.lo * 256, hi=op.hi * 256 + 255)
+    op = replace(op, dropped=dropped, multipliers=multipliers)
+    inputs = tuple(replace(x, qtype=replace(TYPE, dtype=t)) for x, t in zip(case.inputs, xs, strict=True))
+    output = replace(case.output, qtype=replace(TYPE, dtype=y))
+    assume(op.terms.reach(*inputs) < 2**31)
+    return make_case(op, inputs, output, rng)
+
+
+@st.composite
+def wide_maxima(draw: st.DrawFn) -> Case:
+    """Maximum pooling of int16."""
+    case = draw(pools().filter(lambda case: isinstance(case.op, QMaxPool)))
+    wide_type = replace(TYPE, dtype=IntType.INT16)
+    x, y = (replace(tensor, qtype=wide_type) for tensor in (*case.inputs, case.output))
+    return make_case(case.op, (x,), y, draw(rngs))
 
 
 @st.composite
@@ -351,7 +382,9 @@ def moves(draw: st.DrawFn) -> Case:
         return make_case(op, (x,), tensor("y", tuple(shape[a] for a in order), qtype), rng)
     border = st.lists(st.integers(0, 2), min_size=axes - 1, max_size=axes - 1)
     before, after = (0, *draw(border)), (0, *draw(border))
-    op = QPad("move", ("x",), "y", before, after, int(rng.integers(-128, 128)))
+    alike = [0, -1, 257, -257][: 2 if qtype.dtype is IntType.INT8 else 4]  # two bytes that are the same
+    value = int(rng.choice(alike) if draw(st.booleans()) else rng.integers(-128, 128))
+    op = QPad("move", ("x",), "y", before, after, value)
     size = tuple(b + n + a for b, n, a in zip(before, shape, after, strict=True))
     return make_case(op, (x,), tensor("y", size, qtype), rng)
 

@@ -90,6 +90,8 @@ FAMILIES = {
     "int16": strategies.wide(),
     "int16 in chunks": wide_in_chunks(),
     "int16 fully connected": wide_whole_image(),
+    "int16 sum": strategies.wide_sums(),
+    "int16 maximum": strategies.wide_maxima(),
     "recurrent": recurrent(),
 }
 

@@ -101,8 +101,11 @@ def test_convolutions_are_exact(tmp_path: Path, target: str, optimize: str, ever
 def test_elementwise_and_pooling_are_exact(tmp_path: Path) -> None:
     cases: list[Case] = []
 
-    @settings(max_examples=80, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
-    @given(st.one_of(strategies.sums(), strategies.pools(), strategies.lookups()))
+    elementwise = (strategies.sums(), strategies.pools(), strategies.lookups())
+    wide = (strategies.wide_sums(), strategies.wide_maxima())
+
+    @settings(max_examples=120, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
+    @given(st.one_of(*elementwise, *wide))
     def collect(case: Case) -> None:
         cases.append(case)
 

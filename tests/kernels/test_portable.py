@@ -54,6 +54,8 @@ FAMILIES = {
     "softmax": strategies.softmaxes(),
     "int16": strategies.wide(),
     "int16 functions": strategies.interpolations(),
+    "int16 sum": strategies.wide_sums(),
+    "int16 maximum": strategies.wide_maxima(),
 }
 
 

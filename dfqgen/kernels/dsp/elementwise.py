@@ -1,8 +1,9 @@
-"""Sums, tables and pooling on the Arm DSP extension: four int8 a word."""
+"""Sums, tables and pooling on the Arm DSP extension: four int8 a word, or two int16."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.matmul import is_int8
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
+from dfqgen.kernels.portable.wide import AddS16Kernel, as_bytes, is_wide
 from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.lookup import QLookup
@@ -44,6 +46,18 @@ class AddS8DspKernel(Kernel[QAdd]):
         self, op: QAdd, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
         return 0
+
+
+class AddS16DspKernel(AddS16Kernel):
+    """Two elements at a time, where products are upper words."""
+
+    function = "dfq_add_s16_dsp"
+    header = "dsp/dfq_add_s16_dsp.h"
+    isa = Isa.DSP
+
+    def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        upper = op.dropped > 0 and op.shift >= 1
+        return super().supports(op, inputs, output) and one_clamp(op.lo, op.hi) and upper
 
 
 class LookupS8DspKernel(Kernel[QLookup]):
@@ -92,5 +106,32 @@ class MaxPoolS8DspKernel(MaxPoolS8Kernel):
         return super().supports(op, inputs, output) and output.shape[3] % 4 == 0
 
 
-for _kernel in (AddS8DspKernel(), LookupS8DspKernel(), AveragePoolS8DspKernel(), MaxPoolS8DspKernel()):
+class MaxPoolS16DspKernel(MaxPoolS8Kernel):
+    """Largest of each window of int16, two channels at a time."""
+
+    function = "dfq_max_pool_s16_dsp"
+    header = "dsp/dfq_pool_s8_dsp.h"
+    isa = Isa.DSP
+
+    def supports(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return is_wide(inputs[0]) and is_wide(output) and output.shape[3] % 2 == 0
+
+    def code(self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        code = super().code(op, (as_bytes(inputs[0]),), as_bytes(output))
+        return replace(code, title=f"{code.title}, int16")
+
+    def overlap_lead_bytes(
+        self, op: QMaxPool, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return super().overlap_lead_bytes(op, (as_bytes(inputs[0]),), as_bytes(output), index)
+
+
+for _kernel in (
+    AddS8DspKernel(),
+    AddS16DspKernel(),
+    LookupS8DspKernel(),
+    AveragePoolS8DspKernel(),
+    MaxPoolS8DspKernel(),
+    MaxPoolS16DspKernel(),
+):
     REGISTRY.add(_kernel)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, channel_array
-from dfqgen.kernels.portable.movement import merge_padded_axes
+from dfqgen.kernels.portable.movement import PadX8Kernel, merge_padded_axes
 from dfqgen.kernels.portable.pool import windows_field
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.movement import QPad
@@ -32,6 +33,12 @@ def any_wide(*tensors: QTensor) -> bool:
 def in_order_lead(x: QTensor, output: QTensor) -> int:
     """Lead of a kernel that goes element by element: a wider output starts that much below its input."""
     return max(0, output.size_bytes - x.size_bytes)
+
+
+def as_bytes(tensor: QTensor) -> QTensor:
+    """The same memory of int16 as int8, two along the last axis for each."""
+    shape = (*tensor.shape[:-1], 2 * tensor.shape[-1])
+    return replace(tensor, shape=shape, qtype=replace(tensor.qtype, dtype=IntType.INT8))
 
 
 def types_title(x: QTensor, output: QTensor) -> str:
@@ -186,10 +193,40 @@ class PadX16Kernel(Kernel[QPad]):
         )
 
 
+class PadBytesKernel(PadX8Kernel):
+    """A constant border of int16 whose two bytes are the same, as zero's are: moved as bytes."""
+
+    def supports(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        plain = (op.value >> 8) & 0xFF == op.value & 0xFF
+        return plain and is_wide(inputs[0]) and super().supports(*padded_bytes(op, inputs, output))
+
+    def code(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        return replace(super().code(*padded_bytes(op, inputs, output)), title="padding, int16")
+
+    def work(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> Work:
+        return super().work(*padded_bytes(op, inputs, output))
+
+    def overlap_lead_bytes(
+        self, op: QPad, inputs: Sequence[QTensor], output: QTensor, index: int
+    ) -> int | None:
+        return super().overlap_lead_bytes(*padded_bytes(op, inputs, output), index)
+
+
+def padded_bytes(
+    op: QPad, inputs: Sequence[QTensor], output: QTensor
+) -> tuple[QPad, tuple[QTensor, ...], QTensor]:
+    """A border of int16 as one of int8."""
+    before, after = ((*sides[:-1], 2 * sides[-1]) for sides in (op.before, op.after))
+    value = (op.value & 0xFF ^ 0x80) - 0x80
+    narrow = replace(op, before=before, after=after, value=value)
+    return narrow, tuple(map(as_bytes, inputs)), as_bytes(output)
+
+
 for _kernel in (
     AddS16Kernel(),
     AveragePoolS16Kernel(),
     MaxPoolS16Kernel(),
     PadX16Kernel(),
+    PadBytesKernel(),
 ):
     REGISTRY.add(_kernel)
