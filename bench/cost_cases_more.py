@@ -121,6 +121,7 @@ def wide(plain: Sequence[Case]) -> Iterator[Case]:
         [((8, 8), 16, 1), ((5, 7), 3, 2), ((12, 4), 8, 1), ((1, 9), 20, 3)]
     ):
         yield _pad(f"pw{number}", image, channels, border, WIDE)
+        yield _pad(f"pz{number}", image, channels, border, WIDE, 0)
 
 
 def _clipped(case: Case) -> Case:
@@ -205,11 +206,11 @@ def _movement(rng: np.random.Generator) -> Iterator[Case]:
             yield _case(QConcat(f"ct{number}_{count}", (), "", axis), (whole,) * count, joined)
 
 
-def _pad(name: str, image: tuple[int, int], channels: int, border: int, qtype: QType) -> Case:
+def _pad(name: str, image: tuple[int, int], channels: int, border: int, qtype: QType, value: int = 3) -> Case:
     x = (1, *image, channels)
     before, after = (0, border, border, 0), (0, border, 1, 0)
     y = tuple(a + n + b for a, n, b in zip(before, x, after, strict=True))
-    return _case(QPad(name, (), "", before, after, 3), (x,), y, qtype, qtype)
+    return _case(QPad(name, (), "", before, after, value), (x,), y, qtype, qtype)
 
 
 def _lanes() -> Iterator[Case]:

@@ -193,7 +193,7 @@ class PadX16Kernel(Kernel[QPad]):
         )
 
 
-class PadBytesKernel(PadX8Kernel):
+class WidePadX8Kernel(PadX8Kernel):
     """A constant border of int16 whose two bytes are the same, as zero's are: moved as bytes."""
 
     def supports(self, op: QPad, inputs: Sequence[QTensor], output: QTensor) -> bool:
@@ -227,6 +227,6 @@ for _kernel in (
     AveragePoolS16Kernel(),
     MaxPoolS16Kernel(),
     PadX16Kernel(),
-    PadBytesKernel(),
+    WidePadX8Kernel(),
 ):
     REGISTRY.add(_kernel)
