@@ -20,6 +20,7 @@ from dfqgen.frontend.read import cut_inputs, fix_inputs, read_model
 from dfqgen.graph.ir import Graph
 from dfqgen.graph.steps import with_states
 from dfqgen.kernels.base import Plan
+from dfqgen.memory import give_back
 from dfqgen.methods import SampleRoom, make_rounder
 from dfqgen.passes.contract import Note
 from dfqgen.plan.activations import choose_activations
@@ -167,6 +168,7 @@ def _prepare(samples: SampleRoom, recipe: Recipe) -> tuple[Prepared, tuple[str, 
     given = samples.for_statistics(recipe.statistics)
     samples.progress("preparing the graph")
     prepared = prepare(graph, meanings, recipe.passes, recipe.statistics, recipe.weights, given)
+    give_back()
     return prepared, () if given is None else given.warnings
 
 
@@ -186,7 +188,9 @@ def quantize_prepared(
     progress("choosing bits")
     allocation = choose_bits(typed, recipe.weights, recipe.low_bits, recipe.rounding)
     progress("rounding the weights")
+    give_back()
     rounded = rounder.round(typed, allocation.bits)
+    give_back()
     program = lower(typed, rounded)
     chosen = allocation.notes(typed.graph, program.weight_bytes)
     progress("predicting the error")
@@ -238,6 +242,7 @@ def quantize_again(
 def draft_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> Draft:
     """Plan and emit, and let the target's compiler measure the code."""
     program, target, code = compiled.program, compiled.target, compiled.recipe.code
+    give_back()
     progress("planning memory")
     plan = plan_for(program, code, target, budget)
     progress("writing C")
@@ -251,6 +256,7 @@ def draft_c(compiled: Compiled, budget: Budget, progress: Progress = silent) -> 
         packages=code.packages,
         meanings=compiled.network.meanings,
     )
+    give_back()
     progress(f"measuring code size for {target.name}")
     return Draft(plan, files, measure_code(files, target, code.made_for))
 
@@ -268,6 +274,7 @@ def verify_draft(compiled: Compiled, draft: Draft, progress: Progress = silent) 
     with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
         write_files(draft.files, Path(scratch))
         check = check_on_host(compiled.program, Path(scratch), progress)
+    give_back()
     return Built(draft.plan, draft.files, draft.code, check)
 
 

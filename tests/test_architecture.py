@@ -11,7 +11,7 @@ from tests.models import ROOT
 PACKAGE = ROOT / "dfqgen"
 
 FLOW = (
-    "errors resources files units progress lazy version notebook",
+    "errors resources files units progress lazy memory version notebook",
     "targets",
     "fixedpoint",
     "statistics.gaussian statistics.channel",

@@ -23,14 +23,25 @@ LINE_WIDTH = 110
 
 @dataclass(frozen=True, slots=True)
 class ArrayContext:
-    """A `const` array: `body` is its initializer, wrapped, `comment` what is in it."""
+    """A `const` array and what is in it."""
 
     symbol: str
     ctype: str
-    count: int
-    size_bytes: int
-    body: str
+    values: Array
     comment: str
+
+    @property
+    def count(self) -> int:
+        return self.values.size
+
+    @property
+    def size_bytes(self) -> int:
+        return self.values.nbytes
+
+    @property
+    def body(self) -> str:
+        """The initializer, wrapped. Made when it is written: five times the size of the numbers."""
+        return number_table(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,9 +355,7 @@ def _array(symbol: str, array: ConstArray) -> ArrayContext:
     return ArrayContext(
         symbol=symbol,
         ctype=array.ctype,
-        count=array.values.size,
-        size_bytes=array.size_bytes,
-        body=number_table(array.values),
+        values=array.values,
         comment=comment_text(array.comment or CONTENTS.get(array.role, "")),
     )
 

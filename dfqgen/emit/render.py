@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from typing import Any
 
@@ -23,5 +24,8 @@ def _environment() -> jinja2.Environment:
 
 
 def render(template: str, **context: Any) -> bytes:
-    """A template of templates/ filled in, as UTF-8."""
-    return _environment().get_template(template).render(**context).encode("utf-8")
+    """A template of templates/ filled in, as UTF-8. Piece by piece: weights are tens of megabytes of text."""
+    text = io.BytesIO()
+    for piece in _environment().get_template(template).generate(**context):
+        text.write(piece.encode("utf-8"))
+    return text.getvalue()

@@ -31,7 +31,7 @@ def compare_with_onnxruntime(program: Program, inputs: Mapping[str, Array]) -> t
     So what differs is a layer's own rounding, not what layers after it make of that.
     """
     model, read, written = layers_model(program)
-    session = session_of(model, "the exported model")
+    session = session_of(model.SerializeToString(), "the exported model")
     found: dict[str, Array] = dict(inputs)
 
     def keep(op: QOp, output: Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dfqgen.frontend.classical import without_labels
 from dfqgen.frontend.modernize import names_read
 from dfqgen.frontend.read import cut_inputs, fix_inputs, needed_nodes, read_model
 from dfqgen.graph.ir import Array, Graph, Shape
+from dfqgen.memory import give_back
 
 _INTEGERS = {
     "tensor(uint8)": np.uint8,
@@ -41,26 +43,13 @@ class Reference:
         whole: Collection[str] = (),
         fixed: Mapping[str, float] | None = None,
     ) -> None:
-        model = read_model(path)
-        without_labels(model)
-        fix_inputs(model, fixed or {})
-        if inputs is not None:
-            cut_inputs(model, inputs)
-        if outputs is not None:
-            _expose(model, outputs)
-        for node in model.graph.node:
-            node.name = ""  # onnxruntime refuses names that occur twice; ONNX does not
-        self.output_names = tuple(value.name for value in model.graph.output)
         self._whole = frozenset(whole)
-        # What no output depends on may be what made the user cut the graph: do not run it.
-        nodes = needed_nodes(model.graph.node, self.output_names)
-        del model.graph.node[:]
-        model.graph.node.extend(nodes)
-        read = set().union(self.output_names, *(names_read(node) for node in nodes))
-        kept = [value for value in model.graph.input if value.name in read]
-        del model.graph.input[:]
-        model.graph.input.extend(kept)
-        self._session = session_of(model, str(path))
+        # By way of a file: onnxruntime copies the weights twice, and here they would be twice more.
+        with tempfile.TemporaryDirectory(prefix="dfqgen-") as scratch:
+            cut = Path(scratch) / "model.onnx"
+            self.output_names = _write_cut(Path(path), cut, outputs, inputs, fixed or {})
+            give_back()
+            self._session = session_of(cut, str(path))
 
     @classmethod
     def of(cls, path: str | Path, graph: Graph) -> Reference:
@@ -103,8 +92,40 @@ class Reference:
         return value[None] if name in self._whole else np.atleast_1d(value)[:1]
 
 
-def session_of(model: onnx.ModelProto, name: str) -> onnxruntime.InferenceSession:
-    """onnxruntime on a model in memory; QuantizeLinear and DequantizeLinear are computed as ONNX has them.
+def _write_cut(
+    path: Path,
+    cut: Path,
+    outputs: Sequence[str] | None,
+    inputs: Sequence[str] | None,
+    fixed: Mapping[str, float],
+) -> tuple[str, ...]:
+    """Write what `Reference` runs of a model file, external data in it; its outputs' names."""
+    model = read_model(path)
+    without_labels(model)
+    fix_inputs(model, fixed)
+    if inputs is not None:
+        cut_inputs(model, inputs)
+    if outputs is not None:
+        _expose(model, outputs)
+    for node in model.graph.node:
+        node.name = ""  # onnxruntime refuses names that occur twice; ONNX does not
+    names = tuple(value.name for value in model.graph.output)
+    # What no output depends on may be what made the user cut the graph: do not run it.
+    nodes = needed_nodes(model.graph.node, names)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    read = set().union(names, *(names_read(node) for node in nodes))
+    kept = [value for value in model.graph.input if value.name in read]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    cut.write_bytes(model.SerializeToString())
+    return names
+
+
+def session_of(model: Path | bytes, name: str) -> onnxruntime.InferenceSession:
+    """onnxruntime on a model that has no external data, a file or its bytes; `name` is what errors call it.
+
+    QuantizeLinear and DequantizeLinear are computed as ONNX has them.
 
     Its fused int8 kernels saturate on processors without VNNI, which says something of the processor, not of
     the model. Raises UserError where it refuses the model.
@@ -113,10 +134,7 @@ def session_of(model: onnx.ModelProto, name: str) -> onnxruntime.InferenceSessio
     options.log_severity_level = 4  # its log would write the model's names to the terminal as they are
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
-        # From memory: external data was read and checked already.
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise UserError(f"onnxruntime cannot load {name}: {_first_line(error)}") from None
 

@@ -142,9 +142,12 @@ def each_input_moments(
 
     def watch(node: Node, arguments: tuple[Array, ...], output: Array) -> None:
         if isinstance(node.op, Conv2D) and wanted(node):
-            windows = _windows(node.op, arguments[0], output.shape, generator)
             mean, variance = statistics[node.inputs[0]].moments()
-            use(node, _moments(windows, node.op, mean, variance))
+            # Nothing here holds the windows while the moments are used: of a wide layer both are large.
+            windows = _windows(node.op, arguments[0], output.shape, generator)
+            moments = _moments(windows, node.op, mean, variance)
+            del windows
+            use(node, moments)
 
     graph.evaluate(samples, watch)
 
@@ -161,21 +164,27 @@ def _windows(conv: Conv2D, x: Array, shape: tuple[int, ...], generator: np.rando
 
 
 def _moments(windows: Array, conv: Conv2D, mean: Array, variance: Array) -> InputMoments:
+    """Spends `windows`: worked on in place, as the covariance is; a wide layer's are large."""
     groups, count, size = windows.shape
     repeat = conv.kernel[0] * conv.kernel[1]
 
     def per_tap(channels: Array) -> Array:
         return np.tile(channels.reshape(groups, 1, -1), (1, repeat, 1)).reshape(groups, size)
 
-    centred = windows - windows.mean(axis=1, keepdims=True)
-    covariance = centred.transpose(0, 2, 1) @ centred / count
+    windows -= windows.mean(axis=1, keepdims=True)
+    covariance = windows.transpose(0, 2, 1) @ windows
+    covariance /= count
     deviation = np.sqrt(np.einsum("gkk->gk", covariance))
     inverse = np.divide(1.0, deviation, where=deviation > 0, out=np.zeros_like(deviation))
     shrink = size / (size + count)
-    correlation = (1.0 - shrink) * covariance * inverse[:, :, None] * inverse[:, None, :]
-    correlation[:, np.arange(size), np.arange(size)] = 1.0
+    covariance *= 1.0 - shrink
+    for factor in (inverse[:, :, None], inverse[:, None, :]):
+        covariance *= factor
+    covariance[:, np.arange(size), np.arange(size)] = 1.0  # of what are correlations now
     known = per_tap(np.sqrt(variance))
     scaled = None
     if groups == 1 and conv.out_channels * size * size <= GATED_ELEMENTS:
-        scaled = (centred[0] * (inverse * known)[0] + per_tap(mean)[0]).astype(np.float32)
-    return InputMoments(per_tap(mean), correlation * known[:, :, None] * known[:, None, :], scaled)
+        scaled = (windows[0] * (inverse * known)[0] + per_tap(mean)[0]).astype(np.float32)
+    for factor in (known[:, :, None], known[:, None, :]):
+        covariance *= factor
+    return InputMoments(per_tap(mean), covariance, scaled)

@@ -6,6 +6,7 @@ assembler includes. What is checked is thus still what stands in the file.
 
 from __future__ import annotations
 
+import mmap
 import re
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import numpy as np
 LARGE_BYTES = 1 << 20
 """Text that is shorter goes through the compiler, in a second."""
 
-_HEAD = re.compile(r"DFQ_ALIGNED\(\d+\) \w+_CONST const DFQ_FLASH (u?int(?:8|16|32)_t) (\w+)\[(\d+)\] = \{\n")
+_HEAD = re.compile(
+    rb"DFQ_ALIGNED\(\d+\) \w+_CONST const DFQ_FLASH (u?int(?:8|16|32)_t) (\w+)\[(\d+)\] = \{\n"
+)
 """As templates/weights.c.j2 writes it; the macros say where constants lie on a target, nothing here."""
 
 _ASSEMBLY = """#if defined(__APPLE__)
@@ -42,28 +45,28 @@ def binary_weights(source: Path, scratch: Path) -> Path:
     """
     if source.stat().st_size < LARGE_BYTES:
         return source
-    text = source.read_text(encoding="ascii")
     parts = [_ASSEMBLY]
-    end = 0
-    for number, head in enumerate(_HEAD.finditer(text)):
-        ctype, name, count = head.groups()
-        end = text.index("\n};", head.end())
-        values = _integers(text[head.end() : end], np.dtype(ctype.removesuffix("_t")), int(count))
-        if values is None:
-            return source
-        path = scratch / f"{number}.bin"
-        path.write_bytes(values.tobytes())
-        parts.append(_INCLUDE.format(name=name, path=path.as_posix()))
-    if len(parts) == 1 or text.count("DFQ_ALIGNED(") != len(parts) - 1:
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        for number, head in enumerate(_HEAD.finditer(text)):
+            ctype, name, count = (word.decode("ascii") for word in head.groups())
+            end = text.find(b"\n};", head.end())
+            values = _integers(text[head.end() : end], np.dtype(ctype.removesuffix("_t")), int(count))
+            if values is None:
+                return source
+            path = scratch / f"{number}.bin"
+            path.write_bytes(values.tobytes())
+            parts.append(_INCLUDE.format(name=name, path=path.as_posix()))
+        tables = sum(1 for _ in re.finditer(rb"DFQ_ALIGNED\(", text))
+    if len(parts) == 1 or tables != len(parts) - 1:
         return source
-    file = scratch / "weights.c"
-    file.write_text("".join(parts), encoding="utf-8")
-    return file
+    binary = scratch / "weights.c"
+    binary.write_text("".join(parts), encoding="utf-8")
+    return binary
 
 
-def _integers(text: str, dtype: np.dtype[np.integer], count: int) -> np.ndarray | None:
+def _integers(text: bytes, dtype: np.dtype[np.integer], count: int) -> np.ndarray | None:
     """`count` integers separated by commas; None where the text is anything else."""
-    if re.search(r"[^-0-9,\s]", text):
+    if re.search(rb"[^-0-9,\s]", text):
         return None
     values = np.array(np.fromstring(text, np.int64, sep=","))
     limits = np.iinfo(dtype)
