@@ -56,6 +56,7 @@ def test_reshaped_operators_commute_with_reshapes(op: Op, shapes: tuple[Shape, .
     for before in (
         (n, height * width, channels),
         (n, height, width * channels),
+        (n, height * width // 2, 2 * channels),
         (n, height * width * channels),
         (n, height, width, 2, channels // 2),
         (n, 1, height, width, channels),
