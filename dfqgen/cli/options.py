@@ -413,7 +413,7 @@ ActivationsMap = Annotated[
     list[str] | None,
     typer.Option(
         "--activations-map",
-        help="Types of single layers' outputs; see dfqgen inspect for their names.",
+        help="Types of single layers' outputs, and of single inputs; see dfqgen inspect for names.",
         metavar="LAYER=TYPE[,LAYER=TYPE...]",
         show_default=False,
         rich_help_panel="Activations",

@@ -50,6 +50,9 @@ LEAST_BITS = 1.0 / 6.0
 the noise stay as they are."""
 ARENA_BITS = 0.5
 """What twice the arena costs. Time is felt at every run, RAM only where something else needs it."""
+QUIET = 0.25
+"""Of a stated range, what the signal that comes may fill: halfway, in decibels, from one that fills it to one
+that fills the sixteenth at which samples get a warning (`samples/doubts.py`). No network was looked at."""
 ROOMS = tuple(2.0 ** (step / 4) for step in range(9))
 """Arenas that are tried, as multiples of int8's."""
 
@@ -216,7 +219,7 @@ class Search:
         settled |= {
             self.families.find(port.tensor)
             for port in graph.fed
-            if options.input_type is not None or is_image(port.shape)
+            if options.input_type is not None or port.name in options.activations_map or is_image(port.shape)
         }
         if options.output_type is not None:
             settled |= {self.families.find(port.tensor) for port in graph.given}
@@ -237,11 +240,17 @@ class Search:
         return peak_bytes(changed, self.planned.order)
 
     def settled(self, wide: frozenset[str]) -> ActivationsRecipe:
-        """These families int16 and no other: a map of layers, and the type of inputs that no layer writes."""
+        """These families int16 and no other: a map of layers and of inputs, which no layer writes; or all
+        inputs' type.
+        """
         options = self.recipe.activations
         named: dict[str, ActivationType] = {layer: "int16" for root in wide for layer in self.layers(root)}
-        inputs = {self.families.find(port.tensor) for port in self.narrow.graph.fed}
-        input_type: PortType | None = "int16" if inputs and inputs <= wide else options.input_type
+        inputs = {port.name: self.families.find(port.tensor) for port in self.narrow.graph.fed}
+        input_type: PortType | None = options.input_type
+        if inputs and wide.issuperset(inputs.values()):
+            input_type = "int16"
+        else:
+            named |= {name: "int16" for name, root in inputs.items() if root in wide}
         return replace(
             options,
             activations="int8",
@@ -262,8 +271,20 @@ class Search:
                 for typed in (self.narrow, self.wide)
             )
             root = self.families.find(tensor)
-            found[root] = found.get(root, 0.0) + max(narrow - wide, 0.0)
+            gain = max(narrow - wide, 0.0) / (QUIET**2 if tensor in self._unsure else 1.0)
+            found[root] = found.get(root, 0.0) + gain
         return found
+
+    @cached_property
+    def _unsure(self) -> frozenset[str]:
+        """Inputs of whose loudness nothing tells but a range that it stays within."""
+        if self.prepared.real:
+            return frozenset()
+        return frozenset(
+            port.tensor
+            for port in self.narrow.graph.fed
+            if port.holds is None and port.coding is None and not is_image(port.shape)
+        )
 
     def _rounded_tensors(self) -> Iterator[str]:
         """Tensors whose integers are computed, not moved."""

@@ -1,4 +1,4 @@
-"""Which activations are int16: all, those of the layers named, and what network inputs and outputs are."""
+"""Which activations are int16: all, those of layers and inputs named, and what inputs and outputs are."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def wide_families(
     usual: ActivationType = "int16" if options.activations == "int16" else "int8"
     stated = port_types(graph, family, options)
     blocked, writers = _neighbours(graph, clips, family)
-    known = {name for node in graph.nodes for name in (node.name, node.output)}
+    fed = {port.name: family(port.tensor) for port in graph.fed}
+    known = {name for node in graph.nodes for name in (node.name, node.output)} | fed.keys()
     unknown = sorted(set(options.activations_map) - known)
     if unknown:
         raise UserError(f"there is no layer {', '.join(map(repr, unknown))}", "See dfqgen inspect.")
@@ -51,6 +52,7 @@ def wide_families(
             for name in (node.name, node.output)
             if name in options.activations_map
         }
+        named |= {dtype for name, dtype in options.activations_map.items() if fed.get(name) == root}
         default = "int16" if root in always else usual
         if "int16" not in (named or {stated.get(root, default)}):
             continue

@@ -140,8 +140,8 @@ class ActivationsRecipe:
     half-width, `n_sigma_scores` that of the network's last layers, whose rare extremes are the answer.
     `activations` "int16" makes every activation 16 bits wide (`quantization/wide.py`), "auto" those where it
     is worth it (`plan/activations.py`), at most `time_allowance` per cent slower than int8;
-    `activations_map` (by layer name) those of single layers' outputs. `input_type` and `output_type` are of
-    all network inputs and outputs, None: as `activations`.
+    `activations_map` (by name) those of single layers' outputs and of inputs. `input_type` and `output_type`
+    are of all network inputs and outputs, None: as `activations`.
     """
 
     range_method: RangeMethod = "predicted"

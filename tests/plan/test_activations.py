@@ -14,12 +14,14 @@ from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.methods import SampleRoom
+from dfqgen.ops.add import Add
 from dfqgen.ops.conv import Conv2D
 from dfqgen.plan import plan_program
 from dfqgen.plan.activations import choose_activations
 from dfqgen.plan.estimate import estimate
-from dfqgen.plan.widening import AUDIBLE, LEAST_BITS, Search
+from dfqgen.plan.widening import AUDIBLE, LEAST_BITS, QUIET, Search
 from dfqgen.quantization.prepared import Prepared
+from dfqgen.quantization.types import assign_types
 from dfqgen.recipe import Recipe, make_recipe
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import load_target
@@ -135,8 +137,31 @@ def test_images_come_in_bytes_and_stay_int8() -> None:
     assert "x" not in Search(prepared(recipe, photo), recipe, M4).free()
 
 
+def test_an_input_known_by_its_range_alone_may_be_quiet() -> None:
+    recipe = auto()
+    made = prepared(recipe)
+    by_range, by_samples = (Search(replace(made, real=real), recipe, M4).gains for real in (False, True))
+    assert by_range["x"] == pytest.approx(by_samples["x"] / QUIET**2)
+
+
+def test_one_input_of_two_may_be_int16() -> None:
+    graph = network()
+    both = replace(
+        graph,
+        inputs=(*graph.inputs, Port("z", "z", (1, 12, 12, 4))),
+        outputs=(Port("s", "s", (1, 12, 12, 4)),),
+        nodes=(*graph.nodes, Node("sum", Add(), ("y", "z"), "s")),
+    )
+    recipe = auto()
+    search = Search(prepare_by(both, dict.fromkeys("xz", InputMeaning((0.0,), (64.0,))), recipe), recipe, M4)
+    settled = search.settled(frozenset({search.families.find("z")}))
+    assert settled.input_type is None
+    types = assign_types(search.prepared, settled).types
+    assert [types[name].dtype for name in ("x", "z")] == [IntType.INT8, IntType.INT16]
+
+
 def test_the_arena_stays_within_the_ram_of_the_target_or_of_the_recipe() -> None:
-    recipe = auto(time_allowance=100.0, stream="off")
+    recipe = auto(time_allowance=100.0, stream="off", input_type="int8")
     made = prepared(recipe)
     search = Search(made, recipe, M4)
     chosen, _ = choose_activations(made, recipe, M4)
@@ -144,7 +169,7 @@ def test_the_arena_stays_within_the_ram_of_the_target_or_of_the_recipe() -> None
     assert most > search.planned.arena_bytes
     for bounded_recipe, target in (
         (recipe, replace(M4, ram_bytes=most - 1)),
-        (auto(time_allowance=100.0, stream="off", ram=most - 1), M4),
+        (auto(time_allowance=100.0, stream="off", ram=most - 1, input_type="int8"), M4),
     ):
         bounded, (note, *_) = choose_activations(made, bounded_recipe, target)
         assert dict(bounded.activations_map) != dict(chosen.activations_map)
