@@ -49,7 +49,7 @@ from dfqgen.verify.firmware import build_firmware, section_sizes_bytes
 from dfqgen.verify.host import HostNetwork
 from dfqgen.verify.profile import Counted, count_segments
 
-Mode = Literal["speed", "size"]
+Mode = Literal["speed", "balanced", "size"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -413,7 +413,7 @@ def main() -> int:
     parser.add_argument("--shared", default=shared, help="folder that has models/ (or DFQGEN_SHARED)")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="some of %(default)s, or none")
     parser.add_argument("--targets", help=f"some of {','.join(TARGETS)}; default: all")
-    parser.add_argument("--optimize", choices=("speed", "size"), default="speed")
+    parser.add_argument("--optimize", choices=("speed", "balanced", "size"), default="speed")
     parser.add_argument("--winograd", choices=("auto", "off"), default="auto", help="as of dfqgen build")
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout to build and put beside")
     parser.add_argument("--layers", action="store_true", help="single layers instead of networks")

@@ -4,8 +4,9 @@
 
 For each kernel: all layers of bench/cost_cases.py that it supports, in one firmware; exact instructions of
 each; and a fit of a few prices, never negative, to the counts of `Kernel.work`, which minimizes relative
-errors. Run it when a kernel has changed; what is not measured again stays as it is in the table. Prints the
-mean and the largest error of every fit.
+errors. "shared" compares copies of code of the layers' own with one copy for all of them. Run it when a
+kernel has changed; what is not measured again stays as it is in the table. Prints the mean and the largest
+error of every fit.
 
 A table may name another as its `base`, whose prices stand in for kernels it lacks: the M7 and the M33 run
 the M4's code, RV32IMAC that of RV32IMC (kernels have no use for atomics), and on the M55 only Helium's own
@@ -15,11 +16,12 @@ kernels and the portable ones, which the compiler vectorizes, are measured.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +36,7 @@ from dfqgen import kernels, resources
 from dfqgen.emit.package import emit, write_folder
 from dfqgen.fixedpoint.program import Program
 from dfqgen.fixedpoint.vectors import golden_vectors
-from dfqgen.kernels.base import Kernel, Plan, Step
+from dfqgen.kernels.base import Kernel, Plan, SharedCode, Step
 from dfqgen.plan.workload import align
 from dfqgen.targets import Isa, Target, list_targets, load_target
 from dfqgen.verify.firmware import binutil, build_firmware, run_tool
@@ -85,6 +87,77 @@ def measure(
         Sample(kernel.work(case.op, case.inputs, case.output), by_name[case.op.name]) for kernel, case in some
     ]
     return samples, code
+
+
+def measure_shared(
+    some: Sequence[tuple[Kernel[Any], Case]], target: Target
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What one copy of a C function for all these layers takes beside copies of their own: prices of the
+    instructions more; the mean bytes of an own copy, and those of the one with what it alone calls.
+    """
+    program = program_of(NAME, [case for _, case in some])
+    plan = side_by_side(program, [kernel for kernel, _ in some])
+    golden, found = golden_vectors(program, 1), []
+    for each in (plan, all_shared(plan)):
+        with tempfile.TemporaryDirectory(prefix="dfqgen-cost-") as name:
+            work, folder = Path(name), Path(name) / "out"
+            write_folder(emit(program, each, target, golden=golden), folder)
+            elf = build_firmware(folder, target, work)
+            counted = count_segments(elf, target, len(plan.steps), work)
+            if counted.wrong_values:
+                raise SystemExit(
+                    f"{some[0][0].function} on {target.name}: {counted.wrong_values} values are wrong"
+                )
+            obj = work / "network" / f"{NAME}.o"
+            found.append((np.array(counted.instructions), code_bytes(obj, target), calls(obj, target)))
+    (own, own_bytes, own_calls), (shared, shared_bytes, shared_calls) = found
+    layers = [name for name in own_bytes if name.startswith("run_")]
+    copies = [name for name in shared_bytes if name.startswith("shared_")]
+    helpers = set().union(*(reached(shared_calls, name) for name in copies)) - set(copies)
+    alone = [
+        sum(shared_bytes.get(name, 0) for name in helpers - reached(own_calls, layer)) for layer in layers
+    ]
+    work_of = [kernel.work(case.op, case.inputs, case.output) for kernel, case in some]
+    names = sorted({name for work in work_of for name in work})
+    matrix = np.array([[work.get(name, 0.0) for name in names] for work in work_of]) / own[:, None]
+    scale = np.maximum(matrix.max(axis=0), 1e-30)
+    prices, _ = nnls(matrix / scale, shared / own - 1.0)
+    more = {name: price for name, price in zip(names, (prices / scale).tolist(), strict=True) if price > 0.0}
+    return more, {
+        "own": float(np.mean([own_bytes[name] for name in layers])),
+        "shared": max(shared_bytes[name] for name in copies) + float(np.mean(alone)),
+    }
+
+
+def all_shared(plan: Plan) -> Plan:
+    """The plan with one copy of each function, and one for each number of inputs."""
+    alike: dict[tuple[str, int, bool], int] = {}
+    steps = []
+    for step in plan.steps:
+        call = step.kernel.function, len(step.inputs), step.scratch_bytes > 0
+        steps.append(replace(step, shared=SharedCode(alike.setdefault(call, len(alike)), 0.0)))
+    return replace(plan, steps=tuple(steps))
+
+
+def calls(obj: Path, target: Target) -> dict[str, set[str]]:
+    """The functions that each function of an object file names in its code."""
+    text = run_tool(binutil(target, "objdump"), ["-dr", str(obj)], "cannot read the code")
+    found: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if header := re.match(r"[0-9a-f]+ <(.+)>:", line):
+            current = found.setdefault(header[1], set())
+        elif called := re.search(r"[<\t ]([A-Za-z_]\w+)(?:\+0x[0-9a-f]+)?>?$", line):
+            current.add(called[1])
+    return found
+
+
+def reached(graph: Mapping[str, set[str]], function: str) -> set[str]:
+    """A function and all that it leads to."""
+    found, new = set[str](), {function}
+    while new:
+        found |= new
+        new = set().union(*(graph.get(name, set()) for name in new)) - found
+    return found
 
 
 def side_by_side(program: Program, chosen: Sequence[Kernel[Any]]) -> Plan:
@@ -147,8 +220,10 @@ def fit(samples: Sequence[Sample]) -> Fit:
     return Fit(prices, float(errors.mean()), float(errors.max()), len(samples))
 
 
+SECTIONS = ("speed", "size", "code_bytes", "shared", "copy_bytes")
+
 Tables = dict[str, dict[str, dict[str, float]]]
-"""As in the file: "speed", "size" and "code_bytes", then by kernel."""
+"""As in the file: by section, then by kernel."""
 
 
 def table_text(target: Target, tables: Tables, base: str | None) -> str:
@@ -159,7 +234,7 @@ def table_text(target: Target, tables: Tables, base: str | None) -> str:
         f"# counted in QEMU, GCC {version}.",
         *([f'base = "{base}"'] if base else []),
     ]
-    for section in ("speed", "size", "code_bytes"):
+    for section in SECTIONS:
         for function, values in sorted(tables.get(section, {}).items()):
             lines += ["", f"[{section}.{function}]"]
             lines += [f"{_key(name)} = {value:.5g}" for name, value in sorted(values.items())]
@@ -194,6 +269,13 @@ def measure_target(
             and kernel.supports(case.op, case.inputs, case.output)
         ]
         for mode in modes:
+            if mode == "shared":
+                more, copies = measure_shared(some, target)
+                text = ", ".join(f"{name} {value:.4g}" for name, value in (more | copies).items())
+                console.print(f"{target.name} {function} shared: {text}")
+                tables.setdefault("shared", {})[function] = more
+                tables.setdefault("copy_bytes", {})[function] = copies
+                continue
             samples, sizes = measure(some, target, mode)
             found = fit(samples)
             prices = ", ".join(f"{name} {price:.3g}" for name, price in found.prices.items())
@@ -209,7 +291,7 @@ def measure_target(
 def drop_unknown(tables: Tables) -> None:
     """Remove the prices of functions that no kernel calls any more."""
     known = {kernel.function for kernel in kernels.REGISTRY.kernels}
-    for section in ("speed", "size", "code_bytes"):
+    for section in SECTIONS:
         for function in set(tables.get(section, {})) - known:
             del tables[section][function]
 
@@ -241,7 +323,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--targets", default=",".join(names), help="some of %(default)s")
     parser.add_argument("--kernels", default="", help="beginnings of C functions; default: all")
-    parser.add_argument("--optimize", default="speed,size", help="some of %(default)s")
+    parser.add_argument("--optimize", default="speed,size,shared", help="some of %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
     arguments = parser.parse_args()
     console = Console(stderr=True, width=220)

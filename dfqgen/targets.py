@@ -38,7 +38,7 @@ class Compiler:
     size: tuple[str, ...]
 
     def flags_for(self, optimize: str) -> tuple[str, ...]:
-        """All flags for `optimize`, "speed" or "size"."""
+        """All flags for `optimize`: "size", or "speed" and "balanced", which are compiled alike."""
         return self.flags + (self.size if optimize == "size" else self.speed)
 
 
@@ -87,12 +87,16 @@ class CostTable:
 
     `speed` and `size` are by way to optimize: kernel function -> count of `Kernel.work` -> instructions
     for one. `code_bytes`: kernel function -> C function -> bytes of its machine code made for size.
+    `shared`: as `speed`, what a layer takes more that shares one copy of the code with layers of all kinds;
+    `copy_bytes`: kernel function -> "own" and "shared", the bytes of one layer's own code and of such a copy.
     A file's `base` is another target, whose values stand in for the kernels it lacks.
     """
 
     speed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     size: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     code_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    shared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    copy_bytes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def prices(self, function: str, optimize: str) -> Mapping[str, float] | None:
         """Instructions by count of work, None for a function that was not measured."""
@@ -294,6 +298,8 @@ def _costs(name: str) -> CostTable:
         speed={**base.speed, **table.get("speed", {})},
         size={**base.size, **table.get("size", {})},
         code_bytes={**base.code_bytes, **table.get("code_bytes", {})},
+        shared={**base.shared, **table.get("shared", {})},
+        copy_bytes={**base.copy_bytes, **table.get("copy_bytes", {})},
     )
 
 

@@ -22,7 +22,7 @@ from dfqgen.plan import plan_program
 from dfqgen.quantization.prepare import prepare
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.recipe import Recipe
-from dfqgen.recipe.records import ActivationsRecipe
+from dfqgen.recipe.records import ActivationsRecipe, Optimize
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import load_target
@@ -96,11 +96,11 @@ def branched(name: str = "branched") -> Program:
 
 
 def write(
-    program: Program, folder: Path, *, target: str = "cortex-m3", optimize: str = "speed"
+    program: Program, folder: Path, *, target: str = "cortex-m3", optimize: Optimize = "speed"
 ) -> dict[str, bytes]:
     """Plan, emit and write; gives the files."""
     machine = load_target(target)
     plan = plan_program(program, machine, optimize=optimize)
-    files = emit(program, plan, machine, optimize="size" if optimize == "size" else "speed")
+    files = emit(program, plan, machine, optimize=optimize)
     write_folder(files, folder)
     return files

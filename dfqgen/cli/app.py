@@ -411,7 +411,7 @@ def explore(
         names = tuple(targets.split(",")) if targets else (choices["target"],) if "target" in choices else ()
         if not names:
             raise UserError("which machines is the C for?", "Say it with --targets, like stm32l4r5,rp2040.")
-        search = Search(names, ("speed", "size") if both else ("speed",), points, jobs, scheduler)
+        search = Search(names, ("balanced", "size") if both else ("balanced",), points, jobs, scheduler)
         facts = commands.explore(models, output, search, choices, data, progress)
     finish(facts, as_json, show.print_exploration)
 

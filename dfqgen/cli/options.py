@@ -79,10 +79,11 @@ Winograd = Annotated[
     ),
 ]
 Optimize = Annotated[
-    Literal["speed", "size"] | None,
+    Literal["speed", "balanced", "size"] | None,
     typer.Option(
         "--optimize",
-        help="What the C is made for; speed if it fits.",
+        help="What the C is made for: each layer has code of its own, those that gain from it do, or none; "
+        "balanced if it fits.",
         show_default=False,
     ),
 ]

@@ -14,7 +14,8 @@ from dfqgen.emit.provenance import Provenance
 from dfqgen.emit.rows import Places, RowsContext, rows_contexts
 from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
-from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, Step, input_names
+from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, SharedCode, Step, input_names
+from dfqgen.recipe.records import Optimize
 from dfqgen.targets import Isa
 from dfqgen.version import __version__
 
@@ -113,6 +114,19 @@ class LayerContext:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedContext:
+    """A copy of a kernel that several layers call: what it takes and how it calls the kernel."""
+
+    name: str
+    function: str
+    layers: int
+    parameters: str
+    struct: str
+    initializer: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkContext:
     """Everything net.h and net.c say. `origin` are lines on where it comes from and how to make it again."""
 
@@ -126,11 +140,12 @@ class NetworkContext:
     headers: tuple[str, ...]
     arena_bytes: int
     arena: tuple[str, ...]
+    shared: tuple[SharedContext, ...]
     layers: tuple[LayerContext, ...]
     inputs: tuple[PortContext, ...]
     outputs: tuple[PortContext, ...]
     states: tuple[StateContext, ...]
-    optimize_size: bool
+    optimize: Optimize
     left_out: tuple[str, ...]
     segments: tuple[RowsContext, ...]
 
@@ -191,7 +206,7 @@ def layer_symbols(plan: Plan) -> list[str]:
 
 
 def network_context(
-    program: Program, plan: Plan, *, target: str, optimize: str, provenance: Provenance | None
+    program: Program, plan: Plan, *, target: str, optimize: Optimize, provenance: Provenance | None
 ) -> NetworkContext:
     """Context of the templates; `headers` are the runtime headers the steps need, sorted."""
     name = identifier(program.name, "net")
@@ -219,12 +234,13 @@ def network_context(
         headers=tuple(sorted({step.kernel.header for step in plan.steps} | common)),
         arena_bytes=plan.arena_bytes,
         arena=arena.lines,
+        shared=_shared(plan),
         layers=layers,
         inputs=inputs,
         outputs=_ports(program, plan, program.outputs),
         states=_states(program, arena),
-        optimize_size=optimize == "size",
-        left_out=_left_out(plan) if optimize == "size" else (),
+        optimize=optimize,
+        left_out=_left_out(plan) if optimize != "speed" else (),
         segments=rows_contexts(plan, Places(arena.tensors, arena.buffers, words)),
     )
 
@@ -314,6 +330,67 @@ def _states(program: Program, arena: ArenaTable) -> tuple[StateContext, ...]:
     return tuple(contexts)
 
 
+def _shared(plan: Plan) -> tuple[SharedContext, ...]:
+    """The copies of kernels that steps share, in the order of their first calls."""
+    uses: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        if step.shared is not None:
+            uses.setdefault(_shared_name(step.kernel.function, step.shared), []).append(step)
+    contexts = []
+    for name, steps in uses.items():
+        codes, inputs = [step.code for step in steps], input_names(steps[0])
+        outputs = ["y", "scratch"] if steps[0].scratch_bytes else ["y"]
+        parameters = [f"const {codes[0].struct} *layer"]
+        parameters += [f"const int8_t *{x}" for x in inputs] + [f"int8_t *{y}" for y in outputs]
+        contexts.append(
+            SharedContext(
+                name=name,
+                function=codes[0].function,
+                layers=len(steps),
+                parameters=", ".join(parameters),
+                struct=codes[0].struct,
+                initializer="\n".join(_common([code.fields for code in codes], "layer->", "        ")),
+                arguments=", ".join(["&common", *inputs, *outputs]),
+            )
+        )
+    return tuple(contexts)
+
+
+def _common(fields: Sequence[Sequence[Field]], place: str, indent: str) -> list[str]:
+    """A descriptor's members as several layers have them: constants where they are the same, else what the
+    layer says. Members that none has are left out.
+    """
+    tables = [{item.name: item for item in some} for some in fields]
+    lines = []
+    for name in dict.fromkeys(name for table in tables for name in table):
+        found = [table.get(name) for table in tables]
+        values = [None if item is None else item.value for item in found]
+        if any(_is_nested(value) for value in values):
+            inner: list[Sequence[Field]] = [() if value is None else value for value in values]  # type: ignore[misc]
+            lines.append(f"{indent}.{name} = {{")
+            lines += _common(inner, f"{place}{name}.", indent + "    ")
+            lines.append(f"{indent}}},")
+            continue
+        first = found[0]
+        size = max(len(value) if isinstance(value, tuple) else 0 for value in values)
+        if (
+            first is not None
+            and not isinstance(first.value, str)
+            and values.count(first.value) == len(values)
+        ):
+            lines.append(f"{indent}.{name} = {_value(first, {})},")
+        elif size:
+            members = ", ".join(f"{place}{name}[{i}]" for i in range(size))
+            lines.append(f"{indent}.{name} = {{ {members} }},")
+        else:
+            lines.append(f"{indent}.{name} = {place}{name},")
+    return lines
+
+
+def _shared_name(function: str, shared: SharedCode) -> str:
+    return f"shared_{function.removeprefix('dfq_')}_{shared.number}"
+
+
 def _layer(network: str, index: int, symbol: str, step: Step, arena: ArenaTable, target: str) -> LayerContext:
     code = step.code
     symbols = {array.role: f"{network}_{symbol}_{array.role}" for array in code.arrays}
@@ -336,6 +413,7 @@ def _layer(network: str, index: int, symbol: str, step: Step, arena: ArenaTable,
     scratch = ["scratch"] if step.scratch_bytes else []
     arguments = ", ".join((f"&{symbol}_layer", *names, "y", *scratch))
     inputs = " + ".join(shape_text(tensor.shape) for tensor in step.inputs)
+    called = code.function if step.shared is None else _shared_name(step.kernel.function, step.shared)
     return LayerContext(
         index=index,
         symbol=symbol,
@@ -346,7 +424,7 @@ def _layer(network: str, index: int, symbol: str, step: Step, arena: ArenaTable,
         initializer=initializer(code, symbols),
         parameters=", ".join(parameters),
         places=tuple(f"{ctype} *{name} = arena + {macro};" for ctype, name, macro in places),
-        call=f"{code.function}({arguments});",
+        call=f"{called}({arguments});",
         arrays=tuple(_array(symbols[array.role], array) for array in code.arrays),
     )
 

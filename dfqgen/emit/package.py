@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dfqgen import resources
 from dfqgen.emit.api import api_files, serial_files
@@ -24,6 +24,7 @@ from dfqgen.fixedpoint.serialize import program_to_json
 from dfqgen.fixedpoint.vectors import GoldenVector, golden_vectors
 from dfqgen.kernels.base import Plan
 from dfqgen.plan.workload import band_offset
+from dfqgen.recipe.records import Optimize
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.targets import Target
 
@@ -44,7 +45,7 @@ def emit(
     plan: Plan,
     target: Target,
     *,
-    optimize: Literal["speed", "size"] = "speed",
+    optimize: Optimize = "speed",
     golden: Sequence[GoldenVector] | None = None,
     provenance: Provenance | None = None,
     packages: Sequence[str] = (),
@@ -181,7 +182,7 @@ def _manifest(
     plan: Plan,
     target: Target,
     net: NetworkContext,
-    optimize: str,
+    optimize: Optimize,
     provenance: Provenance | None,
 ) -> dict[str, Any]:
     layers = []

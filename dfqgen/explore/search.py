@@ -34,7 +34,7 @@ class Search:
     """
 
     targets: tuple[str, ...]
-    optimize: tuple[Optimize, ...] = ("speed",)
+    optimize: tuple[Optimize, ...] = ("balanced",)
     points: int = 40
     processes: int = -1
     scheduler: str | None = None

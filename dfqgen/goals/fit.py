@@ -238,11 +238,19 @@ class Fitting:
         return replace(before, recipe=recipe, quantized=replace(before.quantized, program=program))
 
     def _ways(self) -> tuple[Optimize, ...]:
-        """What the C may be made for; size takes less flash, and nothing else."""
-        chosen = self.compiled.recipe.code.optimize
-        limit = self.budget.on(self.compiled.target).flash_bytes
-        short = limit is not None and self.draft.flash_bytes > limit
-        return ("speed", "size") if chosen is None and short else (chosen or "speed",)
+        """What the C may be made for, the usual first; size takes less flash, speed a little less time."""
+        code = self.compiled.recipe.code
+        ways: list[Optimize] = [code.made_for]
+        limit = self.budget.on(self.compiled.target)
+        if code.optimize is None and limit.seconds is not None:
+            ways.append("speed")
+        if (
+            code.optimize is None
+            and limit.flash_bytes is not None
+            and self.draft.flash_bytes > limit.flash_bytes
+        ):
+            ways.append("size")
+        return tuple(ways)
 
     def _correction(self, menu: Menu, way: Optimize) -> Costs:
         """What the C of the first draft takes beyond what its options would add up to."""
@@ -271,7 +279,7 @@ class Fitting:
             alive = menu.alive(self.compiled.program, self.drafts[way].plan)
             answers.append(Chosen(way, solve(menu.question(way, alive, Limits(flash, time, ram)))))
         fitting = [chosen for chosen in answers if not chosen.answer.excess]
-        # The first of equals is for speed; less than a tenth more noise is not worth a quarter more time.
+        # The first of equals is the usual way; less than a tenth more noise is not worth a quarter more time.
         if fitting:
             least = min(chosen.answer.noise for chosen in fitting)
             return next(chosen for chosen in fitting if chosen.answer.noise <= WORTH * least)
@@ -284,7 +292,7 @@ class Fitting:
         if chosen.way != "size":
             spending = tuple(nodes[name].name for name, option in options.items() if option.spends)
             code = replace(code, winograd=spending or "off")
-        elif code.optimize is None:
+        if chosen.way != code.made_for:
             code = replace(code, optimize=chosen.way)
         activations = asked.activations
         if activations.activations == "auto":
@@ -339,7 +347,7 @@ def _costs(draft: Draft) -> Costs:
 def _menu(prepared: Prepared, recipe: Recipe, compiled: Compiled, draft: Draft, few_bits: bool) -> Menu:
     """With int16 where the recipe leaves it open and it can be."""
     target, program = compiled.target, compiled.program
-    share = code_share(draft, target) if compiled.recipe.code.made_for == "speed" else 0.0
+    share = code_share(draft, target) if compiled.recipe.code.made_for != "size" else 0.0
     try:
         return Menu(prepared, recipe, target, program, few_bits=few_bits, code_share=share)
     except UserError:

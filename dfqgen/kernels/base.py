@@ -153,11 +153,23 @@ class Selection:
     measured: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SharedCode:
+    """A copy of a kernel's code that several layers call, with what is the same in all of them as constants.
+
+    `number` tells it from the plan's others. `instructions` are what the layer takes more than with its own.
+    """
+
+    number: int
+    instructions: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """One operator of the schedule with its kernel and its place in the arena (byte offsets).
 
-    `block`: it runs row by row and the kernel is called for that; the offsets are those of bands.
+    `block`: it runs row by row and the kernel is called for that; the offsets are those of bands. `shared`:
+    it has no copy of its kernel's code of its own.
     """
 
     op: QOp
@@ -170,6 +182,7 @@ class Step:
     scratch_bytes: int = 0
     selection: Selection | None = None
     block: RowBlock | None = None
+    shared: SharedCode | None = None
 
     @property
     def code(self) -> LayerCode:

@@ -41,7 +41,8 @@ def estimate(plan: Plan) -> list[LayerEstimate]:
     turns = {segment.begin: segment.instructions for segment in plan.segments}
     for index, step in enumerate(plan.steps):
         assert step.selection is not None, "planned steps say why they have their kernel"
-        own = round(step.selection.instructions + turns.get(index, 0.0))
+        more = 0.0 if step.shared is None else step.shared.instructions
+        own = round(step.selection.instructions + more + turns.get(index, 0.0))
         macs, measured = step.op.macs(step.output), step.selection.measured
         layers.append(LayerEstimate(step.op, step.kernel.function, macs, own, measured))
     return layers

@@ -50,9 +50,9 @@ def choose_kernels(
 ) -> list[Kernel[Any] | None]:
     """The best kernel the target can run, for each operator; None where no code is needed.
 
-    For "speed" the one with the fewest instructions, of equally fast ones that with the least scratch. For
-    "size" the set that takes the least flash and scratch, code that layers share counted once, and not more
-    than SIZE_SLOWDOWN times the instructions of the fastest.
+    For "speed" and "balanced" the one with the fewest instructions, of equally fast ones that with the least
+    scratch. For "size" the set that takes the least flash and scratch, code that layers share counted once,
+    and not more than SIZE_SLOWDOWN times the instructions of the fastest.
     Raises UnsupportedModel that lists every operator without one.
     """
     chosen = choices(program, target, registry, optimize)
@@ -108,7 +108,7 @@ def choices(
 
 def may_spend(layer: str, optimize: str, winograd: Winograd) -> bool:
     """Whether a layer's kernel may spend flash for speed."""
-    return optimize == "speed" and (layer in winograd if isinstance(winograd, tuple) else winograd == "auto")
+    return optimize != "size" and (layer in winograd if isinstance(winograd, tuple) else winograd == "auto")
 
 
 def ranked(

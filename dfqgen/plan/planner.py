@@ -14,6 +14,7 @@ from dfqgen.plan.check import check_plan
 from dfqgen.plan.kernels import Choice, choices
 from dfqgen.plan.lifetimes import bytes_by_step, lifetimes, overlaps, scratch_name
 from dfqgen.plan.schedule import best_order, peak_bytes
+from dfqgen.plan.sharing import share_code
 from dfqgen.plan.streaming import SPARING, TRIED, Line, Streamed, streamed
 from dfqgen.plan.views import free_outputs
 from dfqgen.plan.workload import Workload, band_lead_bytes
@@ -34,10 +35,10 @@ def plan_program(
 ) -> Plan:
     """Kernels, order and memory of a program on a target. Equal arguments give equal plans.
 
-    `optimize` is "speed" or "size". `winograd` allows Winograd's algorithm, which spends flash and some RAM
-    for speed, while the budget has both, or for the layers that it names, while there is RAM. The first
-    layers run row by row with `stream` "on", where that takes less RAM, and with "auto" where whole layers
-    exceed the budget's; with `input_rows` always. `registry` defaults to the kernels of dfqgen. Raises
+    `optimize` is "speed", "balanced" or "size". `winograd` allows Winograd's algorithm, which spends flash
+    and some RAM for speed, while the budget has both, or for the layers that it names, while there is RAM.
+    The first layers run row by row with `stream` "on", where that takes less RAM, and with "auto" where whole
+    layers exceed the budget's; with `input_rows` always. `registry` defaults to the kernels of dfqgen. Raises
     UserError where the input cannot come in rows, and where there is no layer of a name.
     """
     unknown = set(winograd) - {op.name for op in program.ops} if isinstance(winograd, tuple) else ()
@@ -57,6 +58,8 @@ def plan_program(
         by_rows = by_rows and not (stream == "auto" and _fits(plan, limit) and not input_rows)
     if by_rows:
         plan = _plan_by_rows(program, target, registry, optimize, chosen, None if input_rows else plan)
+    if optimize == "balanced":
+        plan = share_code(plan, target)
     check_plan(program, plan)
     return plan
 

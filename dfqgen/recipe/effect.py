@@ -213,7 +213,7 @@ def _needs_auto(recipe: Recipe) -> str | None:
 
 
 def _needs_speed(recipe: Recipe) -> str | None:
-    return None if recipe.code.made_for == "speed" else "--optimize speed"
+    return "--optimize balanced or speed" if recipe.code.made_for == "size" else None
 
 
 NEEDS: Mapping[str, Callable[[Recipe], str | None]] = {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     """A file or folder of samples, samples at hand, or the record of either."""
 
 ScaleMode = Literal["multiplier", "power-of-two"]
-Optimize = Literal["speed", "size"]
+Optimize = Literal["speed", "balanced", "size"]
 Package = Literal["cmake", "arduino", "platformio", "zephyr", "esp-idf", "cmsis-pack", "make"]
 PACKAGES: tuple[Package, ...] = get_args(Package)
 Winograd = Literal["auto", "off"] | tuple[str, ...]
@@ -78,7 +78,7 @@ class InputRecipe:
 class CodeRecipe:
     """What the C is made for. `name` prefixes everything in it; None takes the model file's.
 
-    `optimize` None is for speed, unless only what is made for size fits (`dfqgen/goals`).
+    `optimize` None is "balanced", unless only what is made for size or for speed fits (`dfqgen/goals`).
     `winograd` "auto" allows kernels whose weights take 3.6 times the flash, for speed, in so much flash and
     RAM; None: the target's. Layers by name: those, whatever there is. `packages` are for the ecosystems that
     get it as a package too.
@@ -99,7 +99,7 @@ class CodeRecipe:
     @property
     def made_for(self) -> Optimize:
         """What the C of this very recipe is made for."""
-        return self.optimize or "speed"
+        return self.optimize or "balanced"
 
 
 @dataclass(frozen=True, slots=True)

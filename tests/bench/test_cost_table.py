@@ -9,19 +9,23 @@ import pytest
 
 from dfqgen import kernels, resources
 from dfqgen.compile import compile_model
+from dfqgen.emit import emit, write_folder
 from dfqgen.kernels.base import Kernel
 from dfqgen.plan import plan_program
 from dfqgen.plan.estimate import estimate
 from dfqgen.recipe import make_recipe
-from dfqgen.targets import Target, list_targets, load_target
+from dfqgen.targets import Isa, Target, list_targets, load_target
 from dfqgen.verify.firmware import run_firmware
+from dfqgen.verify.host import verify_on_host
+from dfqgen.verify.toolchain import WARNINGS, compile_c
 from tests import programs
 from tests.bench import ROOT  # noqa: F401 (puts bench/ on the path)
 from tests.models import DIGITS
 
 from cost_cases import Case, cases  # isort: skip
 from cost_cases_more import more_cases  # isort: skip
-from cost_table import Sample, fit, measure, table_text  # isort: skip
+from cost_table import Sample, all_shared, fit, measure, side_by_side, table_text  # isort: skip
+from single_layers import program_of  # isort: skip
 
 EMULATED = [target for target in list_targets() if target.emulator is not None]
 
@@ -67,6 +71,22 @@ def test_prices_are_of_counts_that_kernels_have() -> None:
 def test_tables_are_of_targets() -> None:
     names = {path.stem for path in (resources.targets_dir() / "costs").glob("*.toml")}
     assert names <= {target.name for target in EMULATED}
+
+
+def test_every_portable_kernel_computes_the_same_bits_in_code_that_layers_share(tmp_path: Path) -> None:
+    """And its descriptor's members, copied one by one, give no warnings."""
+    everything = [*cases(power_of_two=False), *more_cases(power_of_two=False)]
+    everything.sort(key=lambda case: case.op.macs(case.output))
+    some: list[tuple[Kernel[Any], Case]] = []
+    for kernel in kernels.REGISTRY.kernels:
+        taken = {case.op.name for _, case in some}
+        free = [case for case in able(kernel, everything) if case.op.name not in taken]
+        some += [(kernel, case) for case in free[:3] if kernel.isa is Isa.PORTABLE]
+    program = program_of("all", [case for _, case in some])
+    plan = all_shared(side_by_side(program, [kernel for kernel, _ in some]))
+    write_folder(emit(program, plan, load_target("host"), optimize="balanced", golden=()), tmp_path / "all")
+    verify_on_host(program, tmp_path / "all")
+    compile_c([tmp_path / "all" / "all.c"], tmp_path / "a.o", [*WARNINGS, "-O1", "-c"])
 
 
 @pytest.mark.parametrize("name", ["cortex-m4", "cortex-m55", "cortex-m3", "cortex-m0plus"])

@@ -18,6 +18,7 @@ from dfqgen.emit.provenance import Provenance
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.plan import plan_program
+from dfqgen.recipe.records import Optimize
 from dfqgen.targets import CostTable, load_target
 from dfqgen.verify.host import HostNetwork, verify_on_host
 from dfqgen.verify.toolchain import WARNINGS, compile_c, host_compiler
@@ -82,7 +83,7 @@ def test_the_same_program_gives_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("optimize", ["speed", "size"])
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_generated_c_has_no_warnings(tmp_path: Path, compiler: str, optimize: str) -> None:
+def test_generated_c_has_no_warnings(tmp_path: Path, compiler: str, optimize: Optimize) -> None:
     for program in (tiny(), branched()):
         folder = tmp_path / program.name
         write(program, folder, optimize=optimize)
@@ -123,7 +124,7 @@ def test_made_for_size_the_c_lacks_what_no_layer_needs(tmp_path: Path, program: 
 
 
 @pytest.mark.parametrize("optimize", ["speed", "size"])
-def test_two_networks_live_in_one_program(tmp_path: Path, optimize: str) -> None:
+def test_two_networks_live_in_one_program(tmp_path: Path, optimize: Optimize) -> None:
     write(tiny("first"), tmp_path / "first", optimize=optimize)
     write(tiny("second", seed=5), tmp_path / "second")
     main = tmp_path / "main.c"

@@ -151,7 +151,7 @@ CHOICES = {
     "--inputs": ("image", "inner", "nothing"),
     "--io-layout": ("nchw", "nhwc"),
     "--name": ("", "x", "int", "9" * 300),
-    "--optimize": ("size", "speed", "both"),
+    "--optimize": ("size", "balanced", "speed", "both"),
     "--outputs": ("result", "inner", "image", ""),
     "--ranges": ("min-max", "error", "x"),
     "--rounding": ("nearest", "squant", "feedback", "adaround"),
