@@ -38,6 +38,8 @@ _PUBLISHED = (
     ("NUCLEO-U575ZI-Q", "cortex-m33", 160, "Plumerai 2023.05", "v1.1", (9.589, 16.809, 33.286, 272.337)),
     ("NUCLEO-U575ZI-Q", "cortex-m33", 160, "ST X-CUBE-AI 9.0", "v1.2", (9.003, 16.870, 34.416, 291.589)),
     ("DISCO-F746NG", "cortex-m7", 216, "Plumerai 2023.05", "v1.1", (15.904, 29.343, 56.341, 585.204)),
+    ("NUCLEO-H7A3ZI-Q", "cortex-m7", 280, "Plumerai 2023.05", "v1.1", (19.636, 37.290, 72.141, 742.001)),
+    ("NUCLEO-H7A3ZI-Q", "cortex-m7", 280, "ST X-CUBE-AI 9.0", "v1.2", (24.483, 42.009, 88.356, 816.004)),
     ("NUCLEO-G0B1RE", "cortex-m0plus", 64, "Bosch HALE 1.0.175", "v1.2", (0.657, 0.707, 2.107, 24.454)),
 )
 """From mlcommons/tiny_results_v1.1 (c32ef94), tiny_results_v1.2 (cadb362), tiny_results_v1.3 (cd605ea)."""
@@ -46,3 +48,12 @@ SUBMISSIONS = tuple(
     Submission(board, core, mhz * 1_000_000, software, number, rates)
     for board, core, mhz, software, number, rates in _PUBLISHED
 )
+
+PAIRS = tuple(
+    (large, small)
+    for large in SUBMISSIONS
+    for small in SUBMISSIONS
+    if (large.core, small.core) == ("cortex-m7", "cortex-m4")
+    and (large.software, large.round) == (small.software, small.round)
+)
+"""The same software on a Cortex-M7 and a Cortex-M4, in one round."""

@@ -69,6 +69,7 @@ def render_docs(results: Mapping[str, Any]) -> str:
         _instructions(rows, misses),
         _cycles(rows, misses),
         _boards(networks),
+        _dual_issue(networks),
         _flags(results, networks),
         _riscv(networks),
         _layers(layers),
@@ -167,6 +168,41 @@ def _boards(rows: Mapping[tuple[str, str], Row]) -> str:
         "ours are estimates for memory that never waits: this says where we are, not by how much we lead.\n"
         "Ours compute the dead channels of vww01, which others may have taken out.\n\n"
         + _table(head, lines, 4)
+    )
+
+
+def _dual_issue(rows: Mapping[tuple[str, str], Row]) -> str:
+    """The M7's estimates over the M4's, beside what boards took with the same software."""
+    lines = []
+    for place, network in enumerate(mlperf_tiny.NETWORKS):
+        large, small = rows.get((network, "cortex-m7")), rows.get((network, "cortex-m4"))
+        if large is None or small is None or None in (large["cycles"], small["cycles"]):
+            return ""
+        theirs = [row["cmsis_cycles"] for row in (large, small)]
+        boards = [pair[0].cycles[place] / pair[1].cycles[place] for pair in mlperf_tiny.PAIRS]
+        ours = large["cycles"] / small["cycles"]
+        mean = sum(boards) / len(boards)
+        lines.append(
+            [
+                network,
+                f"{large['cycles'] / large['instructions']:.2f}",
+                f"{ours:.2f}",
+                "" if None in theirs else f"{theirs[0] / theirs[1]:.2f}",
+                *(f"{ratio:.2f}" for ratio in boards),
+                f"{100 * (ours / mean - 1):+.0f} %",
+            ]
+        )
+    head = ["network", "cycles an instruction", "dfqgen", "CMSIS-NN"]
+    head += [f"{large.board}, {large.software}" for large, _ in mlperf_tiny.PAIRS]
+    return (
+        "## The Cortex-M7's cycles\n\n"
+        "It issues two instructions at once, in order. Estimates schedule every block that ran by the\n"
+        "units and latencies of LLVM's model of it (ARMScheduleM7.td), which Arm contributed: the manual\n"
+        "has no cycles. Nobody ran this code on a board. What can be held against boards is how many of a\n"
+        "Cortex-M4's cycles an M7 takes: as estimated for our code and CMSIS-NN's, and as published for\n"
+        "the same software on an M7 and on a NUCLEO-L4R5ZI, caches and waits of both included. The last\n"
+        "column is our ratio over the mean of the boards', which scatter themselves.\n\n"
+        + _table([*head, "off"], lines)
     )
 
 

@@ -82,6 +82,22 @@ class CycleModel:
 
 
 @dataclass(frozen=True, slots=True)
+class DualIssueModel:
+    """Cycles until a result can be used, of a core that issues two instructions at once.
+
+    `narrow_load_latency` is of loads of bytes and halves; a division stops everything for `divide`;
+    `mispredict` is what a branch costs that was foretold wrong.
+    """
+
+    load_latency: int
+    narrow_load_latency: int
+    multiply_latency: int
+    float_latency: int
+    divide: int
+    mispredict: int
+
+
+@dataclass(frozen=True, slots=True)
 class CostTable:
     """What kernels take on a target, measured by bench/cost_table.py: targets/costs/<target>.toml.
 
@@ -136,7 +152,8 @@ class Part:
 class Target:
     """What the compiler knows about a machine. Budgets are None where memory does not matter.
 
-    `cycles` is None where cycles cannot be estimated from single instructions (dual issue).
+    `cycles` is None where cycles cannot be estimated from single instructions: with dual issue `dual_issue`
+    is there instead, and for RISC-V neither, whose cores differ.
     `cycles_per_instruction` is what that model gave on whole networks, None where nobody knows: it makes
     times of the counts that are predicted. `constant_bytes_per_instruction` is how much of weights and other
     constants the core's kernels read. `part` is None for a core by itself.
@@ -154,6 +171,7 @@ class Target:
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     cycles: CycleModel | None = None
+    dual_issue: DualIssueModel | None = None
     cycles_per_instruction: float | None = None
     constant_bytes_per_instruction: float | None = None
     costs: CostTable = field(default_factory=CostTable)
@@ -338,6 +356,7 @@ def _parse(name: str, table: dict[str, Any]) -> Target:
         flash_bytes=table.get("flash_bytes"),
         ram_bytes=table.get("ram_bytes"),
         cycles=CycleModel(**table["cycles"]) if "cycles" in table else None,
+        dual_issue=DualIssueModel(**table["dual_issue"]) if "dual_issue" in table else None,
         cycles_per_instruction=table.get("cycles_per_instruction"),
         constant_bytes_per_instruction=table.get("constant_bytes_per_instruction"),
         costs=_costs(name),

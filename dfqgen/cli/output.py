@@ -261,7 +261,7 @@ def print_profile(facts: Facts, console: Console) -> None:
     if timed:
         note = f"Milliseconds at {facts['clock_hz'] / 1e6:g} MHz; cycles are estimated, without wait states."
     else:
-        note = f"No cycles: {facts['target']} has no cycle model (dual issue)."
+        note = f"No cycles: {facts['target']} has no cycle model."
     saved = " and ".join(facts["saved"])
     console.print(Text(printable(f"\n{note} Saved in {facts['folder']}: {saved}.")), soft_wrap=True)
 

@@ -17,6 +17,8 @@ from typing import Any
 from dfqgen import resources
 from dfqgen.errors import VerificationFailed
 from dfqgen.targets import CycleModel, Target
+from dfqgen.verify.disassembly import Instruction, disassemble, words_listed
+from dfqgen.verify.dual_issue import dual_issue_cycles
 from dfqgen.verify.firmware import (
     TIMEOUT_S,
     Report,
@@ -70,19 +72,6 @@ class Counts:
 
     runs: Counter[int] = field(default_factory=Counter)
     jumps: Counter[int] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """A line of disassembly.
-
-    `pipelined`: the one before it is a load of one register that this one does not use in its address.
-    """
-
-    mnemonic: str
-    operands: str
-    function: str
-    pipelined: bool
 
 
 def profile_firmware(
@@ -148,10 +137,12 @@ def count_segments(
             if address not in code or code[address].function not in _BOARD_FUNCTIONS
         }
         instructions.append(round(sum(own.values()) / report.runs))
-        if target.cycles is None:
-            cycles.append(None)
-        else:
+        if target.dual_issue is not None:
+            cycles.append(round(dual_issue_cycles(own, counts.jumps, code, target.dual_issue) / report.runs))
+        elif target.cycles is not None:
             cycles.append(round(estimate_cycles(own, counts.jumps, code, target.cycles) / report.runs))
+        else:
+            cycles.append(None)
     return Counted(tuple(instructions), tuple(cycles), report.wrong_values, report.stack_bytes)
 
 
@@ -185,7 +176,7 @@ def instruction_cycles(instruction: Instruction, model: CycleModel) -> int:
     if mnemonic.startswith(("ldrd", "strd")):
         return 1 + 2 * model.register
     if mnemonic.startswith(("ldm", "stm", "push", "pop", "vldm", "vstm", "vpush", "vpop")):
-        return 1 + _registers(operands) * model.register
+        return 1 + words_listed(operands) * model.register
     if mnemonic.startswith(("vldr", "vstr")):
         return 1 + (2 if operands.startswith("d") else 1) * model.register
     if mnemonic.startswith("ldr"):
@@ -201,40 +192,6 @@ def instruction_cycles(instruction: Instruction, model: CycleModel) -> int:
     if mnemonic.startswith(("mla", "mls")):
         return model.multiply_accumulate
     return 1
-
-
-def disassemble(elf: Path, target: Target) -> dict[int, Instruction]:
-    """Every instruction of an ELF file by address."""
-    text = run_tool(binutil(target, "objdump"), ["-d", "--no-show-raw-insn", str(elf)], "cannot disassemble")
-    return parse_disassembly(text.splitlines())
-
-
-def parse_disassembly(lines: Iterable[str]) -> dict[int, Instruction]:
-    """objdump's lines: "<address> <function>:" and "address:<tab>mnemonic<tab>operands"."""
-    code: dict[int, Instruction] = {}
-    function = ""
-    loaded = ""  # the register that the line before loads, if it is a single load
-    for line in lines:
-        if header := re.fullmatch(r"[0-9a-f]+ <(.+)>:", line):
-            function, loaded = header[1], ""
-        elif match := re.match(r"\s*([0-9a-f]+):\t(\S+)\s*(.*)", line):
-            mnemonic, operands = re.sub(r"\.[nw]$", "", match[2]), match[3]
-            register, _, address = operands.partition(", ")
-            pipelined = bool(loaded) and not re.search(rf"\b{loaded}\b", address)
-            code[int(match[1], 16)] = Instruction(mnemonic, operands, function, pipelined)
-            loaded = register if mnemonic.startswith("ldr") and not mnemonic.startswith("ldrd") else ""
-    return code
-
-
-def _registers(operands: str) -> int:
-    """Words in a list of registers such as {r4-r7, lr} or {d8-d11}; a d register is two."""
-    listed = re.search(r"\{(.*)\}", operands)
-    count = 0
-    for part in listed[1].split(",") if listed else ():
-        ends = [int(number) for number in re.findall(r"\d+", part)]
-        registers = ends[1] - ends[0] + 1 if "-" in part and len(ends) == 2 else 1
-        count += 2 * registers if part.strip().startswith("d") else registers
-    return count
 
 
 def _count(

@@ -90,7 +90,7 @@ def test_json_is_the_saved_facts(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     assert facts["saved"] == ["profile.json"]  # there is no report
-    assert facts["cycles"] is None
+    assert 0 < facts["cycles"] < facts["instructions"]
 
 
 def test_what_cannot_be_profiled_is_told(tmp_path: Path) -> None:
