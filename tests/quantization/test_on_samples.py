@@ -9,6 +9,7 @@ import pytest
 
 from dfqgen.compile import quantize_graph
 from dfqgen.graph.ir import Array, Graph, Node
+from dfqgen.quantization import simulated
 from dfqgen.quantization.types import assign_types
 from dfqgen.recipe import make_recipe
 from dfqgen.recipe.records import ActivationsRecipe
@@ -77,3 +78,13 @@ def test_clipping_real_samples_counts_what_it_does_when_it_is_tried() -> None:
 
     assert prepared.caution > 1.0
     assert sqnr_db(prepared.caution) > sqnr_db(1.0) + 1.0
+
+
+@pytest.mark.parametrize(("gain_db", "clips"), [(0.7, False), (1.3, True)])
+def test_clipping_real_samples_must_gain_a_decibel(
+    monkeypatch: pytest.MonkeyPatch, gain_db: float, clips: bool
+) -> None:
+    noises = iter((1.0, 10.0 ** (-gain_db / 10.0), 1.0))
+    monkeypatch.setattr(simulated, "simulated_noise", lambda *_: next(noises))
+    prepared = prepare_by(network(), {"x": UNITS}, samples=timid(), real=True)
+    assert prepared.caution == simulated.CAUTIONS[1 if clips else -1]
