@@ -1,16 +1,16 @@
 """Which layers share one copy of their kernel's code, for `--optimize balanced`.
 
 A kernel is inlined into each layer that calls it, so that shapes are constants: fast, and as many copies as
-there are layers. A copy for several layers has as constants what is the same in all of them. Layers that
-differ in addresses alone, such as those of repeated blocks, lose nothing but a call by sharing one. Others do
-where the bytes that it saves are worth the instructions, by what `bench/cost_table.py` measured of each
-kernel on the core.
+there are layers. A copy for several layers has as constants what is the same in all of them; least is lost by
+layers that differ in addresses alone, such as those of repeated blocks. Layers share where the bytes that it
+saves are worth the instructions, by what `bench/cost_table.py` measured of each kernel on the core, and none
+whose kernel was not measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 from dfqgen.kernels.base import Field, LayerCode, Plan, SharedCode, Step
@@ -25,20 +25,48 @@ CALL_BYTES = 24
 """About what a layer takes that calls a shared copy."""
 
 
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Layers that differ in addresses alone, by their places in the plan, and what they take in bytes of
+    flash, instructions counted by what they are worth: each with its own code, sharing it, and calling a copy
+    for layers of all kinds. What they would take more sharing theirs was not measured: at most as much.
+    """
+
+    places: tuple[int, ...]
+    alone: float
+    together: float
+    calling: float
+
+    @property
+    def least(self) -> float:
+        return min(self.alone, self.together)
+
+
 def share_code(plan: Plan, target: Target) -> Plan:
     """The plan with the layers marked that share code."""
     numbers = count(1)
     shared: dict[int, SharedCode] = {}
     worth = _bytes_per_instruction(plan, target)
     for group in _groups(plan):
-        joined = _joined(plan, group, target, worth)
-        number = next(numbers)
-        shared |= {index: SharedCode(number, _more(plan.steps[index], target)) for index in joined}
-        for twins in group:
-            if len(twins) > 1 and twins[0] not in shared:
-                shared |= dict.fromkeys(twins, SharedCode(next(numbers), 0.0))
+        size_bytes = target.costs.copy_bytes.get(plan.steps[group[0][0]].kernel.function)
+        if size_bytes is None:
+            continue
+        every = [_weighed(plan, places, target, size_bytes["own"], worth) for places in group]
+        joining = [twins for twins in every if twins.calling < twins.least]
+        saved = sum(twins.least - twins.calling for twins in joining)
+        joined = [twins for twins in joining if saved > size_bytes["shared"] and len(joining) > 1]
+        copies = [[index for twins in joined for index in twins.places]]
+        copies += [list(t.places) for t in every if t not in joined and t.together < t.alone]
+        for copy in filter(None, copies):
+            number = next(numbers)
+            shared |= {index: SharedCode(number, _more(plan.steps[index], target)) for index in copy}
     steps = tuple(replace(step, shared=shared.get(index)) for index, step in enumerate(plan.steps))
     return replace(plan, steps=steps)
+
+
+def _weighed(plan: Plan, places: Sequence[int], target: Target, own_bytes: float, worth: float) -> Twins:
+    calling = sum(CALL_BYTES + worth * _more(plan.steps[index], target) for index in places)
+    return Twins(tuple(places), len(places) * own_bytes, own_bytes + calling, calling)
 
 
 def _bytes_per_instruction(plan: Plan, target: Target) -> float:
@@ -46,23 +74,6 @@ def _bytes_per_instruction(plan: Plan, target: Target) -> float:
     own = sum(target.costs.copy_bytes.get(step.kernel.function, {}).get("own", 0.0) for step in plan.steps)
     instructions = sum(layer.instructions for layer in estimate(plan))
     return WORTH * (plan.array_bytes + own) / max(1, instructions)
-
-
-def _joined(plan: Plan, group: Sequence[Sequence[int]], target: Target, worth: float) -> list[int]:
-    """The steps of a group for which one copy is worth its slowdown; none where they are too few."""
-    size_bytes = target.costs.copy_bytes.get(plan.steps[group[0][0]].kernel.function)
-    if size_bytes is None:
-        return []
-    joined: list[Sequence[int]] = []
-    saved = -size_bytes["shared"]
-    for twins in group:
-        calls = CALL_BYTES if len(twins) == 1 else 0  # twins have them anyway
-        more = sum(_more(plan.steps[index], target) for index in twins)
-        gain = size_bytes["own"] - calls - worth * more
-        if gain > 0.0:
-            joined.append(twins)
-            saved += gain
-    return [index for twins in joined for index in twins] if saved > 0.0 and len(joined) > 1 else []
 
 
 def _more(step: Step, target: Target) -> float:
