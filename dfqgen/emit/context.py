@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from dfqgen.emit.provenance import Provenance
 from dfqgen.emit.rows import Places, RowsContext, rows_contexts
 from dfqgen.fixedpoint.program import Program, QPort
 from dfqgen.fixedpoint.qtype import Array, IntType, QType
-from dfqgen.kernels.base import ConstArray, Field, LayerCode, Plan, SharedCode, Step, input_names
+from dfqgen.kernels.base import ConstArray, Field, Plan, SharedCode, Step, input_names
 from dfqgen.recipe.records import Optimize
 from dfqgen.targets import Isa
 from dfqgen.version import __version__
@@ -240,7 +240,9 @@ def network_context(
         outputs=_ports(program, plan, program.outputs),
         states=_states(program, arena),
         optimize=optimize,
-        left_out=_left_out(plan) if optimize != "speed" else (),
+        left_out=()
+        if optimize == "speed"
+        else left_out((step.kernel.isa, step.code.fields) for step in plan.steps),
         segments=rows_contexts(plan, Places(arena.tensors, arena.buffers, words)),
     )
 
@@ -252,10 +254,12 @@ def _origin(provenance: Provenance) -> tuple[str, ...]:
     return (f"Model      {model}", f"Made by    {first}", *(f"           {line}" for line in more))
 
 
-def _left_out(plan: Plan) -> tuple[str, ...]:
-    if not any(step.kernel.isa is Isa.DSP for step in plan.steps):
+def left_out(layers: Iterable[tuple[Isa, Sequence[Field]]]) -> tuple[str, ...]:
+    """The macros of LEFT_OUT that C defines whose layers share code, by its layers' cores and descriptors."""
+    all_layers = list(layers)
+    if not any(isa is Isa.DSP for isa, _ in all_layers):
         return ()
-    names = {name for step in plan.steps for name in _member_names(step.code.fields)}
+    names = {name for _, fields in all_layers for name in _member_names(fields)}
     return tuple(macro for member, macro in LEFT_OUT.items() if member not in names)
 
 
@@ -421,7 +425,7 @@ def _layer(network: str, index: int, symbol: str, step: Step, arena: ArenaTable,
         lines=layer_lines(step, target),
         shapes=f"{inputs} -> {shape_text(step.output.shape)}",
         struct=code.struct,
-        initializer=initializer(code, symbols),
+        initializer=initializer(code.fields, symbols),
         parameters=", ".join(parameters),
         places=tuple(f"{ctype} *{name} = arena + {macro};" for ctype, name, macro in places),
         call=f"{called}({arguments});",
@@ -438,12 +442,12 @@ def _array(symbol: str, array: ConstArray) -> ArrayContext:
     )
 
 
-def initializer(code: LayerCode, symbols: dict[str, str]) -> str:
-    """The lines between the braces of a layer's descriptor."""
-    return "\n".join(_members(code.fields, symbols, "    "))
+def initializer(fields: Sequence[Field], symbols: Mapping[str, str]) -> str:
+    """The lines between the braces of a layer's descriptor; `symbols` are its arrays' by their roles."""
+    return "\n".join(_members(fields, symbols, "    "))
 
 
-def _members(fields: Sequence[Field], symbols: dict[str, str], indent: str) -> list[str]:
+def _members(fields: Sequence[Field], symbols: Mapping[str, str], indent: str) -> list[str]:
     lines = []
     for item in fields:
         note = f" /* {comment_text(item.comment)} */" if item.comment else ""
@@ -461,7 +465,7 @@ def _is_nested(value: object) -> bool:
     return isinstance(value, tuple) and bool(value) and isinstance(value[0], Field)
 
 
-def _value(item: Field, symbols: dict[str, str]) -> str:
+def _value(item: Field, symbols: Mapping[str, str]) -> str:
     if isinstance(item.value, str):
         return symbols[item.value]
     if isinstance(item.value, float):

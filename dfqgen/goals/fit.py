@@ -28,7 +28,8 @@ from dfqgen.compile import (
 )
 from dfqgen.errors import BudgetExceeded, UserError
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.goals.menu import Menu, code_share
+from dfqgen.goals.code import CodeSizes
+from dfqgen.goals.menu import Menu
 from dfqgen.goals.solver import Answer, Limits, solve
 from dfqgen.goals.words import given_up, tried
 from dfqgen.plan.budget import Budget
@@ -118,8 +119,8 @@ class Candidate:
 @dataclass
 class Fitting:
     """The search for what fits in place of `compiled`, of which `draft` is the C. `drafts` are of the same
-    for speed and for size, `nearest` is the least miss so far, `first` what the first answer foretold and
-    `first_found` what it took.
+    for speed and for size, `sizes` what is known of code made so, `nearest` is the least miss so far, `first`
+    what the first answer foretold and `first_found` what it took.
     """
 
     compiled: Compiled
@@ -127,6 +128,7 @@ class Fitting:
     budget: Budget
     progress: Progress
     drafts: dict[Optimize, Draft] = field(default_factory=dict)
+    sizes: dict[Optimize, CodeSizes] = field(default_factory=dict)
     nearest: BudgetExceeded | None = None
     first: Costs | None = None
     first_found: Costs | None = None
@@ -163,7 +165,9 @@ class Fitting:
             base = with_low_bits(asked, replace(asked.low_bits, wish=BitsPattern((IntType.INT8,))))
         prepared = prepare_again(self.compiled, base, self.progress)
         self.progress("weighing what fewer bits cost" if few_bits else "weighing what fits")
-        menu = _menu(prepared, base, self.compiled, self.draft, few_bits)
+        for way in self._ways():
+            self.sizes.setdefault(way, CodeSizes(self.compiled.target, way))
+        menu = _menu(prepared, base, self.compiled, few_bits, self.sizes)
         off = {way: self._correction(menu, way) for way in self._ways()}
         self.first = self.first_found = None
         for _ in range(REAL_BUILDS):
@@ -268,22 +272,44 @@ class Fitting:
 
     def _best(self, menu: Menu, off: Mapping[Optimize, Costs]) -> Chosen:
         """The way and the answer of least noise, or of least excess where nothing fits."""
-        limit = self.budget.on(self.compiled.target)
-        answers = []
-        for way, more in off.items():
-            flash = None if limit.flash_bytes is None else limit.flash_bytes - more.flash_bytes
-            ram = None if limit.ram_bytes is None else limit.ram_bytes - more.ram_bytes
-            time = None
-            if limit.seconds is not None:
-                time = limit.seconds * per_second(self.compiled.target) - more.instructions
-            alive = menu.alive(self.compiled.program, self.drafts[way].plan)
-            answers.append(Chosen(way, solve(menu.question(way, alive, Limits(flash, time, ram)))))
+        answers = [Chosen(way, self._planned(menu, way, more)) for way, more in off.items()]
         fitting = [chosen for chosen in answers if not chosen.answer.excess]
         # The first of equals is the usual way; less than a tenth more noise is not worth a quarter more time.
         if fitting:
             least = min(chosen.answer.noise for chosen in fitting)
             return next(chosen for chosen in fitting if chosen.answer.noise <= WORTH * least)
         return min(answers, key=lambda chosen: sum(chosen.answer.excess.values()))
+
+    def _planned(self, menu: Menu, way: Optimize, off: Costs) -> Answer:
+        """The best answer with the kernels that the planner takes for it. What those take less or more than
+        the fastest ones is corrected until what fits leaves hardly any room.
+        """
+        limits, gap = self._limits(off), Costs(0.0, 0.0, 0.0)
+        alive = menu.alive(self.compiled.program, self.drafts[way].plan)
+        best: Answer | None = None
+        for _ in range(ROUNDS):
+            answer = solve(menu.question(way, alive, limits.less(gap.flash_bytes, gap.instructions)))
+            planned = menu.planned(answer, way)
+            planned = replace(planned, excess=limits.excess(planned))
+            if best is None or _rank(planned) < _rank(best):
+                best = planned
+            found = Costs(
+                planned.flash_bytes - answer.flash_bytes, planned.instructions - answer.instructions, 0.0
+            )
+            if not planned.excess and gap.flash_bytes - found.flash_bytes <= SPARE * planned.flash_bytes:
+                break  # as in `_settle`
+            gap = found
+        assert best is not None
+        return best
+
+    def _limits(self, off: Costs) -> Limits:
+        limit = self.budget.on(self.compiled.target)
+        flash = None if limit.flash_bytes is None else limit.flash_bytes - off.flash_bytes
+        ram = None if limit.ram_bytes is None else limit.ram_bytes - off.ram_bytes
+        time = None
+        if limit.seconds is not None:
+            time = limit.seconds * per_second(self.compiled.target) - off.instructions
+        return Limits(flash, time, ram)
 
     def _recipe(self, menu: Menu, chosen: Chosen) -> Recipe:
         """The recipe that says it all."""
@@ -327,6 +353,11 @@ def _better(one: Candidate | None, other: Candidate | None) -> Candidate | None:
     return other if _noise(other.compiled) < _noise(one.compiled) else one
 
 
+def _rank(answer: Answer) -> tuple[float, float]:
+    """The less the better: excess, then noise."""
+    return sum(answer.excess.values()), answer.noise
+
+
 def _corrected(answer: Answer, draft: Draft, error: BudgetExceeded | None = None) -> Costs:
     """What this C took more than its options, and a little where it was too much."""
     took = _costs(draft)
@@ -344,15 +375,20 @@ def _costs(draft: Draft) -> Costs:
     return Costs(draft.flash_bytes, instructions, draft.plan.arena_bytes)
 
 
-def _menu(prepared: Prepared, recipe: Recipe, compiled: Compiled, draft: Draft, few_bits: bool) -> Menu:
+def _menu(
+    prepared: Prepared,
+    recipe: Recipe,
+    compiled: Compiled,
+    few_bits: bool,
+    sizes: Mapping[Optimize, CodeSizes],
+) -> Menu:
     """With int16 where the recipe leaves it open and it can be."""
     target, program = compiled.target, compiled.program
-    share = code_share(draft, target) if compiled.recipe.code.made_for != "size" else 0.0
     try:
-        return Menu(prepared, recipe, target, program, few_bits=few_bits, code_share=share)
+        return Menu(prepared, recipe, target, program, few_bits=few_bits, sizes=sizes)
     except UserError:
         narrow = replace(recipe, activations=replace(recipe.activations, activations="int8"))
-        return Menu(prepared, narrow, target, program, few_bits=few_bits, code_share=share)
+        return Menu(prepared, narrow, target, program, few_bits=few_bits, sizes=sizes)
 
 
 def _plus(answer: Answer, more: Costs) -> Costs:

@@ -6,22 +6,23 @@ of activations by the outputs' reactions, of weights of few bits by samples (`qu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
 from dfqgen import kernels
-from dfqgen.compile import Draft
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import Program, QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.goals.solver import Alive, LayerOptions, Limits, Option, Question
+from dfqgen.goals.code import CodeSizes, LayerCall, layer_call
+from dfqgen.goals.solver import Alive, Answer, LayerOptions, Limits, Option, Question
 from dfqgen.graph.ir import Node
-from dfqgen.kernels.base import Plan
+from dfqgen.kernels.base import Plan, Step
 from dfqgen.ops.conv import Conv2D, QConv2D
-from dfqgen.plan.kernels import Choice, ranked
+from dfqgen.plan.kernels import Choice, price, ranked, selected, share_functions
 from dfqgen.plan.lifetimes import lifetimes
+from dfqgen.plan.sharing import CALL_BYTES, share_code
 from dfqgen.plan.widening import Search
 from dfqgen.plan.workload import planned_workload
 from dfqgen.quantization.choose_bits import mapped_bits, searchable
@@ -41,8 +42,8 @@ class Menu:
 
     `program` is what was not small or fast enough. Its int16 tensors may become int8, those of others are not
     worth it anyway. With `few_bits` weights may have any width where the recipe says none. `given` has the
-    program's by the layer's name; without `few_bits` they stay, and their noise is no matter of choice.
-    `code_share` is how large the code of a layer is beside that in the cost table.
+    program's by the layer's name; without `few_bits` they stay, and their noise is no matter of choice. What
+    is known of code's `sizes` is added to.
     """
 
     def __init__(
@@ -53,32 +54,38 @@ class Menu:
         program: Program,
         *,
         few_bits: bool,
-        code_share: float,
+        sizes: Mapping[Optimize, CodeSizes],
     ) -> None:
         self.prepared, self.recipe, self.target = prepared, recipe, target
         self.search = Search(prepared, recipe, target)
-        self.few_bits, self.code_share = few_bits, code_share
+        self.few_bits = few_bits
         self.given = {op.name: op.weight_type for op in program.ops if isinstance(op, QConv2D)}
         gains = self.search.gains
         worth = self.search.free() & self._wide(program)
         self.open = {root: gains[root] for root in sorted(worth) if gains.get(root, 0.0) > 0.0}
         self.noise = sum(gains.values()) + (0.0 if few_bits else self.search.floor)
         self._layers: dict[Optimize, list[LayerOptions]] = {}
-        self._constants: dict[tuple[str, IntType | None, str], int] = {}
+        self._calls: dict[Hashable, tuple[LayerCall, int]] = {}
+        self._sizes = sizes
         self._alive: dict[Plan, list[Alive]] = {}
 
     def question(self, optimize: Optimize, alive: Sequence[Alive], limits: Limits) -> Question:
         """What to solve for C that is made for this."""
-        layers = self.layers(optimize)
+        layers, functions = self.layers(optimize), self._sizes[optimize].functions
         calls = {name for layer in layers for option in layer.options for name in option.calls}
-        shared = {name: self._function_bytes[name] for name in sorted(calls)}
+        shared = {name: functions[name] for name in sorted(calls)}
         return Question(layers, self.open, self.noise, alive, limits, shared)
 
     def layers(self, optimize: Optimize) -> list[LayerOptions]:
         """Every node's options."""
         if optimize not in self._layers:
+            ways = [list(self._ways(index, optimize)) for index in range(len(self.search.nodes))]
+            sizes = self._sizes[optimize]
+            sizes.measure(call for options in ways for way in options for call, _ in way.calls)
             self._layers[optimize] = [
-                LayerOptions(node.output, self._around(index), tuple(self._options(index, optimize)))
+                LayerOptions(
+                    node.output, self._around(index), tuple(way.option(sizes) for way in ways[index])
+                )
                 for index, node in enumerate(self.search.nodes)
             ]
         return self._layers[optimize]
@@ -123,36 +130,69 @@ class Menu:
         }
 
     def flash_bytes(self, plan: Plan, optimize: Optimize) -> int:
-        """What the options of a plan's layers would add up to: with their fastest kernels, as those have,
-        which may be others than the plan's.
-        """
-        functions = [
-            self._cheapest(
-                step.op, step.inputs, step.output, optimize, spends=step.kernel.spends_flash
-            ).kernel.function
-            for step in plan.steps
-        ]
-        shared = {name for function in functions for name in self._calls(function, optimize)}
-        return (
-            plan.array_bytes
-            + sum(self._code_bytes(function, optimize) for function in functions)
-            + sum(self._function_bytes[name] for name in shared)
-        )
+        """What a plan's layers add up to."""
+        calls = [layer_call(step.kernel, step.op, step.inputs, step.output) for step in plan.steps]
+        return self._flash_bytes(plan, calls, optimize)
+
+    def _flash_bytes(self, plan: Plan, calls: Sequence[tuple[LayerCall, int]], optimize: Optimize) -> int:
+        copies: dict[int, LayerCall] = {}
+        own: list[LayerCall] = []
+        shared_bytes = 0
+        for step, (call, _) in zip(plan.steps, calls, strict=True):
+            if step.shared is None:
+                own.append(call)
+                continue
+            shared_bytes += CALL_BYTES
+            table = self.target.costs.copy_bytes.get(call.function)
+            if step.shared.number not in copies and step.shared.instructions > 0.0 and table is not None:
+                shared_bytes += round(table["shared"])  # a copy for layers of all kinds
+            elif step.shared.number not in copies:
+                own.append(call)
+            copies[step.shared.number] = call
+        code = self._sizes[optimize].total_bytes(own)
+        return code + shared_bytes + sum(array_bytes for _, array_bytes in calls)
 
     def instructions(self, plan: Plan, optimize: Optimize) -> float:
         """Likewise."""
         return sum(
-            self._cheapest(
-                step.op, step.inputs, step.output, optimize, spends=step.kernel.spends_flash
-            ).instructions
+            price(step.kernel, step.op, step.inputs, step.output, self.target, optimize)[0]
+            + (0.0 if step.shared is None else step.shared.instructions)
             for step in plan.steps
+        )
+
+    def planned(self, answer: Answer, optimize: Optimize) -> Answer:
+        """The same choice as the planner will make it: kernels for size are not the fastest ones, and layers
+        share code.
+        """
+        if optimize == "speed":
+            return answer
+        able: list[list[Choice]] = []
+        around: list[tuple[IntType | None, Mapping[str, QTensor]]] = []
+        for index, node in enumerate(self.search.nodes):
+            option = answer.options[node.output]
+            ops, tensors = self.search.lowered(index, option.wide, option.dtype or IntType.INT8)
+            able += [self._able(op, tensors, optimize, spends=option.spends) for op in ops]
+            around += [(option.dtype, tensors)] * len(ops)
+        if optimize == "size":
+            share_functions(able, self.target)
+        chosen = [group[0] for group in able]
+        steps = [_step(choice, tensors) for choice, (_, tensors) in zip(chosen, around, strict=True)]
+        plan = Plan(tuple(steps), {}, 0, 0)
+        if optimize == "balanced":
+            plan = share_code(plan, self.target)
+        calls = [self._call(choice, *types) for choice, types in zip(chosen, around, strict=True)]
+        return replace(
+            answer,
+            flash_bytes=self._flash_bytes(plan, calls, optimize),
+            instructions=self.instructions(plan, optimize),
         )
 
     def _around(self, index: int) -> frozenset[str]:
         roots = {self.search.families.find(name) for name in self.search.touched(index)}
         return frozenset(roots & self.open.keys())
 
-    def _options(self, index: int, optimize: Optimize) -> Iterator[Option]:
+    def _ways(self, index: int, optimize: Optimize) -> Iterator[_Way]:
+        """Every way to run a node, by its fastest kernels."""
         node = self.search.nodes[index]
         for wide in _patterns(self._around(index)):
             for dtype in self._widths(node):
@@ -162,23 +202,11 @@ class Menu:
                     continue
                 noise = self._noise(node, dtype)
                 for spends in self._spends(node, optimize):
-                    chosen = [
-                        self._cheapest(
-                            op,
-                            [tensors[name] for name in op.inputs],
-                            tensors[op.output],
-                            optimize,
-                            spends=spends,
-                        )
-                        for op in ops
-                    ]
-                    flash = sum(self._flash(choice, dtype, tensors, optimize) for choice in chosen)
+                    chosen = [self._able(op, tensors, optimize, spends=spends)[0] for op in ops]
+                    calls = tuple(self._call(choice, dtype, tensors) for choice in chosen)
                     time = sum(choice.instructions for choice in chosen)
                     spent = any(choice.kernel.spends_flash for choice in chosen)
-                    calls = frozenset(
-                        name for choice in chosen for name in self._calls(choice.kernel.function, optimize)
-                    )
-                    yield Option(dtype, wide, spent, flash, time, noise, calls)
+                    yield _Way(dtype, wide, spent, time, noise, calls)
 
     def _spends(self, node: Node, optimize: Optimize) -> tuple[bool, ...]:
         winograd = self.recipe.code.winograd
@@ -211,50 +239,59 @@ class Menu:
         typed = self.search.narrow
         return Sensitivity(LowBitQuantizer(typed, recipe.weights, recipe.low_bits, rounding))
 
-    def _cheapest(
-        self, op: QOp, inputs: Sequence[QTensor], output: QTensor, optimize: Optimize, *, spends: bool
-    ) -> Choice:
+    def _able(
+        self, op: QOp, tensors: Mapping[str, QTensor], optimize: Optimize, *, spends: bool
+    ) -> list[Choice]:
+        inputs, output = [tensors[name] for name in op.inputs], tensors[op.output]
         able = ranked(op, inputs, output, self.target, kernels.REGISTRY, optimize, spend=spends)
         if not able:
             raise ProgramError(f"no kernel computes {op.name!r}")
-        return able[0]
+        return able
 
-    def _flash(
-        self, choice: Choice, dtype: IntType | None, tensors: Mapping[str, QTensor], optimize: Optimize
-    ) -> int:
-        op, function = choice.op, choice.kernel.function
-        key = op.name, dtype, function
-        if key not in self._constants:
-            code = choice.kernel.code(op, [tensors[name] for name in op.inputs], tensors[op.output])
-            self._constants[key] = code.array_bytes
-        return self._constants[key] + self._code_bytes(function, optimize)
-
-    def _code_bytes(self, function: str, optimize: Optimize) -> int:
-        """About the code of a layer's own; of what is made for size all layers share it."""
-        return 0 if optimize == "size" else round(self.code_share * _table_bytes(function, self.target))
-
-    def _calls(self, function: str, optimize: Optimize) -> Collection[str]:
-        """The functions of C made for size that layers with this kernel share."""
-        return self.target.costs.code_bytes.get(function, {}).keys() if optimize == "size" else ()
-
-    @cached_property
-    def _function_bytes(self) -> Mapping[str, int]:
-        """C functions made for size, the largest found where compilers specialized them."""
-        found: dict[str, int] = {}
-        for sizes in self.target.costs.code_bytes.values():
-            for name, size in sizes.items():
-                found[name] = max(size, found.get(name, 0))
-        return found
+    def _call(
+        self, choice: Choice, dtype: IntType | None, tensors: Mapping[str, QTensor]
+    ) -> tuple[LayerCall, int]:
+        """Of one kernel for weights of one type, and for tensors of the same types, packed once."""
+        op = choice.op
+        inputs, output = [tensors[name] for name in op.inputs], tensors[op.output]
+        types = tuple(tensor.qtype.dtype for tensor in (*inputs, output))
+        key = op.name, dtype, choice.kernel.function, types
+        if key not in self._calls:
+            self._calls[key] = layer_call(choice.kernel, op, inputs, output)
+        return self._calls[key]
 
 
-def code_share(draft: Draft, target: Target) -> float:
-    """What the layers' own copies of code take of what tables say of functions that serve all layers."""
-    whole = sum(_table_bytes(step.kernel.function, target) for step in draft.plan.steps)
-    return 0.0 if draft.code is None or whole == 0 else draft.code.code_bytes / whole
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """An option before its code is measured; `calls` are those of its operators, with the bytes of arrays."""
+
+    dtype: IntType | None
+    wide: frozenset[str]
+    spends: bool
+    instructions: float
+    noise: float
+    calls: tuple[tuple[LayerCall, int], ...]
+
+    def option(self, sizes: CodeSizes) -> Option:
+        code = [sizes.of(call) for call, _ in self.calls]
+        flash = sum(array_bytes for _, array_bytes in self.calls) + sum(layer.own_bytes for layer in code)
+        calls = frozenset[str]().union(*(layer.calls for layer in code))
+        return Option(self.dtype, self.wide, self.spends, flash, self.instructions, self.noise, calls)
 
 
-def _table_bytes(function: str, target: Target) -> int:
-    return sum(target.costs.code_bytes.get(function, {}).values())
+def _step(choice: Choice, tensors: Mapping[str, QTensor]) -> Step:
+    """Of a plan whose memory is of no interest."""
+    inputs = tuple(tensors[name] for name in choice.op.inputs)
+    return Step(
+        choice.op,
+        choice.kernel,
+        inputs,
+        tensors[choice.op.output],
+        (0,) * len(inputs),
+        0,
+        scratch_bytes=choice.scratch_bytes,
+        selection=selected(choice, 1, choice.instructions).selection,
+    )
 
 
 def _patterns(families: frozenset[str]) -> Iterator[frozenset[str]]:

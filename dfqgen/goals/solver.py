@@ -10,7 +10,7 @@ alive at each step. C functions that layers share are paid for once, if any laye
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,27 @@ class Limits:
     flash_bytes: float | None = None
     instructions: float | None = None
     ram_bytes: float | None = None
+
+    def less(self, flash_bytes: float, instructions: float) -> Limits:
+        """What is left when these are taken."""
+        return Limits(
+            None if self.flash_bytes is None else self.flash_bytes - flash_bytes,
+            None if self.instructions is None else self.instructions - instructions,
+            self.ram_bytes,
+        )
+
+    def excess(self, taken: Answer) -> dict[str, float]:
+        """How much more an answer takes, relative to each limit that it exceeds."""
+        pairs = {
+            "flash": (taken.flash_bytes, self.flash_bytes),
+            "time": (taken.instructions, self.instructions),
+            "ram": (taken.ram_bytes, self.ram_bytes),
+        }
+        return {
+            name: (amount - limit) / max(abs(limit), 1.0)
+            for name, (amount, limit) in pairs.items()
+            if limit is not None and amount > limit * (1 + 1e-6)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,25 +236,13 @@ class _Program:
             default=0,
         )
         called = frozenset[str]().union(*(option.calls for option in picks.values()))
-        taken = {
-            "flash": sum(option.flash_bytes for option in picks.values())
-            + sum(question.shared_bytes[name] for name in called),
-            "time": sum(option.instructions for option in picks.values()),
-            "ram": ram,
-        }
-        limits = question.limits
-        most = {"flash": limits.flash_bytes, "time": limits.instructions, "ram": limits.ram_bytes}
-        excess = {
-            name: (amount - limit) / max(abs(limit), 1.0)
-            for name, amount in taken.items()
-            if (limit := most[name]) is not None and amount > limit * (1 + 1e-6)
-        }
-        return Answer(
+        answer = Answer(
             picks,
             wide,
             noise + sum(option.noise for option in picks.values()),
-            int(taken["flash"]),
-            float(taken["time"]),
+            sum(option.flash_bytes for option in picks.values())
+            + sum(question.shared_bytes[name] for name in called),
+            float(sum(option.instructions for option in picks.values())),
             ram,
-            excess,
         )
+        return replace(answer, excess=question.limits.excess(answer))

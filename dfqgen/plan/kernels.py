@@ -98,7 +98,7 @@ def choices(
         able = _within_flash(able, target.flash_bytes if flash_bytes is None else flash_bytes)
     contests = [(len(group), group[0].instructions if group else 0.0) for group in map(_by_speed, able)]
     if optimize == "size":
-        _share_code(able, target)
+        share_functions(able, target)
     winners = [group[0] if group else None for group in able]
     return [
         None if choice is None else selected(choice, *contest)
@@ -214,7 +214,7 @@ def _worth(group: list[Choice]) -> float | None:
     return saved / max(1, group[0].flash_bytes - rest[0].flash_bytes)
 
 
-def _share_code(able: list[list[Choice]], target: Target) -> None:
+def share_functions(able: list[list[Choice]], target: Target) -> None:
     """Put each operator's choice for size first in its list.
 
     From the fastest kernels, takes away one C function after another, always the one that saves the most

@@ -38,21 +38,21 @@ def measure_code(files: Files, target: Target, optimize: str) -> CodeSize | None
         flags = ["-std=c99", "-c", *target.compiler.flags_for(optimize), FLAG]
         try:
             compile_c([folder / f"{network}.c"], output, flags, (command,))
-            sizes = run_program([_beside(command, "size"), str(output)]).stdout
-            code = run_program([_beside(command, "objdump"), "-d", "--no-show-raw-insn", str(output)]).stdout
+            sizes = run_program([beside(command, "size"), str(output)]).stdout
+            code = run_program([beside(command, "objdump"), "-d", "--no-show-raw-insn", str(output)]).stdout
         except (ToolMissing, OSError):
             return None
         calls = output.with_suffix(".ci")
         text = calls.read_text("utf-8", "replace") if calls.is_file() else ""
     numbers = re.search(r"^\s*(\d+)\s+(\d+)\s", sizes, re.MULTILINE)  # text, data
     if numbers is None:
-        raise CompilationFailed(f"{_beside(command, 'size')} cannot read what {command} made")
+        raise CompilationFailed(f"{beside(command, 'size')} cannot read what {command} made")
     graph = read_call_graph(text, pushed_bytes(code.splitlines()))
     invoke = f"{network}_invoke"
     stack = deepest_bytes(graph, invoke) if invoke in graph.stack_bytes else None
     return CodeSize(int(numbers[1]) + int(numbers[2]), stack)
 
 
-def _beside(compiler: str, tool: str) -> str:
+def beside(compiler: str, tool: str) -> str:
     """A program that comes with a compiler."""
     return compiler.removesuffix("gcc") + tool

@@ -130,7 +130,9 @@ def _program(runs: Sequence[Run], start: int) -> str:
         for name, values in {**named, f"c{index}_expected": case.expected}.items():
             flat = values.reshape(-1).view("int8")
             lines.append(_table("int8_t", name, number_table(flat)))
-        lines.append(f"static const {code.struct} c{index}_layer = {{\n{initializer(code, symbols)}\n}};")
+        lines.append(
+            f"static const {code.struct} c{index}_layer = {{\n{initializer(code.fields, symbols)}\n}};"
+        )
         scratch = run.kernel.scratch_bytes(case.op, case.inputs, case.output)
         arguments = [*(f"inputs[{i}]" for i in range(len(named))), "out", *(["scratch"] if scratch else [])]
         lines.append(

@@ -228,7 +228,9 @@ def _program(runs: Sequence[Run], size: bool, shift: int, head: str) -> str:
                 lines.append(_table("int8_t", f"c{index}_in{i}", _bytes(values)))
             lines.append(_table("int8_t", f"c{index}_expected", _bytes(case.expected)))
         data = tables[id(case)]
-        lines.append(f"static const {code.struct} c{index}_layer = {{\n{initializer(code, symbols)}\n}};")
+        lines.append(
+            f"static const {code.struct} c{index}_layer = {{\n{initializer(code.fields, symbols)}\n}};"
+        )
         scratch = kernel.scratch_bytes(case.op, case.inputs, case.output)
         arguments = [f"inputs[{i}]" for i in range(len(case.values))] + ["out"]
         arguments += ["scratch"] if scratch else []
