@@ -1,4 +1,4 @@
-"""What `--optimize balanced` saves and costs beside speed and size: the table of docs/kernels.md.
+"""What `--optimize balanced` saves and costs beside speed: the table of docs/kernels.md.
 
     python bench/balanced.py --shared ../shared [--targets cortex-m4] [--networks kws01,densenet]
 
@@ -28,7 +28,7 @@ from dfqgen.verify.code_size import measure_code
 from dfqgen.verify.firmware import build_firmware
 from dfqgen.verify.profile import count_segments
 
-WAYS: tuple[Optimize, ...] = ("speed", "balanced", "size")
+WAYS: tuple[Optimize, ...] = ("speed", "balanced")
 
 
 def measure(program: Program, target: Target, way: Optimize, folder: Path) -> tuple[int, int, int]:
@@ -63,8 +63,8 @@ def main() -> int:
         "--networks", default=",".join([*NETWORKS, *LARGE, "densenet"]), help="of %(default)s"
     )
     arguments = parser.parse_args()
-    print("| target | network | constants | code | balanced | size | instructions | balanced | size |")
-    print("| --- | --- " + "| --: " * 7 + "|")
+    print("| target | network | constants | code, speed | balanced | instructions, speed | balanced |")
+    print("| --- | --- " + "| --: " * 5 + "|")
     with tempfile.TemporaryDirectory(prefix="dfqgen-balanced-") as name:
         folder = Path(name)
         bench = Bench(arguments.shared / "models", None, folder)
