@@ -166,8 +166,8 @@ DFQ_NOINLINE uint64_t dfq_dot_pair(const int8_t *shared, const int8_t *y0, const
 #define DFQ_STEPS_2X4_4 DFQ_STEP_2X4("0") DFQ_STEP_2X4("1") DFQ_STEP_2X4("2") DFQ_STEP_2X4("3")
 #define DFQ_STEPS_2X4_8 DFQ_STEPS_2X4_4 DFQ_STEP_2X4("4") DFQ_STEP_2X4("5") DFQ_STEP_2X4("6") DFQ_STEP_2X4("7")
 
-/* Whole steps, and the largest offset, in the last of eight, fits a load. */
-#define DFQ_FITS_2X4(depth) (__builtin_constant_p(depth) && (depth) % 4 == 0 && 3 * (depth) + 7 < DFQ_OFFSETS_2X4)
+/* Four steps or more, and the largest offset, in the last of eight, fits a load. */
+#define DFQ_FITS_2X4(depth) (__builtin_constant_p(depth) && (depth) >= 4 && 3 * (depth) + 7 < DFQ_OFFSETS_2X4)
 
 #define DFQ_LOOP_2X4(steps, count)                                                                                 \
     __asm__ volatile(                                                                                              \
@@ -186,8 +186,9 @@ DFQ_INLINE void dfq_dot_2x4(dfq_block_1x4_t acc[2], const int8_t *x, const int8_
 #if defined(__riscv)
     int32_t t;
 #endif
-    const int8_t *const end = x + depth;
-    if (depth % 8 == 0) {
+    const int32_t rest = depth % 4;
+    const int8_t *const end = x + depth - rest;
+    if (depth % 8 == rest) {
         DFQ_LOOP_2X4(DFQ_STEPS_2X4_8, "8");
     } else {
         DFQ_LOOP_2X4(DFQ_STEPS_2X4_4, "4");
@@ -196,6 +197,10 @@ DFQ_INLINE void dfq_dot_2x4(dfq_block_1x4_t acc[2], const int8_t *x, const int8_
     const dfq_block_1x4_t second = { b0, b1, b2, b3 };
     acc[0] = first;
     acc[1] = second;
+    for (int32_t k = 0; k < rest; k++) {
+        acc[0] = dfq_step_1x4(acc[0], x + k, w + k, depth);
+        acc[1] = dfq_step_1x4(acc[1], x + k + depth, w + k, depth);
+    }
 }
 #endif
 
