@@ -203,9 +203,9 @@ class LSTM(Recurrent):
     def lower(self, site: Site) -> tuple[QOp, ...]:
         x, y = site.inputs[0], site.output
         steps = x.shape[1]
-        cell = min(self.cell_reach, float(steps))
-        if len(site.inputs) > 1:
-            cell = max(cell, *map(abs, site.inputs[2].qtype.real_range))
+        begins = max(map(abs, site.inputs[2].qtype.real_range)) if len(site.inputs) > 1 else 0.0
+        # A step adds 1 at most.
+        cell = max(begins, min(self.cell_reach, begins + steps))
         cell_bits = min(CELL_BITS, word_bits(cell))
         hidden_bits = TANH_BITS
         if self.projection is not None:

@@ -32,6 +32,8 @@ Range = tuple[float, float]
 NOTHING_STATED: Mapping[str, QType] = MappingProxyType({})
 WIDE_HEADROOM = 2.0
 """An int16 range reaches this much further than int8's: a bit of 16 is a small price for no clipping."""
+WIDE_REACH = 4.0
+"""As much further where values get no further than that: one more bit, and rare extremes are not clipped."""
 PRODUCT_ROOM = 4.0
 """The least scale of a product of int16, of those of its operands'."""
 WIDENING = 1.25
@@ -79,6 +81,15 @@ def hull(a: Range, b: Range) -> Range:
     return min(a[0], b[0]), max(a[1], b[1])
 
 
+def wide_range(narrow: Range, bounds: Range) -> Range:
+    """The range of int16 where int8's is `narrow` and values stay within `bounds`."""
+    ends = [
+        bound if WIDE_HEADROOM * abs(end) < abs(bound) <= WIDE_REACH * abs(end) else WIDE_HEADROOM * end
+        for end, bound in zip(narrow, bounds, strict=True)
+    ]
+    return ends[0], ends[1]
+
+
 def insert_rescales(
     graph: Graph,
     statistics: Mapping[str, ChannelStatistics],
@@ -111,13 +122,17 @@ def unified_types(
         walk.visit(node)
     walk.tie_states()
     wide = wide_families(graph, clips, walk.tensors, walk.sets.find, options)
+    bounds: dict[str, Range] = {}
+    for tensor in walk.tensors:
+        root, known = walk.sets.find(tensor), walk.statistics[tensor]
+        own = float(known.lo.min()), float(known.hi.max())
+        bounds[root] = hull(bounds.get(root, own), own)
     types: dict[str, QType] = {}
     for tensor in walk.tensors:
         root = walk.sets.find(tensor)
         family, lo_hi = walk.families[root], walk.families[root].range
         dtype = IntType.INT16 if root in wide else IntType.INT8
-        headroom = WIDE_HEADROOM if root in wide else 1.0
-        lo, hi = (headroom * bound for bound in lo_hi)
+        lo, hi = wide_range(lo_hi, bounds[root]) if root in wide else lo_hi
         types[tensor] = family.fixed.get(dtype) or activation_type(
             lo, hi, power_of_two=options.power_of_two, dtype=dtype
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,20 @@ def test_weights_of_a_quantized_model_keep_their_integers() -> None:
     assert counts.tolist() == [1, 1, 1, 1, 1, 1, 1, 127]
     free = state_rows(rng.normal(0, 1, (8, 40)), None, 15, np.ones(8)).weight
     assert np.all(np.abs(free).max(axis=1) == 127)
+
+
+def test_a_cell_may_grow_by_one_a_step_beyond_where_it_begins() -> None:
+    rng = np.random.default_rng(4)
+    layer = replace(  # type: ignore[type-var]
+        recurrent_layer("lstm", rng, 3, 2, 0.1, gives="cell"), bias=np.full(8, 6.0)
+    )
+    wide = QType(IntType.INT16, 4.0 / 32768)
+    inputs = [QTensor("x", (1, 1, 3), wide)]
+    inputs += [QTensor(name, (1, 1, 2), QType(IntType.INT16, 1.0 / 32768)) for name in "hc"]
+    y = QTensor("y", (1, 1, 2), wide)
+    (op,) = layer.lower(Site("layer", tuple(inputs), y, UNCLIPPED))
+    values = [np.zeros((1, 1, 3)), np.zeros((1, 1, 2)), np.full((1, 1, 2), 0.99)]
+    q = [tensor.qtype.quantize(value) for tensor, value in zip(inputs, values, strict=True)]
+    found = wide.dequantize(op.evaluate(*q))
+    assert found.min() > 1.9
+    np.testing.assert_allclose(found, layer.evaluate(*values), atol=1e-3)

@@ -13,6 +13,7 @@ from dfqgen.ops.lookup import Clip, Elementwise, QLookup
 from dfqgen.ops.pool import MaxPool
 from dfqgen.ops.softmax import PROBABILITY
 from dfqgen.ops.windows import Pads
+from dfqgen.quantization.unify import wide_range
 from dfqgen.recipe import make_recipe
 from dfqgen.samples.meaning import InputMeaning
 from tests.builders import conv, relu
@@ -139,3 +140,17 @@ def test_a_concatenation_of_a_concatenation_that_was_rescaled_already(rng: np.ra
     )
     assert rescales(made) == ["a/rescaled"]
     assert made.tensors["a/rescaled"].qtype == made.tensors["y"].qtype
+
+
+@pytest.mark.parametrize(
+    ("narrow", "bounds", "wide"),
+    [
+        ((-1.0, 0.5), (-3.5, 0.6), (-3.5, 1.0)),  # as far as values get, or twice int8's
+        ((-1.0, 0.5), (-4.5, np.inf), (-2.0, 1.0)),  # too far: twice
+        ((0.0, 1.0), (-1.0, 4.0), (0.0, 4.0)),
+    ],
+)
+def test_an_int16_range_holds_all_values_where_that_takes_two_bits_at_most(
+    narrow: tuple[float, float], bounds: tuple[float, float], wide: tuple[float, float]
+) -> None:
+    assert wide_range(narrow, bounds) == wide
