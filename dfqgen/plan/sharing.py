@@ -18,8 +18,8 @@ from dfqgen.plan.estimate import estimate
 from dfqgen.targets import Target
 
 WORTH = 4.0
-"""A percent of the instructions is given away for so many percent of the flash, no fewer. Chosen on the
-DenseNet of bench/densenet.py (depth 100, growth 8)."""
+"""A percent of the instructions is given away for so many percent of the flash, no fewer. A round number set
+before anything was measured; what it gives on seven networks is in docs/kernels.md."""
 
 CALL_BYTES = 24
 """About what a layer takes that calls a shared copy."""
