@@ -28,7 +28,7 @@ from dfqgen.plan.budget import Budget, check_budget, layer_costs
 from dfqgen.plan.estimate import estimate, seconds
 from dfqgen.plan.planner import plan_for
 from dfqgen.progress import Progress, silent
-from dfqgen.quantization.choose_bits import choose_bits
+from dfqgen.quantization.choose_bits import choose_bits, low_bits_warnings
 from dfqgen.quantization.lower import lower
 from dfqgen.quantization.predicted_noise import (
     affordable,
@@ -81,13 +81,14 @@ class Compiled:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should hear: choices without effect, inputs that nobody explained, or explained
-        in a way that is probably a mistake.
+        """What the user should hear: choices without effect, or with less than asked for, inputs that nobody
+        explained, or explained in a way that is probably a mistake.
         """
         inputs = self.recipe.input
         doubts = input_warnings(self.network.graph, inputs.meaning, inputs.meanings)
         remarks = self.network.graph.remarks
-        return (*self.recipe.warnings, *remarks, *doubts, *self.quantized.warnings)
+        kept = low_bits_warnings(self.quantized.prepared.graph, self.recipe.low_bits)
+        return (*self.recipe.warnings, *kept, *remarks, *doubts, *self.quantized.warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from dfqgen.errors import UserError
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Graph, Node
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.recurrent import Recurrent
 from dfqgen.passes.chains import find_chains
 from dfqgen.passes.contract import Note
 from dfqgen.quantization.knapsack import Knapsack
@@ -95,6 +96,25 @@ def choose_bits(
     return Allocation(bits, full_bytes, knapsack.sqnr_db(bits))
 
 
+def low_bits_warnings(graph: Graph, low_bits: LowBitsRecipe) -> tuple[str, ...]:
+    """Recurrent layers keep weights of 8 bits where fewer are asked for, which saves less than one expects.
+
+    A map alone asks for nothing of layers that it does not name.
+    """
+    wish = low_bits.wish
+    wide_pattern = isinstance(wish, BitsPattern) and all(t.bits >= IntType.INT8.bits for t in wish.pattern)
+    kept = recurrent_layers(graph)
+    if wish is None or wide_pattern or not kept:
+        return ()
+    layers = f"layer {kept[0]} keeps" if len(kept) == 1 else f"layers {', '.join(kept)} keep"
+    return (f"recurrent {layers} weights of 8 bits: fewer are for convolutions and dense layers",)
+
+
+def recurrent_layers(graph: Graph) -> list[str]:
+    """Their names, in order."""
+    return [node.name for node in graph.nodes if isinstance(node.op, Recurrent)]
+
+
 def searchable(rounding: RoundingRecipe) -> RoundingRecipe:
     """How layers are rounded on the way to a choice: learning for each layer and width would take hours."""
     return replace(rounding, method="nearest") if rounding.method == "adaround" else rounding
@@ -109,9 +129,10 @@ def _budget_of_weights(
         node.op.weight.size for node in convolutions(graph) if isinstance(node.op, Conv2D)
     )
     if budget < others + knapsack.smallest:
+        fixed = "biases, factors and recurrent layers" if recurrent_layers(graph) else "biases and factors"
         raise UserError(
             f"the constants do not fit {budget:,} bytes even with the narrowest weights",
-            hint=f"Give them {others + knapsack.smallest:,} bytes or more: biases and factors take "
+            hint=f"Give them {others + knapsack.smallest:,} bytes or more: {fixed} take "
             f"{others:,}, the weights {knapsack.smallest:,}.",
         )
     return budget - others
