@@ -111,7 +111,7 @@ def build(
         typer.Option(
             "--explored",
             metavar="FOLDER",
-            help="Show this build in the report among those that dfqgen explore measured there.",
+            help="Show this build among those that explore made.",
             show_default=False,
         ),
     ] = None,

@@ -82,8 +82,8 @@ Optimize = Annotated[
     Literal["speed", "balanced", "size"] | None,
     typer.Option(
         "--optimize",
-        help="What the C is made for: each layer has code of its own, those that gain from it do, or none; "
-        "balanced if it fits.",
+        help="speed, size, or balanced between them (if it fits).",
+        metavar="WHAT",
         show_default=False,
     ),
 ]
@@ -424,8 +424,7 @@ Effort = Annotated[
     Literal["fast", "default", "best"],
     typer.Option(
         "--effort",
-        help="fast: int8 throughout. best: rounding learned on synthesized samples, which takes minutes and "
-        "PyTorch.",
+        help="fast: int8 throughout. best: rounding learned, in minutes, with PyTorch.",
     ),
 ]
 TimeAllowance = Annotated[

@@ -9,7 +9,11 @@ alive at each step. C functions that layers share are paid for once, if any laye
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ctypes
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -213,13 +217,14 @@ class _Program:
         low, high = np.array(self.bounds).T
         integral = np.ones(self.size)
         integral[-len(self.shared) - len(SLACKS) :] = 0  # at least 1 where one calls the function
-        result: Any = milp(
-            cost,
-            integrality=integral,
-            bounds=Bounds(np.zeros(self.size), upper),
-            constraints=LinearConstraint(matrix, low, high),
-            options={"mip_rel_gap": GAP, "node_limit": MOST_NODES},
-        )
+        with _silence():
+            result: Any = milp(
+                cost,
+                integrality=integral,
+                bounds=Bounds(np.zeros(self.size), upper),
+                constraints=LinearConstraint(matrix, low, high),
+                options={"mip_rel_gap": GAP, "node_limit": MOST_NODES},
+            )
         return None if result.x is None else self._answer(result.x)
 
     def _answer(self, values: Any) -> Answer:
@@ -246,3 +251,19 @@ class _Program:
             ram,
         )
         return replace(answer, excess=question.limits.excess(answer))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing written to file descriptor 1 arrives: HiGHS has lines of its own there, whatever it is told."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

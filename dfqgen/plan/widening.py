@@ -37,7 +37,7 @@ from dfqgen.quantization.types import Typed, assign_types
 from dfqgen.quantization.unify import Families
 from dfqgen.quantization.weights import bound_biases
 from dfqgen.recipe.records import ActivationsRecipe, ActivationType, PortType, Recipe
-from dfqgen.statistics.procedural import is_image
+from dfqgen.statistics.procedural import is_image, is_signal, layout
 from dfqgen.targets import Target
 
 AUDIBLE = 0.01
@@ -277,13 +277,17 @@ class Search:
 
     @cached_property
     def _unsure(self) -> frozenset[str]:
-        """Inputs of whose loudness nothing tells but a range that it stays within."""
+        """Signals and steps of signals, of whose loudness nothing tells but a range that they stay within."""
+        graph = self.narrow.graph
         if self.prepared.real:
             return frozenset()
         return frozenset(
             port.tensor
-            for port in self.narrow.graph.fed
-            if port.holds is None and port.coding is None and not is_image(port.shape)
+            for port in graph.fed
+            if port.holds is None
+            and port.coding is None
+            and not is_image(port.shape)
+            and (graph.states or is_signal(layout(graph, port)))
         )
 
     def _rounded_tensors(self) -> Iterator[str]:

@@ -174,7 +174,7 @@ def test_halves_of_averages_are_the_programs(tmp_path: Path, size: tuple[int, in
 
 def test_the_whole_model_takes_and_gives_what_the_original_does(tmp_path: Path) -> None:
     path = tiny(tmp_path / "tiny.onnx")
-    session = session_of(qdq_model(compile_model(path).program), "it")
+    session = session_of(qdq_model(compile_model(path).program).SerializeToString(), "it")
     original = onnx.load(path).graph
     assert [value.name for value in session.get_inputs()] == [value.name for value in original.input]
     assert [value.name for value in session.get_outputs()] == [value.name for value in original.output]

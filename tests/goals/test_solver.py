@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.goals.solver import Alive, Answer, LayerOptions, Limits, Option, Question, solve
+from dfqgen.goals.solver import Alive, Answer, LayerOptions, Limits, Option, Question, _silence, solve
 
 FAMILIES = ("p", "q")
 AROUND = {"a": ("p",), "b": ("p", "q"), "c": ("q",)}
@@ -128,3 +129,10 @@ def test_of_equal_noise_the_faster_is_chosen() -> None:
     )
     asked = Question([LayerOptions("a", frozenset(), (slow, fast))], {}, 1e-3, [], Limits())
     assert solve(asked).options["a"].spends
+
+
+def test_what_the_solver_writes_does_not_reach_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    with _silence():
+        subprocess.run(["echo", "a line of its own"], check=True)
+    print("ours")
+    assert capfd.readouterr().out == "ours\n"

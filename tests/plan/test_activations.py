@@ -33,7 +33,7 @@ from tests.programs import prepare_by, write
 M4 = load_target("cortex-m4")
 
 
-def network(seed: int = 0) -> Graph:
+def network(seed: int = 0, height: int = 12) -> Graph:
     """A pair of layers whose difference is what counts: the outputs hear what happens in `loud`."""
     rng = np.random.default_rng(seed)
     ops: list[tuple[str, Op, tuple[str, ...], str]] = [
@@ -44,7 +44,7 @@ def network(seed: int = 0) -> Graph:
         ("last", conv(rng, 4, 8), ("d",), "y"),
     ]
     nodes = tuple(Node(name, op, inputs, output) for name, op, inputs, output in ops)
-    return Graph("net", (Port("x", "x", (1, 12, 12, 3)),), (Port("y", "y", (1, 12, 12, 4)),), nodes)
+    return Graph("net", (Port("x", "x", (1, height, 12, 3)),), (Port("y", "y", (1, height, 12, 4)),), nodes)
 
 
 def alike(rng: np.random.Generator, channels: int) -> Conv2D:
@@ -137,11 +137,12 @@ def test_images_come_in_bytes_and_stay_int8() -> None:
     assert "x" not in Search(prepared(recipe, photo), recipe, M4).free()
 
 
-def test_an_input_known_by_its_range_alone_may_be_quiet() -> None:
+@pytest.mark.parametrize(("height", "quiet"), [(12, 1.0), (24, QUIET)])
+def test_a_signal_known_by_its_range_alone_may_be_quiet(height: int, quiet: float) -> None:
     recipe = auto()
-    made = prepared(recipe)
+    made = prepared(recipe, network(height=height))
     by_range, by_samples = (Search(replace(made, real=real), recipe, M4).gains for real in (False, True))
-    assert by_range["x"] == pytest.approx(by_samples["x"] / QUIET**2)
+    assert by_range["x"] == pytest.approx(by_samples["x"] / quiet**2)
 
 
 def test_one_input_of_two_may_be_int16() -> None:
