@@ -40,6 +40,7 @@ def vector(*values: float) -> np.ndarray:
     ("net", "text"),
     [
         (one("ConvTranspose", WEIGHT, group=1 << 40), "groups"),
+        (one("ConvTranspose", WEIGHT, strides=[2, 8], auto_pad="SAME_UPPER"), "leaves gaps"),
         (one("ConvTranspose", WEIGHT, dilations=[1 << 40, 1]), "dilations"),
         (one("ConvTranspose", WEIGHT, dilations=[0, 1], output_shape=[9, 9]), "dilations"),
         (one("ConvTranspose", WEIGHT, strides=[1 << 15, 1 << 15]), "image|weight"),

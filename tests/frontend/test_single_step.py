@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dfqgen.errors import UserError
+from dfqgen.frontend import load
 from dfqgen.graph.ir import Array
 from dfqgen.ops.recurrent import GRU, LSTM
 from tests.frontend.nets import Net, check, kinds, only
@@ -121,3 +123,14 @@ def test_a_mixture_without_a_reset_is_no_gru(tmp_path: Path) -> None:
     fresh = net.node("Mul", net.node("Sub", ONE, z), n)
     graph = check(net.output(net.node("Add", net.node("Mul", z, h), fresh)), tmp_path)
     assert "GRU" not in kinds(graph)
+
+
+@pytest.mark.parametrize(("operator", "domain"), [("Gemm", "elsewhere"), ("Add", "elsewhere"), ("Add", "")])
+def test_nodes_without_their_inputs_are_refused_not_searched(
+    tmp_path: Path, operator: str, domain: str
+) -> None:
+    net = Net()
+    y = net.node(operator, net.input(1, FEATURES))
+    net.nodes[-1].domain = domain
+    with pytest.raises(UserError):
+        load(net.output(y).save(tmp_path))

@@ -157,10 +157,12 @@ def _geometry(
         raise Refused(f"gives an image of {full}; up to {LARGEST_AXIS:,} a side are supported")
     mode = node.text("auto_pad", "NOTSET")
     stated = node.integers("output_shape")
+    wanted = None if stated is None else two(stated[-axes:], axes, 1)
     if stated is None and mode in ("SAME_UPPER", "SAME_LOWER"):
-        wanted: tuple[int, int] | None = (image[0] * stride[0], image[1] * stride[1])
-    else:
-        wanted = None if stated is None else two(stated[-axes:], axes, 1)
+        same = image[0] * stride[0], image[1] * stride[1]
+        if any(f < w for f, w in zip(full, same, strict=True)):
+            raise Refused(f"has auto_pad {mode}, but its kernel leaves gaps; state output_shape in its place")
+        wanted = same
     if wanted is not None:
         if min(wanted) < 1 or max(wanted) > LARGEST_AXIS:
             raise Refused(f"gives an image of {list(wanted)}; up to {LARGEST_AXIS:,} a side are supported")

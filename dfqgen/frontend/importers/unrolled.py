@@ -60,18 +60,20 @@ class _Nodes:
     """The model's nodes, as the reader of cells sees them."""
 
     def __init__(self, builder: Builder) -> None:
-        self.makers: Mapping[str, onnx.NodeProto] = builder.producers
+        self.makers: Mapping[str, onnx.NodeProto] = {
+            name: node for name, node in builder.producers.items() if _is_whole(node)
+        }
         self.before: dict[str, str] = {}
         self._states: set[str] = set()
         self._constants = builder.model.constants
         self._shapes = builder.model.shapes
         self._inputs = frozenset(builder.model.inputs)
-        self._columns = self._find_columns(builder)
+        self._columns = self._find_columns()
 
-    def _find_columns(self, builder: Builder) -> frozenset[str]:
+    def _find_columns(self) -> frozenset[str]:
         """What matrices are multiplied with: a gate is one such product, whatever made its column."""
         found: set[str] = set()
-        for node in builder.model.nodes:
+        for node in self.makers.values():
             if node.op_type in ("MatMul", "Gemm") and self.constant(node.input[1]) is not None:
                 name = self.source(node.input[0])
                 maker = self.makers.get(name)
@@ -157,6 +159,14 @@ class _Nodes:
         )
 
 
+def _is_whole(node: onnx.NodeProto) -> bool:
+    """Whether it has the inputs that a cell's node of its kind has; others are the importers' to refuse."""
+    count = len(node.input)
+    if node.op_type in ("Add", "Sub", "Mul", "Gather"):
+        return count == 2
+    return count >= (2 if node.op_type in ("MatMul", "Gemm") else 1)
+
+
 def find_chains(builder: Builder) -> dict[str, Chain]:
     """The recurrent layers, by each of their hidden states and by their last cell."""
     nodes = _Nodes(builder)
@@ -204,7 +214,7 @@ def _states(nodes: _Nodes, builder: Builder) -> dict[str, tuple[str, ...]]:
                     found[output] = (before, cell)
                     nodes.follows(output, before)
                     nodes.follows(new, cell)
-        elif node.op_type == "Add":
+        elif nodes.kind(output) == "Add":
             state = _gru_state(nodes, output)
             if state:
                 found[output] = (state,)
