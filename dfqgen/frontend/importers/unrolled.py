@@ -214,7 +214,7 @@ def _states(nodes: _Nodes, builder: Builder) -> dict[str, tuple[str, ...]]:
                     found[output] = (before, cell)
                     nodes.follows(output, before)
                     nodes.follows(new, cell)
-        elif nodes.kind(output) == "Add":
+        elif node.op_type == "Add" and output in nodes.makers:
             state = _gru_state(nodes, output)
             if state:
                 found[output] = (state,)
