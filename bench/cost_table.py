@@ -20,7 +20,7 @@ import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,7 @@ from dfqgen.plan.workload import align
 from dfqgen.targets import Isa, Target, list_targets, load_target
 from dfqgen.verify.firmware import binutil, build_firmware, run_tool
 from dfqgen.verify.profile import count_segments
+from dfqgen.verify.stack import reached
 
 MAX_PRICES = 6
 WORTH = 0.06
@@ -113,9 +114,9 @@ def measure_shared(
     (own, own_bytes, own_calls), (shared, shared_bytes, shared_calls) = found
     layers = [name for name in own_bytes if name.startswith("run_")]
     copies = [name for name in shared_bytes if name.startswith("shared_")]
-    helpers = set().union(*(reached(shared_calls, name) for name in copies)) - set(copies)
+    helpers = set().union(*(reached(name, shared_calls) for name in copies)) - set(copies)
     alone = [
-        sum(shared_bytes.get(name, 0) for name in helpers - reached(own_calls, layer)) for layer in layers
+        sum(shared_bytes.get(name, 0) for name in helpers - reached(layer, own_calls)) for layer in layers
     ]
     work_of = [kernel.work(case.op, case.inputs, case.output) for kernel, case in some]
     names = sorted({name for work in work_of for name in work})
@@ -148,15 +149,6 @@ def calls(obj: Path, target: Target) -> dict[str, set[str]]:
             current = found.setdefault(header[1], set())
         elif called := re.search(r"[<\t ]([A-Za-z_]\w+)(?:\+0x[0-9a-f]+)?>?$", line):
             current.add(called[1])
-    return found
-
-
-def reached(graph: Mapping[str, set[str]], function: str) -> set[str]:
-    """A function and all that it leads to."""
-    found, new = set[str](), {function}
-    while new:
-        found |= new
-        new = set().union(*(graph.get(name, set()) for name in new)) - found
     return found
 
 

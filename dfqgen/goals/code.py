@@ -22,7 +22,7 @@ from dfqgen.kernels.base import Field, Kernel
 from dfqgen.recipe.records import Optimize
 from dfqgen.targets import Isa, Target
 from dfqgen.verify.code_size import beside
-from dfqgen.verify.stack import FLAG, read_call_graph
+from dfqgen.verify.stack import FLAG, reached, read_call_graph
 from dfqgen.verify.toolchain import compile_c, run_program
 
 PLACE_BYTES = 1024
@@ -92,7 +92,7 @@ class CodeSizes:
         sizes, calls = self._compiled(new)
         for index, call in enumerate(new):
             own = sizes.get(f"run_{index}", 0) + sizes.get(f"layer_{index}", 0)
-            self._layers[call] = CodeSize(own, _reached(f"run_{index}", calls) & sizes.keys())
+            self._layers[call] = CodeSize(own, reached(f"run_{index}", calls) & sizes.keys())
         for name in frozenset[str]().union(*(self._layers[call].calls for call in new)):
             self.functions[name] = max(sizes[name], self.functions.get(name, 0))
 
@@ -168,13 +168,3 @@ def _unit(layers: Sequence[LayerCall], optimize: Optimize, macros: Sequence[str]
 def _name(title: str) -> str:
     """Of a function, without its file."""
     return re.sub(r"^.*:", "", title)
-
-
-def _reached(name: str, calls: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """All that a function calls, and what that calls."""
-    found: set[str] = set()
-    waiting = set(calls.get(name, ()))
-    while waiting:
-        found |= waiting
-        waiting = {target for function in waiting for target in calls.get(function, ())} - found
-    return frozenset(found)

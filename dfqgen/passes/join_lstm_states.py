@@ -18,8 +18,9 @@ def join_lstm_states(graph: Graph) -> Graph:
     """The graph with each such pair as one layer, where the first of them was, and a cut for either state."""
     names = set(graph.shapes)
     partners: dict[str, Node] = {}
-    for node in graph.nodes:
-        partner = next((p for p in graph.nodes if _gives_cell_of(p, node, graph)), None)
+    layers = [node for node in graph.nodes if isinstance(node.op, LSTM)]
+    for node in layers:
+        partner = next((p for p in layers if _gives_cell_of(p, node, graph)), None)
         if partner is not None and partner.output not in partners:
             partners |= {node.output: partner, partner.output: node}
     nodes: list[Node] = []

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+
+from dfqgen.verify.disassembly import words_listed
 
 FLAG = "-fcallgraph-info=su"
 LIBRARY_BYTES = 64
@@ -55,8 +57,8 @@ def pushed_bytes(disassembly: Iterable[str]) -> dict[str, int]:
         if header := _HEADER.match(line):
             function = header[1]
             result[function] = 0
-        elif push := re.search(r"\t(?:push|stmdb(?:\.w)?\tsp!,|vpush)\s*\{([^}]*)\}", line):
-            result[function] += 4 * _words(push[1])
+        elif push := re.search(r"\t(?:push|stmdb(?:\.w)?\tsp!,|vpush)\s*(\{[^}]*\})", line):
+            result[function] += 4 * words_listed(push[1])
         elif lowered := re.search(r"\tsub(?:\.w|w)?\tsp, (?:sp, )?#(\d+)", line):
             result[function] += int(lowered[1])
         elif stored := re.search(r"\tstr[d]?(?:\.w)?\t.*\[sp, #-(\d+)\]!", line):
@@ -64,6 +66,16 @@ def pushed_bytes(disassembly: Iterable[str]) -> dict[str, int]:
         elif lowered := re.search(r"\taddi\tsp,sp,-(\d+)", line):
             result[function] += int(lowered[1])
     return result
+
+
+def reached(function: str, calls: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """All that a function calls, and what that calls."""
+    found: set[str] = set()
+    waiting = set(calls.get(function, ()))
+    while waiting:
+        found |= waiting
+        waiting = {target for name in waiting for target in calls.get(name, ())} - found
+    return frozenset(found)
 
 
 def deepest_bytes(graph: CallGraph, function: str) -> int | None:
@@ -94,13 +106,3 @@ def deepest_bytes(graph: CallGraph, function: str) -> int | None:
         return deepest
 
     return depth(function)
-
-
-def _words(registers: str) -> int:
-    """Of a list such as r4-r7, lr or d8-d11; a d register is two."""
-    count = 0
-    for part in registers.replace(" ", "").split(","):
-        ends = [int(number) for number in re.findall(r"\d+", part)]
-        size = ends[1] - ends[0] + 1 if "-" in part and len(ends) == 2 else 1
-        count += 2 * size if part.startswith("d") else size
-    return count
