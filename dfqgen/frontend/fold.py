@@ -414,10 +414,12 @@ def _standard_domain(node: onnx.NodeProto) -> bool:
 
 
 def _shape_of(type_proto: onnx.TypeProto) -> Shape | None:
+    """None where it is not known; ONNX's inference gives negative sizes to windows beyond their input."""
     tensor = type_proto.tensor_type
     if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
         return None
-    return tuple(int(d.dim_value) for d in tensor.shape.dim)
+    shape = tuple(int(d.dim_value) for d in tensor.shape.dim)
+    return shape if all(size >= 0 for size in shape) else None
 
 
 def _to_array(tensor: onnx.TensorProto) -> Array:

@@ -46,6 +46,15 @@ def test_shapes_behind_computed_reshapes_are_known(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.constants["t3"], [1, 2])
 
 
+def test_the_shape_of_a_window_beyond_its_input_is_refused(tmp_path: Path) -> None:
+    """ONNX's inference says that it has a negative size."""
+    net = Net()
+    x = net.node("Conv", net.input(1, 1, 4, 4), np.ones((1, 1, 7, 7), np.float32))
+    net.output(net.node("Reshape", x, net.node("Shape", x)))
+    with pytest.raises(UnsupportedModel, match="does not fit"):
+        load(net.save(tmp_path))
+
+
 def test_batch_normalization_is_not_folded_into_the_convolution(tmp_path: Path) -> None:
     net = Net()
     x = net.node("Conv", net.input(1, 3, 4, 4), np.ones((2, 3, 1, 1), np.float32))

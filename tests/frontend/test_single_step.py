@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from dfqgen.errors import UserError
 from dfqgen.frontend import load
@@ -134,3 +135,14 @@ def test_nodes_without_their_inputs_are_refused_not_searched(
     net.nodes[-1].domain = domain
     with pytest.raises(UserError):
         load(net.output(y).save(tmp_path))
+
+
+@pytest.mark.parametrize(("place", "shape"), [(1, (9,)), (0, (9, UNITS)), (2, (3, FEATURES))])
+def test_sums_whose_widths_differ_are_refused(tmp_path: Path, place: int, shape: tuple[int, ...]) -> None:
+    """A bias or a matrix that fits nothing else: the file is damaged."""
+    net = Net()
+    x, h, c = net.input(1, FEATURES), net.input(1, UNITS, name="h"), net.input(1, UNITS, name="c")
+    new = torch_lstm(net, x, h, c)
+    net.initializers[place] = numpy_helper.from_array(normal(*shape), net.initializers[place].name)
+    with pytest.raises(UserError):
+        load(net.output(*new).save(tmp_path))

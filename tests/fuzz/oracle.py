@@ -16,7 +16,7 @@ import onnxruntime
 from dfqgen.compile import quantize_graph, read_network
 from dfqgen.emit.package import emit
 from dfqgen.errors import UserError
-from dfqgen.frontend.modernize import mend_axes, sort_nodes
+from dfqgen.frontend.modernize import mend_axes, names_read, sort_nodes
 from dfqgen.frontend.read import needed_nodes, opset_version
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.fake_quantize import FakeQuantize
@@ -105,9 +105,11 @@ def compare(graph: Graph, inputs: dict[str, Array], data: bytes) -> Outcome:
     nodes = needed_nodes(model.graph.node, list(compiled))
     for node in nodes:
         node.name = ""  # onnxruntime alone refuses names that occur twice
-    kept = onnx.GraphProto(node=nodes)
-    del model.graph.node[:]
-    model.graph.node.extend(kept.node)
+    read = compiled.union(*(names_read(node) for node in nodes))
+    kept = onnx.GraphProto(node=nodes, input=[value for value in model.graph.input if value.name in read])
+    for field in ("node", "input"):
+        del getattr(model.graph, field)[:]
+        getattr(model.graph, field).extend(getattr(kept, field))
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -1,7 +1,8 @@
 """`make mutants`: all of them, a table, docs/mutants.md, and 1 where one survives.
 
-Words select mutants by name; the page is then left as it is. `sample COUNT [SEED]` tries so many of what
-tokens give in each area instead, and prints the share that is killed.
+Words select mutants by name; the page is then left as it is. `sample COUNT [SEED [AREA ...]]` tries so
+many of what tokens give in each area (all, or those whose names begin so) instead, and prints the share that
+is killed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.mutants.sample import AREAS, sample
 def main(words: list[str]) -> int:
     """1 when a mutant survived or could not be tried, else 0."""
     if words and words[0] == "sample":
-        try_sample(*map(int, words[1:]))
+        try_sample(*map(int, words[1:3]), areas=tuple(words[3:]))
         return 0
     if words:
         chosen = [mutant for mutant in MUTANTS if any(word in mutant.name for word in words)]
@@ -50,11 +51,13 @@ def all_killed(mutants: list[TextMutant]) -> bool:
     return clean
 
 
-def try_sample(count: int, seed: int = 0) -> None:
+def try_sample(count: int, seed: int = 0, areas: tuple[str, ...] = ()) -> None:
     """Try `count` mutants of each area; print those that survive, and the shares."""
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_project(Path(folder))
         for area in AREAS:
+            if areas and not area.name.startswith(areas):
+                continue
             verdicts = Counter[str]()
             for mutant, verdict in run_mutants(sample(area, ROOT, count, seed), copy):
                 verdicts[verdict] += 1

@@ -6,7 +6,8 @@ What goes into each gate is a sum of products with constant matrices, however it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,6 +56,15 @@ class Cell:
     x: str
 
 
+@contextmanager
+def _of_one_width() -> Iterator[None]:
+    """numpy's complaint about widths that differ becomes a refusal: nobody has checked the model's."""
+    try:
+        yield
+    except ValueError as error:
+        raise Refused(UNKNOWN) from error
+
+
 @dataclass(eq=False)
 class Sum:
     """Terms: of each tensor the matrix [its width, W] that it goes through, or None; and a bias [W]."""
@@ -62,11 +72,13 @@ class Sum:
     terms: dict[str, Array | None] = field(default_factory=dict)
     bias: Array = field(default_factory=lambda: np.zeros(1))
 
+    @_of_one_width()
     def through(self, matrix: Array) -> Sum:
         """The sum times a matrix [W, V]."""
         terms = {name: matrix if own is None else own @ matrix for name, own in self.terms.items()}
         return Sum(terms, np.broadcast_to(self.bias, matrix.shape[:1]) @ matrix)  # type: ignore[arg-type]
 
+    @_of_one_width()
     def scaled(self, factor: Array) -> Sum:
         """Each element times a factor, of one or all elements."""
         terms = {n: (np.eye(factor.size) if own is None else own) * factor for n, own in self.terms.items()}
@@ -78,6 +90,7 @@ class Sum:
         terms = {name: None if own is None else own[:, where] for name, own in self.terms.items()}
         return Sum(terms, self.bias if self.bias.size == 1 else self.bias[where])
 
+    @_of_one_width()
     def plus(self, other: Sum) -> Sum:
         terms = dict(self.terms)
         for name, matrix in other.terms.items():
