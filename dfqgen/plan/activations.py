@@ -21,7 +21,8 @@ def choose_activations(
 ) -> tuple[ActivationsRecipe, tuple[Note, ...]]:
     """The recipe with "auto" settled: layers by name, and what was chosen and why.
 
-    Of the choices that are worth it the best whose arena the target's RAM holds, or the recipe's.
+    Of the choices that are worth it the best whose arena the target's RAM holds, or the recipe's; where that
+    does not hold int8's either, the best whose arena is no larger.
     """
     options = recipe.activations
     if options.activations != "auto":
@@ -38,7 +39,7 @@ def choose_activations(
     for choice in choices:
         settled = search.settled(frozenset(widening.root for widening in choice.widenings))
         arena_bytes = search.planned_bytes(settled)
-        if room_bytes is None or arena_bytes <= room_bytes:
+        if room_bytes is None or arena_bytes <= max(room_bytes, search.planned.arena_bytes):
             before = replace(int8, arena_bytes=search.planned.arena_bytes)
             return settled, notes(before, replace(choice, arena_bytes=arena_bytes))
     why = "there is no RAM for int16" if choices else "int16 is not worth its time and RAM"

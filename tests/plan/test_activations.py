@@ -178,6 +178,19 @@ def test_the_arena_stays_within_the_ram_of_the_target_or_of_the_recipe() -> None
         assert "bytes for" in note.effect or "no RAM" in note.effect
 
 
+def test_where_int8_does_not_fit_either_int16_takes_no_more() -> None:
+    recipe, graph = auto(time_allowance=100.0, stream="off", input_type="int8"), network()
+    first = Node("fullest", conv(np.random.default_rng(1), 48, 3), ("x",), "f")
+    stem = replace(graph.nodes[0], op=conv(np.random.default_rng(2), 8, 48), inputs=("f",))
+    made = prepared(recipe, replace(graph, nodes=(first, stem, *graph.nodes[1:])))
+    search = Search(made, recipe, M4)
+    bounded, (note, *_) = choose_activations(made, recipe, replace(M4, ram_bytes=64))
+    assert search.planned.arena_bytes > 64
+    assert bounded.activations_map
+    assert search.planned_bytes(bounded) <= search.planned.arena_bytes
+    assert "int16 for" in note.effect
+
+
 def test_the_estimated_arena_is_the_planned_one_at_both_ends() -> None:
     recipe = auto()
     search = Search(prepared(recipe), recipe, M4)
