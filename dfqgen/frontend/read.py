@@ -224,6 +224,8 @@ def _check_graph(model: onnx.ModelProto, path: Path) -> None:
     for value in graph.output:
         if value.name not in known:
             raise ModelFileError(f"{path} is damaged: nothing gives the output {value.name!r}", _RE_EXPORT)
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.elem_type:
+            raise ModelFileError(f"{path} is damaged: the output {value.name!r} is of no type", _RE_EXPORT)
 
 
 def node_label(node: onnx.NodeProto) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from dfqgen import quantize
 from dfqgen.errors import DfqgenError, ModelFileError, UserError
@@ -208,6 +208,14 @@ def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
     net = one("Relu")
     with pytest.raises(ModelFileError, match="two outputs have one name"):
         load(net.output(net.outputs[0].name).save(tmp_path))
+
+
+def test_an_output_of_no_type_is_refused(tmp_path: Path) -> None:
+    """As onnxruntime does."""
+    net = Net()
+    net.output(net.node("Relu", net.input(1, 4)), dtype=TensorProto.UNDEFINED)
+    with pytest.raises(ModelFileError, match="'t0' is of no type"):
+        load(net.save(tmp_path))
 
 
 def test_a_batch_beyond_all_memory_is_refused(tmp_path: Path) -> None:

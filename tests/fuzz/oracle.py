@@ -159,10 +159,15 @@ def difference(found: Array, expected: Array, relative: float, below: float) -> 
 
 def _inputs(graph: Graph) -> dict[str, Array]:
     generator = np.random.default_rng(0)
-    return {
-        port.tensor: generator.uniform(-1.0, 1.0, graph.shapes[port.tensor]).astype(np.float32)
-        for port in graph.inputs
-    }
+    values = {}
+    for port in graph.inputs:
+        shape = graph.shapes[port.tensor]
+        if port.holds is None:
+            value: Array = generator.uniform(-1.0, 1.0, shape)
+        else:
+            value = generator.integers(port.holds[0], port.holds[1] + 1, shape)
+        values[port.tensor] = value.astype(np.float32)
+    return values
 
 
 def _feed(value: onnxruntime.NodeArg, given: Array | None) -> Array:

@@ -46,6 +46,14 @@ def depthwise3x3(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def wide_depthwise3x3(draw: st.DrawFn) -> Case:
+    case = draw(depthwise3x3())
+    if draw(st.booleans()):
+        case = strategies.narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
+    return strategies.widened(case, *draw(st.sampled_from(strategies.WIDE_TYPES)))
+
+
+@st.composite
 def whole_image(draw: st.DrawFn) -> Case:
     """A window as large as the image: a fully connected layer."""
     image = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
@@ -88,6 +96,7 @@ FAMILIES = {
     "lookup": strategies.lookups(),
     "low bits": strategies.low_bits(),
     "int16": strategies.wide(),
+    "int16 depthwise 3x3": wide_depthwise3x3(),
     "int16 in chunks": wide_in_chunks(),
     "int16 fully connected": wide_whole_image(),
     "int16 sum": strategies.wide_sums(),

@@ -23,7 +23,8 @@ from tests.mutants.sample import AREAS, sample
 def main(words: list[str]) -> int:
     """1 when a mutant survived or could not be tried, else 0."""
     if words and words[0] == "sample":
-        try_sample(*map(int, words[1:3]), areas=tuple(words[3:]))
+        drawn, seed, *areas = *words[1:], *("0",) * (3 - len(words))
+        try_sample(int(drawn), int(seed), tuple(areas))
         return 0
     if words:
         chosen = [mutant for mutant in MUTANTS if any(word in mutant.name for word in words)]

@@ -53,9 +53,15 @@ AREAS = (
         ("runtime_c/portable/*.h",),
         "tests/kernels/test_portable.py tests/kernels/test_portable_more.py tests/kernels/test_attention.py "
         "tests/kernels/test_recurrent.py tests/kernels/test_trees.py tests/kernels/test_wide_elementwise.py "
-        "tests/kernels/test_embedding.py tests/kernels/test_winograd.py tests/emit/test_misuse.py",
+        "tests/kernels/test_embedding.py tests/kernels/test_winograd.py tests/emit/test_misuse.py "
+        "tests/kernels/test_sanitizers.py",
     ),
-    Area("DSP kernels", ("runtime_c/dsp/*.h",), "tests/kernels/test_dsp.py tests/kernels/test_winograd.py"),
+    Area(
+        "DSP kernels",
+        ("runtime_c/dsp/*.h",),
+        "tests/kernels/test_dsp.py tests/kernels/test_winograd.py tests/kernels/test_sanitizers.py "
+        "tests/kernels/test_dsp_qemu.py",
+    ),
     Area("plan", ("dfqgen/plan/*.py",), "tests/plan tests/emit tests/goals"),
 )  # fmt: skip
 
