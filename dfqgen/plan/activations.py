@@ -51,7 +51,8 @@ def notes(int8: Chosen, chosen: Chosen) -> tuple[Note, ...]:
     count = len(chosen.widenings)
     which = f"int16 for {count} tensor{'s' if count > 1 else ''}"
     gain = f"predicted at the outputs {_decibels(chosen.noise)} for {_decibels(int8.noise)}"
-    time = f"{100.0 * (chosen.instructions / int8.instructions - 1.0):+.1f} % instructions"
+    more = (chosen.instructions - int8.instructions) / max(int8.instructions, 1.0)  # a view alone takes none
+    time = f"{100.0 * more:+.1f} % instructions"
     arena = f"arena {chosen.arena_bytes:,} bytes for {int8.arena_bytes:,}"
     why = [
         f"{', '.join(w.layers[:2]) or 'input'}{' ...' if len(w.layers) > 2 else ''} {100.0 * w.share:.0f} %"

@@ -174,7 +174,7 @@ class Search:
         time last; and whether there was always room.
         """
         limit = narrow.instructions * (1.0 + self.recipe.activations.time_allowance / 100.0)
-        least = 1e-3 * narrow.instructions  # what costs nothing comes by its gain
+        least = max(1e-3 * narrow.instructions, 1.0)  # what costs nothing comes by its gain
         candidates = {root: gain for root in sorted(self.free()) if (gain := self.gains.get(root, 0.0)) > 0.0}
         path, complete = [narrow], True
         wide: frozenset[str] = frozenset()

@@ -146,3 +146,14 @@ def test_sums_whose_widths_differ_are_refused(tmp_path: Path, place: int, shape:
     net.initializers[place] = numpy_helper.from_array(normal(*shape), net.initializers[place].name)
     with pytest.raises(UserError):
         load(net.output(*new).save(tmp_path))
+
+
+@pytest.mark.parametrize("sizes", [np.full((4, 1), UNITS), np.array([8, 8])])
+def test_splits_that_are_damaged_are_refused(tmp_path: Path, sizes: Array) -> None:
+    net = Net()
+    x, h, c = net.input(1, FEATURES), net.input(1, UNITS, name="h"), net.input(1, UNITS, name="c")
+    new = torch_lstm(net, x, h, c)
+    split = next(node for node in net.nodes if node.op_type == "Split")
+    split.input.append(net.constant(sizes, "sizes"))
+    with pytest.raises(UserError):
+        load(net.output(*new).save(tmp_path))

@@ -16,6 +16,7 @@ from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.methods import SampleRoom
 from dfqgen.ops.add import Add
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.movement import Reshape
 from dfqgen.plan import plan_program
 from dfqgen.plan.activations import choose_activations
 from dfqgen.plan.estimate import estimate
@@ -103,6 +104,15 @@ def test_the_allowance_of_time_holds_by_the_prices_of_the_planner() -> None:
     for time, allowance in zip(times, (0.0, 15.0, 100.0), strict=True):
         assert time <= int8 * (1.0 + allowance / 100.0) * 1.001
     assert wides[-1] > 0
+
+
+def test_a_network_that_computes_nothing_takes_no_time_more() -> None:
+    view = Node("view", Reshape((1, 24)), ("x",), "y")
+    graph = Graph("net", (Port("x", "x", (1, 2, 4, 3)),), (Port("y", "y", (1, 24)),), (view,))
+    recipe = auto()
+    _, (summary, _) = choose_activations(prepared(recipe, graph), recipe, M4)
+    assert "int16 for 1 tensor" in summary.effect
+    assert "+0.0 % instructions" in summary.effect
 
 
 def test_auto_is_closer_to_float_than_int8() -> None:

@@ -276,12 +276,16 @@ class CellReader:
             if sizes is None:
                 width = self._split_width(maker)
                 sizes = [width // len(maker.output)] * len(maker.output)
-            ends = np.cumsum(np.asarray(sizes, np.int64))
-            return slice(int(ends[place] - int(np.asarray(sizes)[place])), int(ends[place]))
+            parts = np.asarray(sizes, np.int64).ravel()
+            if len(parts) != len(maker.output):
+                raise Refused(UNKNOWN)
+            return slice(int(parts[:place].sum()), int(parts[: place + 1].sum()))
         starts, ends_, axes = (lists + [None] * 3)[:3]
         if starts is None or ends_ is None or axes is None or (len(lists) > 3 and lists[3] is not None):
             raise Refused(UNKNOWN)
         found = slice(None)
+        if not starts.size == ends_.size == axes.size:
+            raise Refused(UNKNOWN)
         for start, end, axis in zip(starts.ravel(), ends_.ravel(), axes.ravel(), strict=True):
             if int(axis) in (1, -1):
                 found = slice(int(start), int(min(end, 1 << 31)))
