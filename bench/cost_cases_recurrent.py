@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from cost_cases import TYPE, Case
@@ -16,6 +17,7 @@ STATE = QType(IntType.INT16, 2.0**-13, 0)
 UNCLIPPED = (np.array([-np.inf]), np.array([np.inf]))
 SIZES = ((8, 10, 16), (20, 3, 12), (5, 40, 32), (12, 16, 64), (1, 30, 20), (3, 7, 5), (4, 40, 128))
 """Steps, inputs and units."""
+FEW_BITS = (IntType.INT4, IntType.INT2, IntType.INT4, IntType.INT6, IntType.INT4, IntType.INT3, IntType.INT4)
 KINDS = ("lstm", "projected", "gru", "gru_after", "rnn")
 
 
@@ -25,16 +27,22 @@ def recurrent_cases() -> Iterator[Case]:
     for kind in KINDS:
         for number, (steps, features, units) in enumerate(SIZES):
             op = layer(kind, rng, features, units)
-            yield recurrent_case(
-                f"{kind}{number}", op, steps, features, from_states=False, odd=number % 2 == 1
-            )
-            yield recurrent_case(
-                f"{kind}{number}s", op, steps, features, from_states=True, odd=number % 3 == 1
-            )
+            for width in (IntType.INT8, FEW_BITS[number % len(FEW_BITS)]):
+                case = partial(recurrent_case, layer=op, steps=steps, features=features, weight_type=width)
+                name = f"{kind}{number}w{width.bits}"
+                yield case(name, from_states=False, odd=number % 2 == 1)
+                yield case(f"{name}s", from_states=True, odd=number % 3 == 1)
 
 
 def recurrent_case(
-    name: str, layer: Recurrent, steps: int, features: int, *, from_states: bool, odd: bool
+    name: str,
+    layer: Recurrent,
+    steps: int,
+    features: int,
+    weight_type: IntType = IntType.INT8,
+    *,
+    from_states: bool,
+    odd: bool,
 ) -> Case:
     """One layer; `odd`: int16 comes in and goes out."""
     qtype = STATE if odd else TYPE
@@ -42,7 +50,7 @@ def recurrent_case(
     if from_states:
         inputs += [QTensor(f"{name}_s{i}", (1, 1, width), STATE) for i, width in enumerate(layer.widths)]
     output = QTensor(f"{name}_y", layer.infer_shape(*(x.shape for x in inputs)), qtype)
-    (op,) = layer.lower(Site(name, tuple(inputs), output, UNCLIPPED))
+    (op,) = layer.lower(Site(name, tuple(inputs), output, UNCLIPPED, weight_type=weight_type))
     return Case(op, tuple(inputs), output)
 
 

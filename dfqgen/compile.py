@@ -81,14 +81,14 @@ class Compiled:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should hear: choices without effect, or with less than asked for, inputs that nobody
-        explained, or explained in a way that is probably a mistake.
+        """What the user should hear: choices without effect, inputs that nobody explained, or explained in a
+        way that is probably a mistake.
         """
         inputs = self.recipe.input
         doubts = input_warnings(self.network.graph, inputs.meaning, inputs.meanings)
         remarks = self.network.graph.remarks
-        kept = low_bits_warnings(self.quantized.prepared.graph, self.recipe.low_bits)
-        return (*self.recipe.warnings, *kept, *remarks, *doubts, *self.quantized.warnings)
+        idle = low_bits_warnings(self.quantized.prepared.graph, self.recipe.low_bits)
+        return (*self.recipe.warnings, *idle, *remarks, *doubts, *self.quantized.warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,6 +50,15 @@ def check_shape(name: str, what: str, values: Array, shape: tuple[int, ...]) -> 
         raise ProgramError(f"{name}: {what} has shape {values.shape}, not {shape}")
 
 
+def check_weights(name: str, what: str, weight: Array, dtype: IntType) -> None:
+    """Integers of at most 8 bits in an int8 carrier."""
+    if weight.dtype != np.int8:
+        raise ProgramError(f"{name}: {what}s lie in {weight.dtype}, not int8")
+    if dtype.bits > IntType.INT8.bits:
+        raise ProgramError(f"{name}: {what}s have at most 8 bits, not {dtype.bits}")
+    check_within(name, f"a {what}", weight, dtype.minimum, dtype.maximum)
+
+
 def check_clamp(name: str, lo: Array | int, hi: Array | int, output: QTensor) -> None:
     """lo <= hi, integers of the output; arrays hold one for each channel."""
     for bound in (lo, hi):

@@ -20,12 +20,14 @@ from dfqgen.goals.solver import Alive, Answer, LayerOptions, Limits, Option, Que
 from dfqgen.graph.ir import Node
 from dfqgen.kernels.base import Plan, Step
 from dfqgen.ops.conv import Conv2D, QConv2D
+from dfqgen.ops.recurrent import Recurrent
+from dfqgen.ops.recurrent_integer import QRecurrent
 from dfqgen.plan.kernels import Choice, price, ranked, selected, share_functions
 from dfqgen.plan.lifetimes import lifetimes
 from dfqgen.plan.sharing import CALL_BYTES, share_code
 from dfqgen.plan.widening import Search
 from dfqgen.plan.workload import planned_workload
-from dfqgen.quantization.choose_bits import mapped_bits, searchable
+from dfqgen.quantization.choose_bits import mapped_bits, may_choose, searchable
 from dfqgen.quantization.low_bit_layers import LowBitQuantizer
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.sensitivity import Sensitivity
@@ -59,7 +61,7 @@ class Menu:
         self.prepared, self.recipe, self.target = prepared, recipe, target
         self.search = Search(prepared, recipe, target)
         self.few_bits = few_bits
-        self.given = {op.name: op.weight_type for op in program.ops if isinstance(op, QConv2D)}
+        self.given = {op.name: op.weight_type for op in program.ops if isinstance(op, QConv2D | QRecurrent)}
         gains = self.search.gains
         worth = self.search.free() & self._wide(program)
         self.open = {root: gains[root] for root in sorted(worth) if gains.get(root, 0.0) > 0.0}
@@ -217,9 +219,9 @@ class Menu:
         return (node.name in winograd,)
 
     def _widths(self, node: Node) -> Collection[IntType | None]:
-        if not isinstance(node.op, Conv2D):
+        if not isinstance(node.op, Conv2D | Recurrent):
             return (None,)
-        if not self.few_bits or node.output in self._stated or node.op.weight_scale is not None:
+        if not self.few_bits or node.output in self._stated or not may_choose(node.op):
             return (self.given.get(node.name, IntType.INT8),)
         return WIDTHS
 

@@ -33,8 +33,9 @@ class Site:
     """One node about to become integer operators.
 
     `clip` is the fused activation in real units: (lo, hi), each [channels] or [1], infinite where it
-    does not clip. `weight` is the node's weight as integers, None for operators without one. `stated`: the
-    model states the types of all its tensors, so the integers should be those that it has in mind.
+    does not clip. `weight` is the node's weight as integers, None for operators without one, or that make
+    them here: of `weight_type`. `stated`: the model states the types of all its tensors, so the integers
+    should be those that it has in mind.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Site:
     output: QTensor
     clip: tuple[Array, Array]
     weight: QuantizedWeight | None = None
+    weight_type: IntType = IntType.INT8
     stated: bool = False
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from dfqgen.fixedpoint.qtype import Array, IntType
@@ -42,6 +44,11 @@ def pack(weights: Array, dtype: IntType, unit: int = WORD) -> Array:
         columns.append(_plane(rest >> left, width, unit))
         rest = rest & ((1 << left) - 1)
     return np.ascontiguousarray(np.concatenate(columns, axis=1).astype(np.uint8)).view("<u4").reshape(-1)
+
+
+def pack_chunks(chunks: Iterable[Array], dtype: IntType, unit: int = WORD) -> Array:
+    """Each chunk by itself, one after the other."""
+    return np.concatenate([pack(chunk, dtype, unit) for chunk in chunks])
 
 
 def _plane(fields: Array, width: int, unit: int) -> Array:

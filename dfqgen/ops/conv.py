@@ -10,7 +10,7 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor, Work
-from dfqgen.fixedpoint.proof import check_requantize, check_shape, check_within
+from dfqgen.fixedpoint.proof import check_requantize, check_shape, check_weights, check_within
 from dfqgen.fixedpoint.qtype import IntType, Requantize
 from dfqgen.fixedpoint.rows import RowWindow
 from dfqgen.graph.ir import Array, Border, Op, Shape
@@ -251,18 +251,13 @@ class QConv2D(QOp):
         (x,) = inputs
         if self.weight.ndim != 4 or self.weight.size == 0:
             raise ProgramError(f"{self.name}: {self.weight.shape} are no weights [Cout, kh, kw, Cin]")
-        if self.weight.dtype != np.int8:
-            raise ProgramError(f"{self.name}: weights lie in {self.weight.dtype}, not int8")
         size = check_window(self.name, x.shape, self.kernel, self.stride, self.dilation, self.pads)
         expected = (x.shape[0], *size, self.out_channels)
         if output.shape != expected or x.shape[3] != self.weight.shape[3] * self.groups:
             raise ProgramError(f"{self.name}: {x.shape} -> {output.shape} is not {expected}")
         if self.out_channels % self.groups:
             raise ProgramError(f"{self.name}: {self.groups} groups do not share {self.out_channels} channels")
-        if self.weight_type in (IntType.INT16, IntType.INT32):
-            raise ProgramError(f"{self.name}: weights have at most 8 bits, not {self.weight_type.bits}")
-        lowest, highest = self.weight_type.minimum, self.weight_type.maximum
-        check_within(self.name, "a weight", self.weight, lowest, highest)
+        check_weights(self.name, "weight", self.weight, self.weight_type)
         check_shape(self.name, "the bias", self.bias, (self.out_channels,))
         check_within(self.name, "a bias", self.bias, -INT32_MAX, INT32_MAX)
         check_within(self.name, "the padding", self.pad_value, x.qtype.dtype.minimum, x.qtype.dtype.maximum)

@@ -14,8 +14,16 @@ import numpy as np
 
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import INT32_MAX
-from dfqgen.fixedpoint.proof import check_factor, check_reach, check_shape, check_within, check_zero_point
+from dfqgen.fixedpoint.proof import (
+    check_factor,
+    check_reach,
+    check_shape,
+    check_weights,
+    check_within,
+    check_zero_point,
+)
 from dfqgen.fixedpoint.qtype import Array, IntType, QType, Requantize
+from dfqgen.fixedpoint.scales import least_squares_scale, scale_factors
 
 SUM_BITS = 12
 """Of what goes into tanh: +-8, where tanh is 1 - 2**-22."""
@@ -65,13 +73,14 @@ class GateRows:
 
     (((bias + sum weight * column) << pre_shift) * multiplier + 2**31) >> 32, unclamped.
 
-    weight int8 [R, D], bias int32 [R], multiplier int64 [R] in [0, 2**31).
+    weight int8 [R, D] with values of weight_type, bias int32 [R], multiplier int64 [R] in [0, 2**31).
     """
 
     weight: Array
     bias: Array
     multiplier: Array
     pre_shift: int
+    weight_type: IntType = IntType.INT8
 
     @property
     def rows(self) -> int:
@@ -96,8 +105,7 @@ class GateRows:
     def verify(self, name: str, what: str, rows: int, depth: int, dtype: IntType) -> Array:
         """Upper bound [R] of |result|; raises ProgramError unless constants and accumulators fit int32."""
         check_shape(name, f"{what} weights", self.weight, (rows, depth))
-        if self.weight.dtype != np.int8:
-            raise ProgramError(f"{name}: {what} weights lie in {self.weight.dtype}, not int8")
+        check_weights(name, f"{what} weight", self.weight, self.weight_type)
         check_shape(name, f"{what} bias", self.bias, (rows,))
         check_within(name, f"a {what} bias", self.bias, -INT32_MAX, INT32_MAX)
         check_shape(name, f"{what} multipliers", self.multiplier, (rows,))
@@ -108,7 +116,7 @@ class GateRows:
 
     @property
     def weight_bytes(self) -> int:
-        return self.weight.nbytes + 8 * self.rows
+        return (self.weight.size * self.weight_type.bits + 7) // 8 + 8 * self.rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,28 +193,37 @@ class Peephole:
         check_within(name, "the peepholes' shift", self.shift, 0, 30)
 
 
-def input_rows(weight: Array, bias: Array, x: QType, factors: Array) -> GateRows:
+def input_rows(weight: Array, bias: Array, x: QType, factors: Array, weight_type: IntType) -> GateRows:
     """Rows [R, I] and bias [R] over inputs of a type; sums are multiplied by `factors` [R], with 12 bits."""
-    return _rows(weight, bias, x.scale, x.zero_point, x.dtype, factors)
+    return _rows(weight, bias, x.scale, x.zero_point, x.dtype, factors, weight_type)
 
 
-def state_rows(weight: Array, bias: Array | None, bits: int, factors: Array) -> GateRows:
+def state_rows(
+    weight: Array, bias: Array | None, bits: int, factors: Array, weight_type: IntType
+) -> GateRows:
     """Rows [R, P] over a state with so many bits."""
     zeros = np.zeros(weight.shape[0])
-    return _rows(weight, zeros if bias is None else bias, 2.0**-bits, 0, INT16, factors)
+    return _rows(weight, zeros if bias is None else bias, 2.0**-bits, 0, INT16, factors, weight_type)
+
+
+def rounded_weight(weight: Array, weight_type: IntType) -> Array:
+    """The reals that weights [R, D] become as integers, one scale a row, float64."""
+    weight = weight.astype(np.float64)
+    steps = _steps(weight, weight_type, np.zeros(len(weight)), 1.0)
+    return steps[:, None] * _integers(weight, steps, weight_type)
 
 
 WHOLE = 2.0**-10
 """How far from a whole number a weight in steps may be that is one: float32 has rounded it."""
 
 
-def _counts(weight: Array, largest: Array) -> Array:
-    """How many steps the largest weight of each row is, [R]: 127, or fewer where all weights of the row then
-    are whole numbers. So a model that is quantized already keeps its integers.
+def _counts(weight: Array, largest: Array, most: int) -> Array:
+    """How many steps the largest weight of each row is, [R]: `most`, or fewer where all weights of the row
+    then are whole numbers. So a model that is quantized already keeps its integers.
     """
-    counts = np.full(weight.shape[0], 127.0)
+    counts = np.full(weight.shape[0], float(most))
     open_rows = np.flatnonzero(largest > 0)
-    for count in range(127, 0, -1):
+    for count in range(most, 0, -1):
         steps = weight[open_rows] * (count / largest[open_rows, None])
         whole = np.abs(steps - np.rint(steps)).max(axis=1, initial=0.0) < WHOLE
         counts[open_rows[whole]] = count
@@ -214,26 +231,47 @@ def _counts(weight: Array, largest: Array) -> Array:
     return counts
 
 
+def _steps(weight: Array, weight_type: IntType, finest: Array, idle: float) -> Array:
+    """The scale of each row [R], at least `finest` [R]; of a row of zeros `idle`."""
+    largest = np.abs(weight).max(axis=1)
+    covering = np.where(largest > 0, largest / _counts(weight, largest, weight_type.maximum), idle)
+    steps = np.maximum(covering, finest)
+    return least_squares_scale(weight, steps, scale_factors(weight_type), finest, weight_type)
+
+
+def _integers(weight: Array, steps: Array, weight_type: IntType) -> Array:
+    """The nearest ones, symmetric, int64."""
+    most = weight_type.maximum
+    return np.clip(np.floor(weight / steps[:, None] + 0.5), -most, most).astype(np.int64)
+
+
 # Of the accumulator a bias or the products may take each.
 LARGEST_PART = 1 << 29
 
 
 def _rows(
-    weight: Array, bias: Array, scale: float, zero_point: int, dtype: IntType, factors: Array
+    weight: Array,
+    bias: Array,
+    scale: float,
+    zero_point: int,
+    dtype: IntType,
+    factors: Array,
+    weight_type: IntType,
 ) -> GateRows:
     weight, bias = weight.astype(np.float64), bias.astype(np.float64)
-    largest = np.abs(weight).max(axis=1)
     finest = np.maximum(
         np.abs(weight).sum(axis=1) * (-dtype.minimum + abs(zero_point)) / LARGEST_PART,
         np.abs(bias) / (scale * LARGEST_PART),
     )
     # A row of zeros keeps a step that its bias shows on: far below one of the sum.
-    steps = np.maximum(np.where(largest > 0, largest / _counts(weight, largest), 2.0**-20 / scale), finest)
+    steps = _steps(weight, weight_type, finest, 2.0**-20 / scale)
     while True:
         form = Requantize.from_scale(steps * scale * factors * 2.0**SUM_BITS, 0, 0, 0)
-        values = np.clip(np.floor(weight / steps[:, None] + 0.5), -127, 127).astype(np.int64)
+        values = _integers(weight, steps, weight_type)
         offset = np.floor(bias / (steps * scale) + 0.5) - zero_point * values.sum(axis=1)
-        rows = GateRows(values.astype(np.int8), offset.astype(np.int32), form.multiplier, form.pre_shift)
+        rows = GateRows(
+            values.astype(np.int8), offset.astype(np.int32), form.multiplier, form.pre_shift, weight_type
+        )
         if np.all((rows.largest(dtype) << form.pre_shift) <= INT32_MAX):
             return rows
         steps = 2.0 * steps

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from dfqgen.ops.gates import (
     Conversion,
     Peephole,
     input_rows,
+    rounded_weight,
     state_rows,
     state_type,
     to_state,
@@ -66,6 +68,16 @@ class Recurrent(Op):
     def widths(self) -> tuple[int, ...]:
         """Elements of each state."""
         return (self.width,)
+
+    @property
+    def matrices(self) -> Mapping[str, Array]:
+        """Weights that become integers of a width to choose, by field."""
+        return {"weight": self.weight, "recurrent": self.recurrent}
+
+    def rounded(self, weight_type: IntType) -> Self:
+        """The layer with the reals that its weights become as integers of this type."""
+        fields = {name: rounded_weight(matrix, weight_type) for name, matrix in self.matrices.items()}
+        return replace(self, **fields)  # type: ignore[type-var]
 
     def is_layer_of(self, other: Recurrent) -> bool:
         """Whether both are one layer, whatever they give of it."""
@@ -169,6 +181,11 @@ class LSTM(Recurrent):
     def widths(self) -> tuple[int, ...]:
         return self.width, self.hidden
 
+    @property
+    def matrices(self) -> Mapping[str, Array]:
+        more = {} if self.projection is None else {"projection": self.projection}
+        return {"weight": self.weight, "recurrent": self.recurrent, **more}
+
     def infer_shape(self, *shapes: Shape) -> Shape:
         if self.peephole is not None and self.peephole.shape != (3, self.hidden):
             raise ValueError(f"peepholes {self.peephole.shape} do not fit {self.hidden} units")
@@ -217,14 +234,14 @@ class LSTM(Recurrent):
         projection = None
         if self.projection is not None:
             ones = np.ones(self.width) * 2.0 ** (hidden_bits - 12)
-            projection = state_rows(self.projection, None, TANH_BITS, ones)
+            projection = state_rows(self.projection, None, TANH_BITS, ones, site.weight_type)
         return (
             QLstm(
                 name=site.name,
                 inputs=site.input_names,
                 output=y.name,
-                of_input=input_rows(self.weight, self.bias, x.qtype, halved),
-                of_state=state_rows(self.recurrent, None, hidden_bits, halved),
+                of_input=input_rows(self.weight, self.bias, x.qtype, halved, site.weight_type),
+                of_state=state_rows(self.recurrent, None, hidden_bits, halved, site.weight_type),
                 peephole=None if self.peephole is None else Peephole.of(0.5 * self.peephole, cell_bits),
                 projection=projection,
                 hidden_bits=hidden_bits,
@@ -288,8 +305,8 @@ class GRU(Recurrent):
                 name=site.name,
                 inputs=site.input_names,
                 output=y.name,
-                of_input=input_rows(self.weight, self.bias, x.qtype, factors),
-                of_state=state_rows(self.recurrent, bias, TANH_BITS, factors),
+                of_input=input_rows(self.weight, self.bias, x.qtype, factors, site.weight_type),
+                of_state=state_rows(self.recurrent, bias, TANH_BITS, factors, site.weight_type),
                 reset_after=self.reset_after,
                 steps=x.shape[1],
                 reverse=self.reverse,
@@ -330,8 +347,8 @@ class RNN(Recurrent):
                 name=site.name,
                 inputs=site.input_names,
                 output=y.name,
-                of_input=input_rows(self.weight, self.bias, x.qtype, ones),
-                of_state=state_rows(self.recurrent, None, TANH_BITS, ones),
+                of_input=input_rows(self.weight, self.bias, x.qtype, ones, site.weight_type),
+                of_state=state_rows(self.recurrent, None, TANH_BITS, ones, site.weight_type),
                 steps=x.shape[1],
                 reverse=self.reverse,
                 starts=self.starts(site, (TANH_BITS,)),

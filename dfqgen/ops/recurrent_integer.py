@@ -1,4 +1,4 @@
-"""Integer recurrent layers: int8 weights, int16 states within the layer whatever its input and output are."""
+"""Integer recurrent layers: int16 states within the layer whatever its input and output are."""
 
 from __future__ import annotations
 
@@ -103,6 +103,8 @@ class QRecurrent(QOp):
         given = self.of_input.verify(self.name, "input", rows, x.shape[2], x.qtype.dtype)
         fed_back = self.of_state.verify(self.name, "state", rows, self.widths[0], INT16)
         check_reach(self.name, "a gate's sum", int((given + fed_back).max()))
+        if any(some.weight_type is not self.weight_type for some in self.all_rows):
+            raise ProgramError(f"{self.name}: its weights are of several types")
         if len(states) != len(self.starts) or len(states) not in (0, len(self.widths)):
             raise ProgramError(f"{self.name}: has {len(states)} initial states")
         for state, start, size, bits in zip(states, self.starts, self.widths, self.bits, strict=False):
@@ -117,8 +119,17 @@ class QRecurrent(QOp):
         """Of each state."""
         return (TANH_BITS,)
 
+    @property
+    def all_rows(self) -> tuple[GateRows, ...]:
+        """All its weights, which are of one type."""
+        return self.of_input, self.of_state
+
+    @property
+    def weight_type(self) -> IntType:
+        return self.of_input.weight_type
+
     def macs(self, output: QTensor) -> int:
-        return self.steps * (self.of_input.weight.size + self.of_state.weight.size)
+        return self.steps * sum(rows.weight.size for rows in self.all_rows)
 
     def work(self, inputs: Sequence[QTensor], output: QTensor) -> Work:
         gates = float(self.steps * self.of_state.rows)
@@ -126,11 +137,11 @@ class QRecurrent(QOp):
 
     @property
     def weights(self) -> tuple[tuple[Array, IntType], ...]:
-        return (self.of_input.weight, IntType.INT8), (self.of_state.weight, IntType.INT8)
+        return tuple((rows.weight, rows.weight_type) for rows in self.all_rows)
 
     @property
     def weight_bytes(self) -> int:
-        return self.of_input.weight_bytes + self.of_state.weight_bytes
+        return sum(rows.weight_bytes for rows in self.all_rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,15 +217,15 @@ class QLstm(QRecurrent):
         elif self.of_state.depth != self.units or self.hidden_bits != TANH_BITS:
             raise ProgramError(f"{self.name}: {self.units} units do not fit {self.of_state.depth} columns")
 
-    def macs(self, output: QTensor) -> int:
-        projection = 0 if self.projection is None else self.projection.weight.size
-        return QRecurrent.macs(self, output) + self.steps * projection
+    @property
+    def all_rows(self) -> tuple[GateRows, ...]:
+        more = () if self.projection is None else (self.projection,)
+        return self.of_input, self.of_state, *more
 
     @property
     def weight_bytes(self) -> int:
         more = 0 if self.peephole is None else self.peephole.weight.nbytes
-        more += 0 if self.projection is None else self.projection.weight_bytes
-        return self.of_input.weight_bytes + self.of_state.weight_bytes + more
+        return sum(rows.weight_bytes for rows in self.all_rows) + more
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -370,7 +370,9 @@ class Search:
         if weight is not None and dtype not in (None, weight.dtype):
             values = np.clip(weight.values, -dtype.maximum, dtype.maximum)
             weight = replace(weight, values=values, dtype=dtype)
-        ops = node.op.lower(site_of(node, self.narrow.clips.get(node.output), tensors, weight))
+        clip = self.narrow.clips.get(node.output)
+        width = dtype or self.bits.get(node.output, IntType.INT8)
+        ops = node.op.lower(site_of(node, clip, tensors, weight, width))
         return [op for op in ops if needs_code(op)], tensors
 
     def _cheapest(self, op: QOp, tensors: Mapping[str, QTensor]) -> tuple[float, Work | None]:

@@ -60,4 +60,4 @@ class CorrectedOnSamples:
             if isinstance(node.op, Conv2D) and node.output in shifts
         }
         effect = f"channel means compared on {self.samples.count} {self.samples.description}"
-        return Rounded(graph.replace_ops(corrected), weights, (Note("bias correction", effect),))
+        return Rounded(graph.replace_ops(corrected), weights, bits, (Note("bias correction", effect),))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.graph.ir import Graph, Node
+from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.recurrent import Recurrent
 from dfqgen.passes.chains import find_chains
@@ -16,7 +16,7 @@ from dfqgen.quantization.knapsack import Knapsack
 from dfqgen.quantization.low_bit_layers import LowBitQuantizer
 from dfqgen.quantization.lower import lower
 from dfqgen.quantization.rounding import Bits, Independent
-from dfqgen.quantization.sensitivity import Sensitivity
+from dfqgen.quantization.sensitivity import Sensitivity, weight_size_bytes
 from dfqgen.quantization.types import Typed
 from dfqgen.recipe.records import (
     BitsPattern,
@@ -47,7 +47,7 @@ class Allocation:
 
     def counts_text(self, graph: Graph) -> str:
         """How many layers have which width, in words."""
-        widths = [self.bits.get(node.output, IntType.INT8).bits for node in convolutions(graph)]
+        widths = [self.bits.get(node.output, IntType.INT8).bits for node in weighted_layers(graph)]
         counts = ", ".join(f"{widths.count(bits)} of {bits}" for bits in sorted(set(widths)))
         return f"layers by bits: {counts}"
 
@@ -85,7 +85,7 @@ def choose_bits(
     choices = {node.output: sensitivity.choices(node) for node in free}
     given = {
         node.output: sensitivity.choices(node, (fixed.get(node.output, IntType.INT8),))
-        for node in convolutions(graph)
+        for node in weighted_layers(graph)
         if node.output not in choices
     }
     knapsack = Knapsack({**choices, **given})
@@ -97,22 +97,12 @@ def choose_bits(
 
 
 def low_bits_warnings(graph: Graph, low_bits: LowBitsRecipe) -> tuple[str, ...]:
-    """Recurrent layers keep weights of 8 bits where fewer are asked for, which saves less than one expects.
-
-    A map alone asks for nothing of layers that it does not name.
-    """
+    """A pattern of few bits has no effect on a network of two layers with weights, which are its ends."""
     wish = low_bits.wish
-    wide_pattern = isinstance(wish, BitsPattern) and all(t.bits >= IntType.INT8.bits for t in wish.pattern)
-    kept = recurrent_layers(graph)
-    if wish is None or wide_pattern or not kept:
+    few = isinstance(wish, BitsPattern) and any(t.bits < IntType.INT8.bits for t in wish.pattern)
+    if not few or candidates(graph, ends=low_bits.ends) or low_bits.ends:
         return ()
-    layers = f"layer {kept[0]} keeps" if len(kept) == 1 else f"layers {', '.join(kept)} keep"
-    return (f"recurrent {layers} weights of 8 bits: fewer are for convolutions and dense layers",)
-
-
-def recurrent_layers(graph: Graph) -> list[str]:
-    """Their names, in order."""
-    return [node.name for node in graph.nodes if isinstance(node.op, Recurrent)]
+    return ("--bits changes no layer: the first and the last one keep 8 bits without --low-ends",)
 
 
 def searchable(rounding: RoundingRecipe) -> RoundingRecipe:
@@ -125,22 +115,24 @@ def _budget_of_weights(
 ) -> int:
     """What is left for weights once biases and factors have theirs. Raises UserError."""
     budget = wish.bytes if isinstance(wish, FlashBytes) else int(full_bytes * (wish.percent / 100.0))
-    others = full_bytes - sum(
-        node.op.weight.size for node in convolutions(graph) if isinstance(node.op, Conv2D)
-    )
+    others = full_bytes - sum(weight_size_bytes(node.op, IntType.INT8) for node in weighted_layers(graph))
     if budget < others + knapsack.smallest:
-        fixed = "biases, factors and recurrent layers" if recurrent_layers(graph) else "biases and factors"
         raise UserError(
             f"the constants do not fit {budget:,} bytes even with the narrowest weights",
-            hint=f"Give them {others + knapsack.smallest:,} bytes or more: {fixed} take "
+            hint=f"Give them {others + knapsack.smallest:,} bytes or more: biases and factors take "
             f"{others:,}, the weights {knapsack.smallest:,}.",
         )
     return budget - others
 
 
-def convolutions(graph: Graph) -> list[Node]:
+def weighted_layers(graph: Graph) -> list[Node]:
     """Every layer that has weights, in order."""
-    return [node for node in graph.nodes if isinstance(node.op, Conv2D)]
+    return [node for node in graph.nodes if isinstance(node.op, Conv2D | Recurrent)]
+
+
+def may_choose(op: Op) -> bool:
+    """Whether it has weights, and the model does not state their integers."""
+    return isinstance(op, Recurrent) or (isinstance(op, Conv2D) and op.weight_scale is None)
 
 
 def candidates(graph: Graph, *, ends: bool) -> list[Node]:
@@ -148,9 +140,9 @@ def candidates(graph: Graph, *, ends: bool) -> list[Node]:
 
     Never those whose integers the model states.
     """
-    layers = convolutions(graph)
+    layers = weighted_layers(graph)
     inner = layers if ends else layers[1:-1]
-    return [node for node in inner if isinstance(node.op, Conv2D) and node.op.weight_scale is None]
+    return [node for node in inner if may_choose(node.op)]
 
 
 def pattern_bits(
@@ -182,7 +174,7 @@ def mapped_bits(graph: Graph, wanted: Bits) -> dict[str, IntType]:
 
     "depthwise" stands for all depthwise layers, except for those that are named too.
     """
-    layers = convolutions(graph)
+    layers = weighted_layers(graph)
     found: dict[str, IntType] = {}
     for name, dtype in sorted(wanted.items(), key=lambda item: item[0] != DEPTHWISE):
         matches = [node.output for node in layers if name in (node.name, node.output)]

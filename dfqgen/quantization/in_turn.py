@@ -27,7 +27,7 @@ class InTurn:
         quantizer = LowBitQuantizer(typed, self.weights, self.low_bits, self.rounding)
         mixed = quantizer.quantize(bits)
         notes = [*compensation_notes(quantizer, mixed), *effect_notes(quantizer, bits, mixed)]
-        return Rounded(mixed.graph, mixed.weights, tuple(notes))
+        return Rounded(mixed.graph, mixed.weights, bits, tuple(notes))
 
 
 def compensation_notes(quantizer: LowBitQuantizer, mixed: Mixed) -> list[Note]:

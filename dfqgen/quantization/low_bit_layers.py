@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from dfqgen.fixedpoint.qtype import Array, IntType
+from dfqgen.fixedpoint.scales import LOW_BITS
 from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
@@ -25,7 +26,6 @@ from dfqgen.passes.compensate import (
 from dfqgen.quantization.feedback import FEWEST_BITS, feedback_round
 from dfqgen.quantization.types import Typed
 from dfqgen.quantization.weights import (
-    LOW_BITS,
     Place,
     quantize_weight,
     squant_round,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from dfqgen.errors import ProgramError, UserError
 from dfqgen.fixedpoint.program import Program, QOp, QPort, QState, QTensor
-from dfqgen.fixedpoint.qtype import Array
+from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.graph.ir import Graph, Node
 from dfqgen.graph.rewrite import fresh_name
 from dfqgen.graph.site import QuantizedWeight, Site
@@ -31,7 +31,7 @@ def lower(typed: Typed, rounded: Rounded) -> Program:
     graph = bound_biases(rounded.graph, typed.types, typed.clips)
     tensors = {name: QTensor(name, graph.shapes[name], qtype) for name, qtype in typed.types.items()}
     try:
-        ops = _lowered(graph, typed.clips, tensors, rounded.weights, typed.stated)
+        ops = _lowered(graph, typed, tensors, rounded)
         copies, states = _states(graph, tensors, ops)
         ops += copies
         program = Program(
@@ -53,35 +53,37 @@ def lower(typed: Typed, rounded: Rounded) -> Program:
     return program
 
 
-def _lowered(
-    graph: Graph,
-    clips: Mapping[str, Node],
-    tensors: Mapping[str, QTensor],
-    weights: Mapping[str, QuantizedWeight],
-    stated: Set[str],
-) -> list[QOp]:
+def _lowered(graph: Graph, typed: Typed, tensors: Mapping[str, QTensor], rounded: Rounded) -> list[QOp]:
     """The integer operators of every node, in order."""
     ops: list[QOp] = []
-    absorbed = {clip.output for clip in clips.values()}
+    absorbed = {clip.output for clip in typed.clips.values()}
     for node in graph.nodes:
         if node.output in absorbed:
             continue
-        site = site_of(node, clips.get(node.output), tensors, weights.get(node.output))
-        known = stated >= {*site.input_names, site.output.name}
+        weight, dtype = rounded.weights.get(node.output), rounded.bits.get(node.output, IntType.INT8)
+        site = site_of(node, typed.clips.get(node.output), tensors, weight, dtype)
+        known = typed.stated >= {*site.input_names, site.output.name}
         ops.extend(node.op.lower(replace(site, stated=known)))
     return ops
 
 
 def site_of(
-    node: Node, clip: Node | None, tensors: Mapping[str, QTensor], weight: QuantizedWeight | None
+    node: Node,
+    clip: Node | None,
+    tensors: Mapping[str, QTensor],
+    weight: QuantizedWeight | None,
+    weight_type: IntType,
 ) -> Site:
-    """Where a node becomes integers: between these tensors, with the clip that it takes over."""
+    """Where a node becomes integers: between these tensors, with the clip that it takes over. `weight_type`
+    is of weights that it has yet to round.
+    """
     return Site(
         name=node.name,
         inputs=tuple(tensors[name] for name in node.inputs),
         output=tensors[clip.output if clip else node.output],
         clip=_bounds(clip),
         weight=weight,
+        weight_type=weight_type,
     )
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from dfqgen.fixedpoint.program import Program
-from dfqgen.fixedpoint.qtype import QType
+from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Graph, Node, Op
 from dfqgen.graph.steps import with_states
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.recurrent import Recurrent
 from dfqgen.passes.contract import Note
 from dfqgen.quantization.ranges import sigma_range
 from dfqgen.quantization.rounding import Rounded
@@ -54,6 +55,8 @@ def weight_noise(typed: Typed, rounded: Rounded) -> float:
     for node in rounded.graph.nodes:
         if isinstance(node.op, Conv2D) and node.output in rounded.weights:
             ops[node.output] = replace(node.op, weight=rounded.weights[node.output].dequantize())
+        elif isinstance(node.op, Recurrent):
+            ops[node.output] = node.op.rounded(rounded.bits.get(node.output, IntType.INT8))
     ends = heads(typed.graph)
     graphs = (typed.graph, rounded.graph.replace_ops(ops))
     exact, changed = (_values(graph, samples, ends) for graph in graphs)

@@ -22,10 +22,14 @@ Bits = Mapping[str, IntType]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rounded:
-    """The typed graph with the biases that go with these integers, and what was done, for the report."""
+    """The typed graph with the biases that go with these integers, and what was done, for the report.
+
+    Recurrent layers make their integers when they are lowered, as wide as `bits` say.
+    """
 
     graph: Graph
     weights: Mapping[str, QuantizedWeight]
+    bits: Bits
     notes: tuple[Note, ...] = ()
 
 
@@ -65,9 +69,9 @@ class Independent:
         """See `Rounder`."""
         weights = round_weights(typed, bits, self.weights, self.method, self.samples)
         if not self.correct_bias:
-            return Rounded(typed.graph, weights)
+            return Rounded(typed.graph, weights, bits)
         means = {name: channels.moments()[0] for name, channels in typed.statistics.items()}
         real = {
             name: weight.dequantize() for name, weight in weights.items() if not typed.states(name, weight)
         }
-        return Rounded(correct_bias(typed.graph, means, real), weights)
+        return Rounded(correct_bias(typed.graph, means, real), weights, bits)

@@ -10,6 +10,7 @@ import numpy as np
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.recurrent import Recurrent
 from dfqgen.passes.chains import scale_input_channels
 from dfqgen.quantization.knapsack import Choice
 from dfqgen.quantization.low_bit_layers import Layer, LowBitQuantizer
@@ -23,9 +24,12 @@ SENSITIVITY_ELEMENTS = 400_000
 SENSITIVITY_SAMPLES = 2
 
 
-def weight_size_bytes(conv: Conv2D, dtype: IntType) -> int:
-    """Packed."""
-    return (int(conv.weight.size) * dtype.bits + 7) // 8
+def weight_size_bytes(op: Op, dtype: IntType) -> int:
+    """Packed, of a layer with weights."""
+    if isinstance(op, Recurrent):
+        return sum((matrix.size * dtype.bits + 7) // 8 for matrix in op.matrices.values())
+    assert isinstance(op, Conv2D)
+    return (int(op.weight.size) * dtype.bits + 7) // 8
 
 
 class Sensitivity:
@@ -51,7 +55,6 @@ class Sensitivity:
 
     def choices(self, node: Node, widths: Collection[IntType] = WIDTHS) -> list[Choice]:
         """Every width of a layer; noise is relative to the signal, a mean over the outputs."""
-        assert isinstance(node.op, Conv2D)
         found = []
         for dtype in widths:
             found.append(Choice(dtype, weight_size_bytes(node.op, dtype), self._noise_at(node, dtype)))
@@ -62,14 +65,19 @@ class Sensitivity:
         measured = dtype if dtype.bits < MEASURED.bits else MEASURED
         key = node.output, measured
         if key not in self._measured:
-            self._measured[key] = self.noise(node, self.quantizer.layer(node, measured))
+            self._measured[key] = self.noise(node, measured)
         return self._measured[key] / 4.0 ** (dtype.bits - measured.bits)
 
-    def noise(self, node: Node, layer: Layer) -> float:
+    def noise(self, node: Node, dtype: IntType) -> float:
         """Noise to signal of the outputs when this layer alone is quantized."""
-        assert isinstance(node.op, Conv2D)
-        changed = {node.output: layer.float_op(node.op).evaluate(self._values[node.inputs[0]])}
-        compensated = self._consumer(node, layer)
+        compensated: dict[str, Op] = {}
+        if isinstance(node.op, Recurrent):
+            quantized: Op = node.op.rounded(dtype)
+        else:
+            assert isinstance(node.op, Conv2D)
+            layer = self.quantizer.layer(node, dtype)
+            quantized, compensated = layer.float_op(node.op), self._consumer(node, layer)
+        changed = {node.output: quantized.evaluate(*(self._values[name] for name in node.inputs))}
         for later in self.graph.nodes:
             if later.output not in changed and any(name in changed for name in later.inputs):
                 inputs = (changed.get(name, self._values[name]) for name in later.inputs)

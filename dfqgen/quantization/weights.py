@@ -9,6 +9,7 @@ import numpy as np
 
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.qtype import Array, IntType, QType, Requantize
+from dfqgen.fixedpoint.scales import least_squares_scale, scale_factors
 from dfqgen.graph.ir import Graph, Node, Op
 from dfqgen.graph.site import QuantizedWeight
 from dfqgen.ops.conv import Conv2D
@@ -27,10 +28,6 @@ LARGEST_ACCUMULATOR = 0.9375 * 2.0**31
 MOST_DOUBLINGS = 40
 # An accumulator step in output steps, in channels without weights: finer than any bias can show.
 IDLE_FACTOR = 2.0**-16
-
-
-# Up to this many bits, clipping the largest weights for a finer step pays.
-LOW_BITS = 6
 
 
 def quantize_weights(
@@ -208,42 +205,13 @@ def quantize_weight(
     scale = np.maximum(covering, smallest_scale)
     if recipe.power_of_two:
         scale = np.exp2(np.ceil(np.log2(scale)))
-    factors = _scale_factors(dtype, recipe)
+    factors = scale_factors(dtype, power_of_two=recipe.power_of_two)
     shared = recipe.per_tensor
-    scale = _least_squares_scale(weight, scale, factors, smallest_scale, dtype, shared=shared)
+    scale = least_squares_scale(weight, scale, factors, smallest_scale, dtype, shared=shared)
     shape = (channels,) + (1,) * (weight.ndim - 1)
     real = weight.astype(np.float64) / scale.reshape(shape)
     values = np.clip(integers(real), -dtype.maximum, dtype.maximum)
     return QuantizedWeight(values.astype(np.int8), scale, dtype)
-
-
-def _scale_factors(dtype: IntType, recipe: WeightsRecipe) -> Array:
-    """What the covering scale may be multiplied by, 1 first."""
-    low = dtype.bits <= LOW_BITS
-    if recipe.power_of_two:
-        return np.array([1.0, 0.5, 0.25] if low else [1.0, 0.5])
-    return np.linspace(1.0, 0.25, 76) if low else np.ones(1)
-
-
-def _least_squares_scale(
-    weight: Array, scale: Array, factors: Array, smallest_scale: Array, dtype: IntType, *, shared: bool
-) -> Array:
-    """`scale` times the factor that makes the squared error of the weights smallest, per channel or shared.
-
-    Clipping the largest weights can cost less than the finer step gains. The first factor is 1.
-    """
-    best, best_error = scale, np.full(scale.shape, np.inf)
-    for factor in factors:
-        candidate = factor * scale
-        steps = candidate.reshape((-1,) + (1,) * (weight.ndim - 1))
-        q = np.clip(np.floor(weight / steps + 0.5), -dtype.maximum, dtype.maximum)
-        error = ((q * steps - weight) ** 2).reshape(weight.shape[0], -1).sum(axis=1)
-        if shared:
-            error = np.full_like(error, error.sum())
-        better = (error < best_error) & ((candidate >= smallest_scale) | (factor == 1.0))
-        best = np.where(better, candidate, best)
-        best_error = np.where(better, error, best_error)
-    return best
 
 
 def ternary_weight(weight: Array, smallest_scale: Array) -> QuantizedWeight:

@@ -92,7 +92,7 @@ class AdaRound:
         nearest, learned = -10.0 * np.log10(np.maximum(errors, 1e-12)).mean(axis=0)
         used = f"{self.samples.count} {self.samples.description}"
         effect = f"{len(errors)} layers on {used}: their outputs {nearest:.1f} -> {learned:.1f} dB"
-        return Rounded(found.graph, found.weights, (Note("AdaRound", effect),))
+        return Rounded(found.graph, found.weights, bits, (Note("AdaRound", effect),))
 
     @one_thread()
     def learn(self, typed: Typed, bits: Bits) -> Reconstruction:

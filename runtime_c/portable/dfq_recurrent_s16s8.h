@@ -26,6 +26,8 @@ typedef struct {
     int32_t pre_shift;
     int32_t depth;
     int32_t narrow; /* 1: columns are int8 in int16, where that is known */
+    const DFQ_FLASH uint32_t *words;
+    int32_t bits; /* of the weights in `words`, where they are fewer than eight */
 } dfq_gate_rows_t;
 
 /* Rows first .. first + count of sums over one column, or over two that are added: to `sums`, saturated. `spare` is
@@ -50,6 +52,46 @@ DFQ_INLINE int32_t dfq_scale_sum(const dfq_gate_rows_t *rows, int32_t acc, int32
     return dfq_multiply_round(acc * (int32_t)((uint32_t)1 << rows->pre_shift), rows->multipliers[row]);
 }
 
+/* Sums of the four rows from `row` on, whose weights are at `w`, over a column, scaled. */
+DFQ_INLINE dfq_column_s16_t dfq_gate_four(const dfq_gate_rows_t *rows, const DFQ_FLASH int8_t *w,
+                                          const dfq_half_t *column, int32_t row)
+{
+    dfq_column_s16_t acc = { rows->bias[row], rows->bias[row + 1], rows->bias[row + 2], rows->bias[row + 3] };
+    acc = dfq_dot_1x4_s16(acc, column, w, rows->depth);
+    acc.a0 = dfq_scale_sum(rows, acc.a0, row);
+    acc.a1 = dfq_scale_sum(rows, acc.a1, row + 1);
+    acc.a2 = dfq_scale_sum(rows, acc.a2, row + 2);
+    acc.a3 = dfq_scale_sum(rows, acc.a3, row + 3);
+    return acc;
+}
+
+/* The same of one row. */
+DFQ_INLINE int32_t dfq_gate_one(const dfq_gate_rows_t *rows, const DFQ_FLASH int8_t *w, const dfq_half_t *column,
+                                int32_t row)
+{
+    int32_t acc = rows->bias[row];
+    for (int32_t k = 0; k < rows->depth; k++) {
+        acc += (int32_t)column[k] * w[k];
+    }
+    return dfq_scale_sum(rows, acc, row);
+}
+
+DFQ_INLINE void dfq_add_four(dfq_column_s16_t *to, dfq_column_s16_t more)
+{
+    to->a0 += more.a0;
+    to->a1 += more.a1;
+    to->a2 += more.a2;
+    to->a3 += more.a3;
+}
+
+DFQ_INLINE void dfq_store_four(dfq_half_t *sums, dfq_column_s16_t four)
+{
+    sums[0] = (dfq_half_t)dfq_saturate_16(four.a0);
+    sums[1] = (dfq_half_t)dfq_saturate_16(four.a1);
+    sums[2] = (dfq_half_t)dfq_saturate_16(four.a2);
+    sums[3] = (dfq_half_t)dfq_saturate_16(four.a3);
+}
+
 /* A dfq_gate_sums_t of rows one after the other. */
 DFQ_SHARED void dfq_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column, const dfq_gate_rows_t *b,
                               const dfq_half_t *other, int32_t first, int32_t count, dfq_half_t *sums,
@@ -58,40 +100,25 @@ DFQ_SHARED void dfq_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column
     const int32_t end = first + count;
     int32_t row = first;
     for (; row + 4 <= end; row += 4, sums += 4) {
-        dfq_column_s16_t acc = { a->bias[row], a->bias[row + 1], a->bias[row + 2], a->bias[row + 3] };
-        acc = dfq_dot_1x4_s16(acc, column, a->weight + row * a->depth, a->depth);
-        int32_t s0 = dfq_scale_sum(a, acc.a0, row), s1 = dfq_scale_sum(a, acc.a1, row + 1);
-        int32_t s2 = dfq_scale_sum(a, acc.a2, row + 2), s3 = dfq_scale_sum(a, acc.a3, row + 3);
+        dfq_column_s16_t four = dfq_gate_four(a, a->weight + row * a->depth, column, row);
         if (b != NULL) {
-            dfq_column_s16_t more = { b->bias[row], b->bias[row + 1], b->bias[row + 2], b->bias[row + 3] };
-            more = dfq_dot_1x4_s16(more, other, b->weight + row * b->depth, b->depth);
-            s0 += dfq_scale_sum(b, more.a0, row);
-            s1 += dfq_scale_sum(b, more.a1, row + 1);
-            s2 += dfq_scale_sum(b, more.a2, row + 2);
-            s3 += dfq_scale_sum(b, more.a3, row + 3);
+            dfq_add_four(&four, dfq_gate_four(b, b->weight + row * b->depth, other, row));
         }
-        sums[0] = (dfq_half_t)dfq_saturate_16(s0);
-        sums[1] = (dfq_half_t)dfq_saturate_16(s1);
-        sums[2] = (dfq_half_t)dfq_saturate_16(s2);
-        sums[3] = (dfq_half_t)dfq_saturate_16(s3);
+        dfq_store_four(sums, four);
     }
     for (; row < end; row++, sums++) {
-        int32_t acc = a->bias[row];
-        const DFQ_FLASH int8_t *w = a->weight + row * a->depth;
-        for (int32_t k = 0; k < a->depth; k++) {
-            acc += (int32_t)column[k] * w[k];
-        }
-        int32_t sum = dfq_scale_sum(a, acc, row);
+        int32_t sum = dfq_gate_one(a, a->weight + row * a->depth, column, row);
         if (b != NULL) {
-            acc = b->bias[row];
-            w = b->weight + row * b->depth;
-            for (int32_t k = 0; k < b->depth; k++) {
-                acc += (int32_t)other[k] * w[k];
-            }
-            sum += dfq_scale_sum(b, acc, row);
+            sum += dfq_gate_one(b, b->weight + row * b->depth, other, row);
         }
         *sums = (dfq_half_t)dfq_saturate_16(sum);
     }
+}
+
+/* Scratch behind the halves that are used, word aligned: what a dfq_gate_sums_t has to spare. */
+DFQ_INLINE dfq_half_t *dfq_gate_spare(dfq_half_t *scratch, int32_t used)
+{
+    return scratch + (used + 1) / 2 * 2;
 }
 
 /* The place of step `index` of those done, in the order of the sequence. */
@@ -158,7 +185,7 @@ DFQ_PART void dfq_lstm_steps(const dfq_lstm_s16s8_t *lstm, dfq_gate_sums_t gate_
     dfq_half_t *m = lstm->projection.depth != 0 ? c + units : h;
     dfq_half_t *sums = (lstm->projection.depth != 0 ? m : c) + units;
     dfq_half_t *column = sums + 4 * units;
-    dfq_half_t *spare = column + layer->of_input.depth;
+    dfq_half_t *spare = dfq_gate_spare(h, (int32_t)(column - h) + layer->of_input.depth);
     for (int32_t index = 0; index < layer->steps; index++) {
         dfq_load_step(layer, x, index, column);
         gate_sums(&layer->of_input, column, &layer->of_state, h, 0, 4 * units, sums, spare);
@@ -221,7 +248,7 @@ DFQ_PART void dfq_gru_steps(const dfq_gru_s16s8_t *gru, dfq_gate_sums_t gate_sum
     dfq_half_t *last = sums + 2 * units;
     dfq_half_t *fed = sums + 3 * units;
     dfq_half_t *column = fed + units;
-    dfq_half_t *spare = column + layer->of_input.depth;
+    dfq_half_t *spare = dfq_gate_spare(h, (int32_t)(column - h) + layer->of_input.depth);
     for (int32_t index = 0; index < layer->steps; index++) {
         dfq_load_step(layer, x, index, column);
         gate_sums(&layer->of_input, column, &layer->of_state, h, 0, 2 * units, sums, spare);
@@ -281,7 +308,7 @@ DFQ_PART void dfq_rnn_steps(const dfq_rnn_s16s8_t *rnn, dfq_gate_sums_t gate_sum
     const int32_t units = layer->units;
     dfq_half_t *sums = h + units;
     dfq_half_t *column = sums + units;
-    dfq_half_t *spare = column + layer->of_input.depth;
+    dfq_half_t *spare = dfq_gate_spare(h, (int32_t)(column - h) + layer->of_input.depth);
     for (int32_t index = 0; index < layer->steps; index++) {
         dfq_load_step(layer, x, index, column);
         gate_sums(&layer->of_input, column, &layer->of_state, h, 0, units, sums, spare);

@@ -1,8 +1,7 @@
-"""Recurrent layers keep weights of 8 bits; who asks for fewer is told which do."""
+"""Recurrent layers get weights of few bits as others do: by a pattern, a map, a budget."""
 
 from __future__ import annotations
 
-import html
 import json
 from pathlib import Path
 
@@ -11,9 +10,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dfqgen.cli import app
-from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.ops.conv import QConv2D
-from dfqgen.ops.recurrent_integer import QRecurrent
 from dfqgen.verify.folder import read_program
 from tests.frontend.nets import Net
 
@@ -47,31 +43,44 @@ def build(model: Path, *options: str) -> Result:
     return CliRunner().invoke(app, ["build", str(model), *fixed, *options])
 
 
-def told(result: Result) -> list[str]:
+def widths(result: Result) -> dict[str, int]:
+    """Of the weights of every layer, by the beginning of its name."""
     assert result.exit_code == 0, result.output
-    return [text for text in json.loads(result.stdout)["warnings"] if text.startswith("recurrent")]
+    layers = {op.name.split("#")[0]: op for op in read_program(OUT).ops if op.weights}
+    return {name: op.weights[0][1].bits for name, op in layers.items()}
 
 
-def test_few_bits_are_told_to_leave_recurrent_layers_at_eight(model: Path) -> None:
-    result = build(model, "--bits", "4")
-    (warning,) = told(result)
-    ops = read_program(OUT).ops
-    gru, lstm = (op.name for op in ops if isinstance(op, QRecurrent))
-    assert gru.startswith("remembers_GRU")
-    assert lstm.startswith("remembers_LSTM")
-    assert f"recurrent layers {gru}, {lstm} keep weights of 8 bits" in warning
-    assert f"warning: {warning}" in result.stderr
-    assert warning in html.unescape((OUT / "report.html").read_text(encoding="utf-8"))
-    assert IntType.INT4 in {op.weight_type for op in ops if isinstance(op, QConv2D)}
+def test_a_pattern_is_of_recurrent_layers_too(model: Path) -> None:
+    assert set(widths(build(model)).values()) == {8}
+    full = sum(op.weight_bytes for op in read_program(OUT).ops)
+    inner = {"remembers_GRU": 4, "behind_GRU": 4, "remembers_LSTM": 4}
+    assert widths(build(model, "--bits", "4")) == {"before": 8, **inner, "behind_LSTM": 8}
+    code = (OUT / "net.c").read_text(encoding="utf-8")
+    assert "GRU of 5 units" in code
+    assert code.count("4-bit weights") == 3
+    assert sum(op.weight_bytes for op in read_program(OUT).ops) < 0.85 * full
+    dense = {"remembers_GRU": 8, "behind_GRU": 8, "remembers_LSTM": 3}
+    mapped = build(model, "--bits-map", "remembers_LSTM#2=3")
+    assert widths(mapped) == {"before": 8, **dense, "behind_LSTM": 8}
 
 
-def test_a_budget_is_told_of_too(model: Path) -> None:
-    assert told(build(model, "--flash-budget", "98%"))
-    refused = build(model, "--flash-budget", "60%")
+def test_a_budget_is_met_by_recurrent_layers(model: Path) -> None:
+    found = widths(build(model, "--flash-budget", "75%"))
+    assert max(found["remembers_GRU"], found["remembers_LSTM"]) < 8
+    refused = build(model, "--flash-budget", "30%")
     assert refused.exit_code == 2
-    assert "biases, factors and recurrent layers take" in refused.stderr
+    assert "biases and factors take" in refused.stderr
 
 
-@pytest.mark.parametrize("options", [(), ("--bits", "8"), ("--bits-map", "behind_GRU#2=4")])
-def test_who_asks_for_no_fewer_bits_of_them_hears_nothing(model: Path, options: tuple[str, ...]) -> None:
-    assert not told(build(model, *options))
+def test_a_pattern_that_only_the_ends_could_have_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = Net()
+    y = net.node("MatMul", net.input(1, 3), np.eye(3, 4, dtype=np.float32), name="first")
+    model = net.output(net.node("MatMul", y, np.eye(4, dtype=np.float32), name="last")).save(tmp_path)
+    warning = "--bits changes no layer: the first and the last one keep 8 bits without --low-ends"
+    for options, told in (((), False), (("--bits", "4"), True), (("--bits", "4", "--low-ends"), False)):
+        result = build(model, *options)
+        assert result.exit_code == 0, result.output
+        assert (warning in json.loads(result.stdout)["warnings"]) is told

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
 from dfqgen.fixedpoint.program import INT32_MAX
-from dfqgen.fixedpoint.qtype import QType
+from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.ops.gates import Conversion, GateRows, Peephole
 from dfqgen.ops.recurrent_integer import QGru, QLstm, QRecurrent, QRnn
 from tests.fixedpoint.edges import INT8, INT16, Edge, case, ends, full, with_input, with_op, with_output
@@ -46,6 +46,15 @@ def from_states(base: Case) -> Case:
     return case(op, SEQUENCE, *[STATE] * count, RESULT)
 
 
+def four_bits(base: Case, name: str, value: int) -> Case:
+    """All weights in this field are `value`, those in the others as they are; all of 4 bits."""
+    op = base.op
+    rows = {f.name: getattr(op, f.name) for f in fields(op) if isinstance(getattr(op, f.name), GateRows)}  # type: ignore[arg-type]
+    narrow = {field: replace(found, weight_type=IntType.INT4) for field, found in rows.items()}
+    narrow[name] = replace(narrow[name], weight=full(value, *rows[name].weight.shape, dtype=np.int8))
+    return with_op(base, **narrow)
+
+
 def gate_rows(base: Case, name: str, what: str) -> Iterator[Edge]:
     """The rows in this field; all but one multiplier are small."""
     found: GateRows = getattr(base.op, name)
@@ -62,6 +71,13 @@ def gate_rows(base: Case, name: str, what: str) -> Iterator[Edge]:
         yield Edge(f"{name}: rows", base, at(weight=full(1, count + 1, depth, dtype=np.int8)), message)
     message = f"{what} weights lie in int16, not int8"
     yield Edge(f"{name}: type", base, at(weight=found.weight.astype(np.int16)), message)
+    if name != "projection":  # its type is another one than the others'
+        wide = at(weight_type=IntType.INT16)
+        yield Edge(f"{name}: width", base, wide, f"{what} weights have at most 8 bits, not 16")
+    yield Edge(f"{name}: widths", base, at(weight_type=IntType.INT6), "its weights are of several types")
+    for value, beyond in ((-8, -9), (7, 8)):
+        inside, outside = (four_bits(base, name, integer) for integer in (value, beyond))
+        yield Edge(f"{name}: weight {value}", inside, outside, f"a {what} weight lies outside [-8, 7]")
     for field, label in (("bias", "bias"), ("multiplier", "multipliers")):
         message = f"{what} {label} has shape ({count + 1},), not ({count},)"
         yield Edge(f"{name}: {label}", base, at(**{field: full(0, count + 1)}), message)

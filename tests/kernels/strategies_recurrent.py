@@ -41,12 +41,20 @@ def recurrent_layer(
 
 KINDS = ("lstm", "projected lstm", "gru", "gru reset after", "rnn")
 TYPES = (QType(IntType.INT8, 0.03, 5), QType(IntType.INT8, 0.008, -128), QType(IntType.INT16, 2.0**-13))
+WIDTHS = (IntType.INT8, IntType.INT8, IntType.INT8, IntType.INT6, IntType.INT4, IntType.INT3, IntType.INT2)
+"""Of weights: as often few bits as eight."""
 UNITS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 20, 22)
 """Even ones, which kernels for instruction sets ask for, in whole blocks of four or not."""
 
 
 def recurrent_case(
-    rng: np.random.Generator, layer: Recurrent, steps: int, types: Sequence[QType], *, from_states: bool
+    rng: np.random.Generator,
+    layer: Recurrent,
+    steps: int,
+    types: Sequence[QType],
+    weight_type: IntType,
+    *,
+    from_states: bool,
 ) -> Case:
     """`types` of the input, the output, and states."""
     x = tensor("x", (1, steps, layer.weight.shape[1]), types[0])
@@ -54,7 +62,7 @@ def recurrent_case(
     if from_states:
         inputs += [tensor(f"s{i}", (1, 1, n), types[2 + i]) for i, n in enumerate(layer.widths)]
     y = tensor("y", layer.infer_shape(*(x.shape for x in inputs)), types[1])
-    (op,) = layer.lower(Site("layer", tuple(inputs), y, UNCLIPPED))
+    (op,) = layer.lower(Site("layer", tuple(inputs), y, UNCLIPPED, weight_type=weight_type))
     return make_case(op, tuple(inputs), y, rng)
 
 
@@ -69,7 +77,8 @@ def recurrent(draw: st.DrawFn) -> Case:
         reverse=draw(st.booleans()), gives=draw(st.sampled_from(choices)),
     )  # fmt: skip
     types = [draw(st.sampled_from(TYPES)) for _ in range(4)]
-    return recurrent_case(rng, layer, steps, types, from_states=draw(st.booleans()))
+    width = draw(st.sampled_from(WIDTHS))
+    return recurrent_case(rng, layer, steps, types, width, from_states=draw(st.booleans()))
 
 
 def recurrent_cases(count: int) -> list[Case]:
@@ -81,5 +90,6 @@ def recurrent_cases(count: int) -> list[Case]:
         kind, size = KINDS[number % len(KINDS)], (0.5, 3.0, 20.0)[number % 3]
         layer = recurrent_layer(kind, rng, features, units, size, reverse=number % 4 == 0)
         types = [TYPES[i] for i in rng.integers(0, len(TYPES), 4)]
-        cases.append(recurrent_case(rng, layer, 3, types, from_states=number // len(KINDS) % 2 == 1))
+        from_states, width = number // len(KINDS) % 2 == 1, WIDTHS[number % len(WIDTHS)]
+        cases.append(recurrent_case(rng, layer, 3, types, width, from_states=from_states))
     return cases

@@ -10,7 +10,7 @@ import pytest
 from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.site import Site
-from dfqgen.ops.gates import sigmoid, state_rows, tanh
+from dfqgen.ops.gates import rounded_weight, sigmoid, state_rows, tanh
 from tests.kernels.strategies_more import UNCLIPPED
 from tests.kernels.strategies_recurrent import KINDS, recurrent_layer
 
@@ -50,19 +50,32 @@ def test_the_integer_layer_follows_the_float_one(kind: str, gives: str) -> None:
     assert noise < 0.02
 
 
-def test_weights_of_a_quantized_model_keep_their_integers() -> None:
+@pytest.mark.parametrize(("weight_type", "most"), [(IntType.INT8, 127), (IntType.INT4, 7)])
+def test_weights_of_a_quantized_model_keep_their_integers(weight_type: IntType, most: int) -> None:
     rng = np.random.default_rng(6)
-    integers = rng.integers(-127, 128, (8, 40))
-    integers[:, 0] = (127, 126, 125, 90, 64, 100, -127, 1)
-    integers[:, 1:] = np.clip(integers[:, 1:], -63, 63)
+    integers = rng.integers(-most, most + 1, (8, 40))
+    largest = (most, most - 1, most - 2, most - 3, most // 2 + 1, most, -most, 1)
+    integers[:, 0] = largest
+    integers[:, 1:] = np.clip(integers[:, 1:], -(most // 2), most // 2)
     integers[7, 1:] = 0  # one weight alone: as fine a step as for any other row
     stated = integers * np.float32(0.0123)
-    kept = state_rows(stated.astype(np.float32), None, 15, np.ones(8)).weight
+    kept = state_rows(stated.astype(np.float32), None, 15, np.ones(8), weight_type).weight
     counts = np.abs(kept).max(axis=1) / np.abs(integers).max(axis=1)
     np.testing.assert_allclose(kept, integers * counts[:, None])
-    assert counts.tolist() == [1, 1, 1, 1, 1, 1, 1, 127]
-    free = state_rows(rng.normal(0, 1, (8, 40)), None, 15, np.ones(8)).weight
-    assert np.all(np.abs(free).max(axis=1) == 127)
+    assert counts.tolist() == [1, 1, 1, 1, 1, 1, 1, most]
+    free = state_rows(rng.normal(0, 1, (8, 40)), None, 15, np.ones(8), weight_type).weight
+    assert np.all(np.abs(free).max(axis=1) == most)
+
+
+@pytest.mark.parametrize("weight_type", [IntType.INT2, IntType.INT3, IntType.INT4, IntType.INT6])
+def test_weights_err_as_their_steps_are_coarse_or_less(weight_type: IntType) -> None:
+    weight = np.random.default_rng(7).normal(0, 1, (16, 64))
+    error = rounded_weight(weight, weight_type) - weight
+    finer = rounded_weight(weight, IntType.INT8) - weight
+    bits = np.log2(np.sqrt(np.mean(error**2) / np.mean(finer**2)))
+    covering = np.log2(127 / weight_type.maximum)
+    # Clipping the largest weights gains up to a bit where there are few.
+    assert covering - 1.3 < bits <= covering + 0.1
 
 
 def test_a_cell_may_grow_by_one_a_step_beyond_where_it_begins() -> None:

@@ -57,4 +57,4 @@ class DspRecurrentKernel(RecurrentS16S8Kernel[OpT]):
         return super().scratch_bytes(op, inputs, output) + 2 * (-inputs[0].shape[2] % BLOCK)
 
 
-register(DspRecurrentKernel, "dsp")
+register(DspRecurrentKernel, "s16s8_dsp")

@@ -12,7 +12,7 @@ from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.matmul import BLOCK, round_up
-from dfqgen.kernels.packing import PACKED_TYPES, pack, wrap_int32
+from dfqgen.kernels.packing import PACKED_TYPES, pack_chunks, wrap_int32
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title, wide_bounds
 from dfqgen.kernels.requantize import one_clamp
@@ -102,7 +102,7 @@ class Conv2DS16SnDspKernel(Kernel[QConv2D]):
         else:
             step = self.chunk(op) // BLOCK
             chunks = [blocks[at : at + step] for at in range(0, len(blocks), step)]
-            words = np.concatenate([pack(chunk, op.weight_type) for chunk in chunks])
+            words = pack_chunks(chunks, op.weight_type)
         return (
             ConstArray("weight", words, comment),
             ConstArray("factors", pack_factors(op).reshape(-1), "a block: four biases, four multipliers"),

@@ -18,7 +18,7 @@ from dfqgen.kernels.mve.depthwise import (
     DepthwiseStride2S8S8MveKernel,
 )
 from dfqgen.kernels.mve.gemm import LANES, TILE, round_up
-from dfqgen.kernels.packing import PACKED_TYPES, VECTOR, pack, padded_size
+from dfqgen.kernels.packing import PACKED_TYPES, VECTOR, pack_chunks, padded_size
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Isa
 
@@ -58,9 +58,7 @@ class ConvolutionS8SnMveKernel(Kernel[QConv2D]):
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         inner = self.inner.code(op, inputs, output)
         (weight,) = (array for array in inner.arrays if array.role == "weight")
-        words = np.concatenate(
-            [pack(chunk, op.weight_type, VECTOR) for chunk in self.chunks(op, weight.values)]
-        )
+        words = pack_chunks(self.chunks(op, weight.values), op.weight_type, VECTOR)
         packed = (
             Field("words", "weight"),
             Field("bits", op.weight_type.bits),

@@ -55,4 +55,4 @@ class MveRecurrentKernel(RecurrentS16S8Kernel[OpT]):
         return super().work(op, inputs, output) | {"tile_vector": float(tiles * vectors)}
 
 
-register(MveRecurrentKernel, "mve")
+register(MveRecurrentKernel, "s16s8_mve")

@@ -11,7 +11,7 @@ from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, LayerCode, channel_array
 from dfqgen.kernels.mve.gemm import TILE, pack_in_order, round_up
-from dfqgen.kernels.packing import pack, padded_size
+from dfqgen.kernels.packing import pack_chunks, padded_size
 from dfqgen.kernels.portable.conv import conv_title, is_pointwise, window_fields
 from dfqgen.kernels.portable.wide import any_wide, is_wide, types_title, wide_bounds
 from dfqgen.kernels.portable.wide_conv import Conv2DS16SnKernel, DepthwiseS16SnKernel
@@ -51,14 +51,14 @@ class Conv2DS16SnMveKernel(Conv2DS16SnKernel):
         if op.weight_type is IntType.INT8:
             return Field("bytes", "weight"), ConstArray("weight", tiles.reshape(-1), order)
         step = self.chunk(op) // TILE
-        words = [pack(tiles[at : at + step], op.weight_type) for at in range(0, len(tiles), step)]
+        chunks = (tiles[at : at + step] for at in range(0, len(tiles), step))
         packed = (
             Field("words", "weight"),
             Field("bits", op.weight_type.bits),
             Field("channels", self.chunk(op)),
         )
         comment = f"{op.weight_type.bits} bits each, {order}"
-        return Field("packed", packed), ConstArray("weight", np.concatenate(words), comment)
+        return Field("packed", packed), ConstArray("weight", pack_chunks(chunks, op.weight_type), comment)
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         form = op.requantize

@@ -9,7 +9,7 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
-from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
+from dfqgen.kernels.packing import PACKED_TYPES, pack_chunks, padded_size
 from dfqgen.kernels.portable.conv import (
     Conv2DS8S8Kernel,
     ConvolutionS8S8Kernel,
@@ -54,7 +54,7 @@ class ConvolutionS8SnKernel(Kernel[QConv2D]):
         (weight,) = (array for array in inner.arrays if array.role == "weight")
         step = self.chunk(op) * int(np.prod(op.weight.shape[1:]))
         chunks = [weight.values[i : i + step] for i in range(0, weight.values.size, step)]
-        words = np.concatenate([pack(chunk, op.weight_type) for chunk in chunks])
+        words = pack_chunks(chunks, op.weight_type)
         comment = f"{op.weight_type.bits} bits each, {weight.comment}"
         packed = (
             Field("words", "weight"),

@@ -8,19 +8,31 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, OpT, channel_array
+from dfqgen.kernels.packing import PACKED_TYPES, pack_chunks, padded_size
 from dfqgen.kernels.portable.wide import is_wide, types_title
 from dfqgen.ops.gates import TANH_TABLE, Conversion, GateRows
 from dfqgen.ops.recurrent_integer import QGru, QLstm, QRecurrent, QRnn
 
 Code = tuple[tuple[Field, ...], tuple[ConstArray, ...]]
 STATES = ("first", "second")
+CHUNK_ROWS = 4
+"""Rows of few bits that are unpacked together."""
 
 
 def conversion_field(name: str, form: Conversion) -> Field:
     """A `dfq_conversion_t`."""
     members = ("multiplier", "pre_shift", "from_zero", "to_zero", "lo", "hi")
     return Field(name, tuple(Field(member, getattr(form, member)) for member in members))
+
+
+def factor_arrays(role: str, rows: GateRows) -> tuple[ConstArray, ...]:
+    """What makes sums of rows' products with a column."""
+    return (
+        channel_array(f"{role}_bias", rows.bias, "int32"),
+        channel_array(f"{role}_multipliers", rows.multiplier, "int32"),
+    )
 
 
 class RecurrentS16S8Kernel(Kernel[OpT]):
@@ -31,8 +43,11 @@ class RecurrentS16S8Kernel(Kernel[OpT]):
     struct: ClassVar[str]
     from_states: ClassVar[bool] = False
 
+    weight_types: ClassVar[tuple[IntType, ...]] = (IntType.INT8,)
+
     def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        return (len(inputs) > 1) == self.from_states
+        assert isinstance(op, QRecurrent)
+        return op.weight_type in self.weight_types and (len(inputs) > 1) == self.from_states
 
     def own(self, op: OpT) -> Code:
         """Members of the descriptor beside the layer and the initial states, and their arrays."""
@@ -44,22 +59,20 @@ class RecurrentS16S8Kernel(Kernel[OpT]):
         `narrow`: of columns of int8.
         """
         weight = np.ascontiguousarray(rows.weight).reshape(-1)
-        return (
-            ConstArray(f"{role}_weight", weight, "[gate][unit][column]"),
-            channel_array(f"{role}_bias", rows.bias, "int32"),
-            channel_array(f"{role}_multipliers", rows.multiplier, "int32"),
-        )
+        return ConstArray(f"{role}_weight", weight, "[gate][unit][column]"), *factor_arrays(role, rows)
 
     def rows_code(
         self, name: str, role: str, rows: GateRows, *, narrow: bool = False
     ) -> tuple[Field, tuple[ConstArray, ...]]:
         """A `dfq_gate_rows_t` of this name; its arrays begin with `role`."""
         arrays = self.rows_arrays(role, rows, narrow=narrow)
+        few = rows.weight_type.bits < IntType.INT8.bits
         fields = (
             *(Field(array.role.removeprefix(f"{role}_"), array.role) for array in arrays),
             Field("pre_shift", rows.pre_shift),
             Field("depth", rows.depth),
             *((Field("narrow", 1),) if narrow else ()),
+            *((Field("bits", rows.weight_type.bits),) if few else ()),
         )
         return Field(name, fields), arrays
 
@@ -86,10 +99,12 @@ class RecurrentS16S8Kernel(Kernel[OpT]):
         )
         fields, arrays = self.own(op)
         steps = f"{op.steps} steps{' backwards' if op.reverse else ''}"
+        few = op.weight_type.bits < IntType.INT8.bits
+        width = f", {op.weight_type.bits}-bit weights" if few else ""
         return LayerCode(
             function=self.function,
             struct=self.struct,
-            title=f"{self.title} of {op.units} units, {steps}, {types_title(inputs[0], output)}",
+            title=f"{self.title} of {op.units} units, {steps}, {types_title(inputs[0], output)}{width}",
             fields=(Field("layer", layer), *starts, *fields),
             arrays=(*input_arrays, *state_arrays, ConstArray("tanh", TANH_TABLE), *arrays),
         )
@@ -99,7 +114,7 @@ class RecurrentS16S8Kernel(Kernel[OpT]):
         raise NotImplementedError
 
     def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return 2 * (self.halves(op) + inputs[0].shape[2])
+        return 4 * ((self.halves(op) + inputs[0].shape[2] + 1) // 2)
 
 
 class LstmS16S8Kernel(RecurrentS16S8Kernel[QLstm]):
@@ -187,11 +202,12 @@ KERNELS: tuple[type[RecurrentS16S8Kernel[Any]], ...] = (
 )
 
 
-def register(sums: type[RecurrentS16S8Kernel[Any]], suffix: str) -> None:
-    """Add all kernels with the gates' sums of an instruction set, `suffix` ("dsp") to their functions."""
+def register(sums: type[RecurrentS16S8Kernel[Any]], form: str) -> None:
+    """Add all kernels with these gates' sums; their functions end in `form` ("s16s8_dsp")."""
     for kernel in KERNELS:
-        name = f"{kernel.__name__.removesuffix('Kernel')}{suffix.title()}Kernel"
-        REGISTRY.add(type(name, (sums, kernel), {"function": f"{kernel.function}_{suffix}"})())
+        stem, title = kernel.__name__.removesuffix("S16S8Kernel"), form.title().replace("_", "")
+        function = f"{kernel.function.removesuffix('s16s8')}{form}"
+        REGISTRY.add(type(f"{stem}{title}Kernel", (sums, kernel), {"function": function})())
 
 
 def words_of_state(op: QRecurrent) -> bool:
@@ -199,5 +215,24 @@ def words_of_state(op: QRecurrent) -> bool:
     return op.units % 2 == 0 and op.of_state.depth % 2 == 0
 
 
+class PackedRecurrentKernel(RecurrentS16S8Kernel[OpT]):
+    """Rows of fewer bits than eight, unpacked four at a time."""
+
+    header = "portable/dfq_recurrent_s16sn.h"
+    weight_types = PACKED_TYPES
+
+    def rows_arrays(self, role: str, rows: GateRows, *, narrow: bool) -> tuple[ConstArray, ...]:
+        weight = np.pad(rows.weight, ((0, -rows.rows % CHUNK_ROWS), (0, 0)))
+        words = pack_chunks(weight.reshape(-1, CHUNK_ROWS * rows.depth), rows.weight_type)
+        comment = f"{rows.weight_type.bits} bits each, in chunks of four rows"
+        return ConstArray(f"{role}_words", words, comment), *factor_arrays(role, rows)
+
+    def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
+        assert isinstance(op, QRecurrent)
+        longest = max(rows.depth for rows in op.all_rows)
+        return super().scratch_bytes(op, inputs, output) + padded_size(CHUNK_ROWS * longest)
+
+
 for _kernel in KERNELS:
     REGISTRY.add(_kernel())
+register(PackedRecurrentKernel, "s16sn")

@@ -9,7 +9,7 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode, channel_array
-from dfqgen.kernels.packing import PACKED_TYPES, pack, padded_size
+from dfqgen.kernels.packing import PACKED_TYPES, pack_chunks, padded_size
 from dfqgen.kernels.portable.conv import conv_title, window_fields
 from dfqgen.kernels.portable.packed import chunk_channels
 from dfqgen.kernels.portable.real import WIDTH
@@ -46,14 +46,14 @@ class Conv2DS16SnKernel(Kernel[QConv2D]):
         if op.weight_type is IntType.INT8:
             return Field("bytes", "weight"), ConstArray("weight", weight, order)
         step = self.chunk(op) * int(np.prod(op.weight.shape[1:]))
-        words = [pack(weight[at : at + step], op.weight_type) for at in range(0, weight.size, step)]
+        chunks = (weight[at : at + step] for at in range(0, weight.size, step))
         packed = (
             Field("words", "weight"),
             Field("bits", op.weight_type.bits),
             Field("channels", self.chunk(op)),
         )
         comment = f"{op.weight_type.bits} bits each, {order}"
-        return Field("packed", packed), ConstArray("weight", np.concatenate(words), comment)
+        return Field("packed", packed), ConstArray("weight", pack_chunks(chunks, op.weight_type), comment)
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         largest = op.largest_accumulator(inputs[0])
