@@ -275,7 +275,12 @@ Relu6 = Annotated[
     _dfq("--relu6", text="Equalize through a clip a channel, or replace ReLU6 by ReLU."),
 ]
 AbsorbBias = Annotated[
-    bool, _dfq("--absorb-bias/--no-absorb-bias", text="Move high biases into the next layer (ReLU only).")
+    bool | None,
+    _dfq(
+        "--absorb-bias/--no-absorb-bias",
+        text="Move high biases into the next layer (ReLU only).",
+        show_default="where that lowers the predicted noise",
+    ),
 ]
 CorrectBias = Annotated[
     bool, _dfq("--correct-bias/--no-correct-bias", text="Undo the mean error of rounded weights.")
@@ -515,7 +520,7 @@ class CompileArguments(InputArguments):
     fold_dead: FoldDead = DEFAULTS.passes.fold_dead
     equalize: Equalize = None
     relu6: Relu6 = DEFAULTS.passes.relu6
-    absorb_bias: AbsorbBias = DEFAULTS.passes.absorb_bias
+    absorb_bias: AbsorbBias = None
     correct_bias: CorrectBias = True
     ranges: RangeMethod = DEFAULTS.activations.range_method
     n_sigma: NSigma = None

@@ -27,8 +27,6 @@ from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.propagate import Statistics
 from dfqgen.statistics.reactions import Reaction
 
-LEAST_GAIN_DB = 3.0
-"""Half the noise. A smaller gain is within what the prediction is uncertain by (docs/accuracy.md)."""
 SHARPNESS = 16.0
 """The largest of a layer's weights is taken as their norm of this order, which has a slope for each."""
 TAIL = 2.0
@@ -128,7 +126,7 @@ _Term = _Scale | _Weights
 def equalize_by_noise(
     prepared: Prepared, known: Statistics, *, per_tensor: bool
 ) -> tuple[Graph, Statistics] | None:
-    """The graph and its known statistics with the factors of least noise; None where those gain little.
+    """The graph and its known statistics with the factors of least noise; None where those gain nothing.
 
     `prepared` has the reactions of the outputs; `per_tensor` weights have one scale a layer.
     """
@@ -138,7 +136,7 @@ def equalize_by_noise(
     terms = [*_activations(prepared, scalable), *_weights(prepared, scalable, per_tensor=per_tensor)]
     found = _least_noise(terms, scalable.count)
     before, after = (sum(term.noise(logs) for term in terms) for logs in (np.zeros_like(found), found))
-    if after * 10.0 ** (LEAST_GAIN_DB / 10.0) > before:
+    if after >= before:
         return None
     return scale_channels(prepared.graph, known, scalable, np.exp(found))
 

@@ -11,20 +11,20 @@ import numpy as np
 from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.graph.steps import with_states
+from dfqgen.passes.absorb_high_bias import absorb_high_bias
 from dfqgen.passes.contract import Note, apply_passes
 from dfqgen.passes.data_free import data_free_passes
-from dfqgen.quantization.equalization import LEAST_GAIN_DB, equalize_by_noise
-from dfqgen.quantization.noise import predicted_noise
+from dfqgen.quantization.equalization import equalize_by_noise
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.simulated import with_tried_caution
 from dfqgen.quantization.stated import fully_stated
-from dfqgen.quantization.tensor_ranges import tensor_ranges
-from dfqgen.quantization.types import fused_clips
-from dfqgen.recipe.records import ActivationsRecipe, PassesRecipe, StatisticsRecipe, WeightsRecipe
+from dfqgen.quantization.trial import Noise, Trial
+from dfqgen.recipe.records import PassesRecipe, StatisticsRecipe, WeightsRecipe
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
+from dfqgen.statistics.likeness import sample_weights
 from dfqgen.statistics.procedural import is_image, procedural_samples
 from dfqgen.statistics.propagate import Statistics, propagate
 from dfqgen.statistics.reactions import PROBES, Reaction, measure_reactions
@@ -41,7 +41,11 @@ PROBED_ELEMENTS = 1 << 26
 CHEAP_ELEMENTS = 1 << 22
 MOST_PROBES = 16
 """Where they are cheap, as many together; which range is best then hardly depends on their signs."""
-SMALLEST_NOISE = 1e-30
+TRIED_ELEMENTS = 1 << 25
+FEWEST_TRIED = 4
+"""Of all tensors and samples together on which versions of a network are compared: a second each."""
+TRIED_SEED = 1 << 17
+"""Beyond the numbers of inputs that seeds of the others are counted by."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -127,7 +131,7 @@ def rewrite(
 ) -> Rewritten:
     """Fold, equalize and absorb, as `passes` says.
 
-    Where the predicted noise decides on equalization, it is that on procedural samples, whatever else
+    Where noise decides on equalization and absorption, it is that on procedural samples, whatever else
     statistics are measured on: so that the model and the recipe are enough to do the same again.
     """
     stated = {
@@ -138,29 +142,76 @@ def rewrite(
         fold_dead=passes.fold_dead,
         equalization=passes.equalize is True,
         relu6_replaced=passes.relu6 == "replace",
-        bias_absorbed=passes.absorb_bias,
+        bias_absorbed=passes.absorb_bias is True,
     )
-    graph, known, notes = apply_passes(steps, graph, stated)
+    loaded = graph
+    graph, known, notes = apply_passes(steps, loaded, stated)
     if passes.equalize is not None or statistics.source == "analytic" or fully_stated(graph):
         return Rewritten(graph, known, notes)
     made = procedural_inputs(graph, known)
-    before = sampled(graph, known, made, notes)
-    found = equalize_by_noise(before, known, per_tensor=weights.per_tensor)
-    if found is None:
-        return Rewritten(graph, known, notes, before)
-    after = sampled(*found, made, notes)
-    noises = (predicted(version, per_tensor=weights.per_tensor) for version in (before, after))
-    gain_db = np.subtract(*(10.0 * np.log10(max(noise, SMALLEST_NOISE)) for noise in noises))
-    if gain_db < LEAST_GAIN_DB:
-        return Rewritten(graph, known, notes, before)
-    note = Note("equalization", f"predicted to lower the noise by {gain_db:.1f} dB")
-    return Rewritten(*found, (*notes, note), replace(after, notes=(*notes, note, *after.notes[len(notes) :])))
+    trial = make_trial(loaded, graph, known, weights)
+    best = Version(known, sampled(graph, known, made, notes))
+    if passes.absorb_bias is None:
+        best = less_noise("high-bias absorption", absorbed(best), best, made, trial)
+    equalized = equalize_by_noise(best.prepared, best.known, per_tensor=weights.per_tensor)
+    best = less_noise("equalization", equalized, best, made, trial)
+    return Rewritten(best.prepared.graph, best.known, best.notes, best.prepared)
 
 
-def predicted(prepared: Prepared, *, per_tensor: bool) -> float:
-    """Noise-to-signal of 8 bits by default ranges."""
-    ranges = tensor_ranges(prepared, ActivationsRecipe())
-    return predicted_noise(prepared, fused_clips(prepared.graph), ranges, per_tensor=per_tensor)
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """One way to write the network: what batch normalization and the passes know of it, what procedural
+    samples show, and what 8 bits do to it, once that was asked for.
+    """
+
+    known: Statistics
+    prepared: Prepared
+    noise: Noise | None = None
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """On how it came to be: all but the last, which is on statistics."""
+        return self.prepared.notes[:-1]
+
+
+def absorbed(version: Version) -> tuple[Graph, Statistics] | None:
+    """Without biases that a ReLU never clips; None where there are none."""
+    graph = version.prepared.graph
+    found = absorb_high_bias(graph, version.prepared.statistics)
+    if found.graph is graph:
+        return None
+    return found.graph, {name: found.known[name] for name in version.known}
+
+
+def less_noise(
+    step: str,
+    other: tuple[Graph, Statistics] | None,
+    best: Version,
+    made: Mapping[str, Array],
+    trial: Trial,
+) -> Version:
+    """The other graph, with its known statistics, where `trial` finds less noise in it, else `best`."""
+    if other is None:
+        return best
+    graph, known = other
+    before = trial.noise(best.prepared) if best.noise is None else best.noise
+    found = sampled(graph, known, made, best.notes)
+    noise = trial.noise(found)
+    if not noise.below(before):
+        return replace(best, noise=before)
+    predicted, simulated = noise.gain(before)
+    note = Note(step, f"lowers the noise by {predicted:.1f} dB predicted, {simulated:.1f} dB simulated")
+    return Version(known, replace(found, notes=(*best.notes, note, found.notes[-1])), noise)
+
+
+def make_trial(loaded: Graph, graph: Graph, known: Statistics, weights: WeightsRecipe) -> Trial:
+    """Of versions of `graph`, on samples that no statistics are from; batch normalization of the graph as
+    loaded says how much each of them counts.
+    """
+    elements = sum(math.prod(shape) for shape in graph.shapes.values())
+    count = min(PROCEDURAL_SAMPLES, max(FEWEST_TRIED, TRIED_ELEMENTS // elements))
+    made = procedural_samples(graph, known, count, seed=TRIED_SEED)
+    return Trial(graph, with_states(graph, made), sample_weights(loaded, made), weights)
 
 
 def unknown_state(channels: int) -> ChannelStatistics:

@@ -80,7 +80,7 @@ def choices_of(recipe: Recipe) -> Choices | None:
     differs("fold_dead", recipe.passes.fold_dead, True)
     differs("equalize", recipe.passes.equalize, usual_equalization(recipe.weights.granularity, low))
     differs("relu6", recipe.passes.relu6, default.passes.relu6)
-    differs("absorb_bias", recipe.passes.absorb_bias, False)
+    differs("absorb_bias", recipe.passes.absorb_bias, None)
     if rounding.bias == "none":
         found["correct_bias"] = False
     plain = may_correct_on_samples(rounding.method, low)

@@ -106,8 +106,9 @@ class CodeRecipe:
 class PassesRecipe:
     """Which rewrites of the float graph are made.
 
-    `equalize` None: with the factors of least predicted noise at the outputs, where they lower it; True makes
-    the weights' ranges equal (the paper's choice).
+    `equalize` None: with the factors of least predicted noise at the outputs, where they lower it, in the
+    prediction and on samples (`quantization/trial.py`); True makes the weights' ranges equal (the paper's
+    choice). `absorb_bias` None: where that lowers it too; never where `equalize` is stated.
     `relu6` "keep" holds ReLU6 as a clip per channel while equalizing, "replace" turns it into ReLU first
     (the paper's choice, changes the function).
     """
@@ -115,7 +116,7 @@ class PassesRecipe:
     fold_dead: bool = True
     equalize: bool | None = None
     relu6: Literal["keep", "replace"] = "keep"
-    absorb_bias: bool = False
+    absorb_bias: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,3 @@ def test_uneven_channels_and_branches_are_evened_by_default(weights: str) -> Non
     for graph in (chain([uneven(first, sizes), relu(), undone(second, sizes)]), branches()):
         assert sqnr_db(graph, weights=weights, equalize=False) < 14.0
         assert sqnr_db(graph, weights=weights) > 25.0
-
-
-def test_even_channels_are_left_as_they_are() -> None:
-    notes = prepare_by(chain([conv(RNG, 6, 3), relu(), conv(RNG, 4, 6)]), UNITS).notes
-    assert "equalization" not in [note.step for note in notes]

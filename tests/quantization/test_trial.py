@@ -1,0 +1,74 @@
+"""Versions of a network compared by what 8 bits do to them, in the prediction and on samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dfqgen.graph.ir import Graph
+from dfqgen.ops.conv import Conv2D
+from dfqgen.quantization.trial import Noise, Trial
+from dfqgen.recipe import make_recipe
+from dfqgen.samples.meaning import InputMeaning
+from tests.builders import chain, conv, relu
+from tests.programs import prepare_by, program_by
+
+UNITS = {"x": InputMeaning(lo=-1.0, hi=1.0)}
+HIGH = 200.0
+
+
+def with_high_biases(pad: int) -> Graph:
+    """Nothing in the first layer is ever clipped; the second takes it off again, but at borders of zeros."""
+    rng = np.random.default_rng(0)
+    first, second = conv(rng, 6, 3), conv(rng, 4, 6, 3 if pad else 1, pad=pad)
+    assert isinstance(first, Conv2D)
+    assert isinstance(second, Conv2D)
+    high = np.full(6, HIGH, np.float32)
+    taken = second.bias - second.window_sum(high).astype(np.float32)
+    return chain([replace(first, bias=first.bias + high), relu(), replace(second, bias=taken)])
+
+
+def absorbs(graph: Graph) -> bool:
+    return "high-bias absorption" in [note.step for note in prepare_by(graph, UNITS).notes]
+
+
+def sqnr_db(graph: Graph, **choices: object) -> float:
+    recipe = make_recipe(activations="int8", **choices)  # type: ignore[arg-type]
+    program = program_by(prepare_by(graph, UNITS, recipe), recipe)
+    (port,) = program.outputs
+    x = np.random.default_rng(1).uniform(-1, 1, (8, 8, 8, 3)).astype(np.float32)
+    exact = graph.evaluate({"x": x})[port.tensor]
+    found = program.run({"x": program.tensors["x"].qtype.quantize(x)})[port.tensor]
+    error = program.tensors[port.tensor].qtype.dequantize(found) - exact
+    return float(10 * np.log10(np.sum(exact**2) / np.sum(error**2)))
+
+
+def test_high_biases_are_absorbed_where_that_lowers_the_noise() -> None:
+    graph = with_high_biases(pad=0)
+    assert absorbs(graph)
+    assert sqnr_db(graph) > sqnr_db(graph, absorb_bias=False) + 10.0
+
+
+def test_biases_stay_where_a_border_of_zeros_would_hear_them_move() -> None:
+    graph = with_high_biases(pad=1)
+    assert not absorbs(graph)
+    assert sqnr_db(graph) > sqnr_db(graph, absorb_bias=True) + 10.0
+
+
+@pytest.mark.parametrize(
+    ("predicted", "simulated", "taken"),
+    [(0.5, 0.5, True), (0.5, 1.1, False), (1.1, 0.5, False), (0.99, 0.99, False)],
+)
+def test_a_version_is_taken_that_prediction_and_trial_find_better(
+    monkeypatch: pytest.MonkeyPatch, predicted: float, simulated: float, taken: bool
+) -> None:
+    noises = iter((Noise(1.0, 1.0), Noise(predicted, simulated)))
+    monkeypatch.setattr(Trial, "noise", lambda *_: next(noises))
+    rng = np.random.default_rng(0)
+    graph = chain([conv(rng, 6, 3), relu(), conv(rng, 4, 6)])
+    notes = {note.step: note.effect for note in prepare_by(graph, UNITS).notes}
+    assert ("equalization" in notes) == taken
+    if taken:
+        assert notes["equalization"] == "lowers the noise by 3.0 dB predicted, 3.0 dB simulated"
