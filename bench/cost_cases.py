@@ -116,6 +116,13 @@ def _convolutions(rng: np.random.Generator, power_of_two: bool) -> Iterator[Case
         ((8, 8), (64, 64)), ((5, 6), (4, 4)), ((6, 20), (12, 30)), ((18, 5), (8, 8)),
     ]:  # fmt: skip
         yield case(image, channels, (3, 3))
+    # The same in one direction, along rows and in one column.
+    for image, channels in [
+        ((1, 64), (16, 32)), ((1, 48), (32, 32)), ((24, 1), (64, 64)), ((17, 1), (96, 128)),
+        ((1, 40), (8, 16)), ((50, 1), (40, 13)), ((7, 9), (24, 24)), ((1, 6), (4, 4)), ((1, 33), (12, 30)),
+        ((40, 1), (16, 24)),
+    ]:  # fmt: skip
+        yield case(image, channels, (3, 1) if image[1] == 1 else (1, 3))
     # 1x1 to few channels.
     for image, channels in [
         ((12, 12), (32, 1)), ((8, 8), (64, 2)), ((7, 5), (16, 3)), ((6, 6), (20, 1)), ((9, 9), (12, 2)),

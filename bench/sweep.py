@@ -1,7 +1,7 @@
 """Single layers of many shapes on emulated Cortex-M cores, each beside CMSIS-NN: where are we slower?
 
-    python bench/sweep.py --cmsis-nn PATH [--targets cortex-m4,cortex-m55] [--only depthwise] [--results FILE]
-                          [--write-docs]
+    python bench/sweep.py --cmsis-nn PATH [--targets cortex-m4,cortex-m55] [--only depthwise] [--winograd off]
+                          [--results FILE] [--write-docs]
 
 Builds the layers of bench/sweep_layers.py a dozen a firmware, with the kernel the planner chooses for each,
 and the same layers with a checkout of CMSIS-NN (bench/cmsis_nn.py); counts instructions exactly in QEMU.
@@ -28,6 +28,7 @@ from sweep_reasons import TEXT as REASONS
 from dfqgen.emit.package import emit, write_folder
 from dfqgen.fixedpoint.vectors import golden_vectors
 from dfqgen.plan import plan_program
+from dfqgen.recipe.records import Winograd
 from dfqgen.targets import Target, load_target
 from dfqgen.verify.firmware import build_firmware
 from dfqgen.verify.profile import count_segments
@@ -52,13 +53,13 @@ Counts = tuple[int, int, int, str]
 
 
 def measure(
-    layers: Sequence[tuple[str, Case]], target: Target, library: Library, work: Path
+    layers: Sequence[tuple[str, Case]], target: Target, library: Library, work: Path, winograd: Winograd
 ) -> Iterator[tuple[str, Counts]]:
     """Each layer's counts."""
     for start in range(0, len(layers), AT_ONCE):
         some = layers[start : start + AT_ONCE]
         program = program_of("sweep", [case for _, case in some])
-        plan = plan_program(program, target)
+        plan = plan_program(program, target, winograd=winograd)
         with tempfile.TemporaryDirectory(dir=work) as name:
             folder = Path(name) / "out"
             write_folder(emit(program, plan, target, golden=golden_vectors(program, 1)), folder)
@@ -98,6 +99,7 @@ def main() -> int:
     parser.add_argument("--cmsis-nn", type=Path, metavar="PATH", help="a checkout to build and put beside")
     parser.add_argument("--targets", default="cortex-m4,cortex-m55", help="default: %(default)s")
     parser.add_argument("--only", default="", help="layers whose description has this")
+    parser.add_argument("--winograd", choices=("auto", "off"), default="auto", help="as of dfqgen build")
     parser.add_argument("--results", type=Path, metavar="FILE", help="JSON to add the results to")
     parser.add_argument("--write-docs", action="store_true", help="docs/sweep.md, from all results")
     arguments = parser.parse_args()
@@ -113,7 +115,7 @@ def main() -> int:
             work = Path(folder)
             library = build_library(arguments.cmsis_nn, target, work)
             found = dict(results.get(name, {}))
-            for text, counts in measure(wanted, target, library, work):
+            for text, counts in measure(wanted, target, library, work, arguments.winograd):
                 found[text] = counts
                 units, ours, theirs, function = counts
                 told = f"{ours / units:9.3f}{theirs / units:9.3f}{ours / theirs:7.2f}"

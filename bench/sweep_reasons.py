@@ -14,7 +14,7 @@ TEXT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
 
 COVERS = {
     "Convolutions of few inputs an output": (
-        r"^\d+x\d+, .*x(1|3|8|16) to |^1x1, stride 2|^2x2|^1x3|^3x3, dilation|^3x3, 15x13x12"
+        r"^\d+x\d+, .*x(1|3|8|16) to |^1x1, stride 2|^2x2|^1x3|^3x1|^3x3, dilation|^3x3, 15x13x12"
     ),
     "Channels that are no multiple of a word": r"^1x1, 7x7x13|^3x3, 9x9x5|9x9x6 to",
     "1x1 to one or two channels": r"^1x1, 12x12x\d+ to [12]$",

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from dfqgen.fixedpoint.program import QTensor, Work
-from dfqgen.kernels.base import Kernel, LayerCode
+from dfqgen.fixedpoint.program import QTensor
+from dfqgen.kernels.base import LayerCode
+from dfqgen.kernels.rewritten import Layer, RewrittenKernel
 from dfqgen.ops.conv import QConv2D
 
 LARGEST = 1 << 22
@@ -28,29 +29,17 @@ def dense(op: QConv2D) -> QConv2D:
     return replace(op, weight=weight.reshape(channels, height, width, -1), groups=1)
 
 
-class GroupedKernel(Kernel[QConv2D]):
+class GroupedKernel(RewrittenKernel):
     """Mixed in before a kernel for one group: takes layers of several, depthwise ones aside."""
 
     spends_flash = True
 
-    def supports(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        grouped = op.groups > 1 and not op.depthwise and op.groups * op.weight.size <= LARGEST
-        return grouped and super().supports(dense(op), inputs, output)  # type: ignore[safe-super]
+    def applies(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.groups > 1 and not op.depthwise and op.groups * op.weight.size <= LARGEST
+
+    def rewritten(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Layer:
+        return dense(op), inputs, output
 
     def code(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        code = super().code(dense(op), inputs, output)  # type: ignore[safe-super]
+        code = super().code(op, inputs, output)
         return replace(code, title=f"{code.title}, {op.groups} groups as one")
-
-    def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return super().scratch_bytes(dense(op), inputs, output)
-
-    def flash_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return super().flash_bytes(dense(op), inputs, output)
-
-    def overlap_lead_bytes(
-        self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
-    ) -> int | None:
-        return super().overlap_lead_bytes(dense(op), inputs, output, index)
-
-    def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
-        return super().work(dense(op), inputs, output)

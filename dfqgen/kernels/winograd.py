@@ -1,13 +1,16 @@
-"""Winograd's F(2x2, 3x3) in integers: transformed weights, the proof, and the order in memory.
+"""Winograd's F(2x2, 3x3) and F(2, 3) in integers: transformed weights, the proof, and the order in memory.
 
-A tile of 2x2 outputs of a 3x3 convolution takes 16 products an input channel, not 36 (Lavin and Gray, "Fast
-algorithms for convolutional neural networks", 2016, 4.1). With the weights' transform doubled in both
-directions all of it is integers, and the result is four times the convolution's sum.
+A tile of 2x2 outputs of a 3x3 convolution takes 16 products an input channel, not 36, and one of two outputs
+of a 1x3 one 4, not 6 (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, 4.1). With
+the weights' transform doubled in each direction all of it is integers, and the result is four times, or
+twice, the convolution's sum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,26 +18,42 @@ from dfqgen.fixedpoint.program import INT32_MAX, QTensor, Work
 from dfqgen.fixedpoint.qtype import Array
 from dfqgen.kernels import overlap
 from dfqgen.kernels.base import Field, Kernel
+from dfqgen.kernels.rewritten import Layer, RewrittenKernel
 from dfqgen.ops.conv import QConv2D
 
-POSITIONS = 16
-"""Products of a tile."""
-FACTOR = 4
-"""The sums of the products are so many times the convolution's."""
 BLOCK = 4
 """Output channels made together."""
 GROUP_BYTES = 36
 """Of transformed inputs, at one position: those of a group of channels and two tiles, and a mark."""
-PAIR, WINDOW = (2, 4), (4, 6)
-"""Rows and columns of outputs that two tiles make, and of the inputs they read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Two tiles of outputs for one kernel.
+
+    `pair`: rows and columns of outputs that they make; `window`: of the inputs they read. A tile takes a
+    product at each of its `positions`; the sums are `factor` times the convolution's.
+    """
+
+    kernel: tuple[int, int]
+    pair: tuple[int, int]
+    window: tuple[int, int]
+    positions: int
+    factor: int
+
+
+SQUARE = Tiles((3, 3), (2, 4), (4, 6), 16, 4)
+LINE = Tiles((1, 3), (1, 4), (1, 6), 4, 2)
 
 _DOUBLED_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.int64)
+_TRANSFORMS = {1: np.ones((1, 1), np.int64), 3: _DOUBLED_G}
+"""Of weights, by their number in one direction."""
 
 
-def is_winograd_layer(op: QConv2D) -> bool:
-    """3x3, stride 1, dense, over words of four channels."""
+def is_winograd_layer(op: QConv2D, tiles: Tiles) -> bool:
+    """Of the tiles' kernel, stride 1, dense, over words of four channels."""
     return (
-        op.kernel == (3, 3)
+        op.kernel == tiles.kernel
         and op.stride == (1, 1)
         and op.dilation == (1, 1)
         and op.groups == 1
@@ -42,34 +61,21 @@ def is_winograd_layer(op: QConv2D) -> bool:
     )
 
 
-def is_exact(largest: Array) -> bool:
-    """Whether four times a sum fits int32; `largest` [Cout] bounds |any partial sum|.
+def is_exact(largest: Array, tiles: Tiles) -> bool:
+    """Whether `tiles.factor` times a sum fits int32; `largest` [Cout] bounds |any partial sum|.
 
     Kernels add modulo 2**32, so that intermediate sums may wrap. Transformed int8 inputs are at most 512 and
-    weights at most 1152: int16 holds them always.
+    weights at most 1152 (in one direction 256 and 384): int16 holds them always.
     """
-    return bool(np.all(FACTOR * largest <= INT32_MAX))
+    return bool(np.all(tiles.factor * largest <= INT32_MAX))
 
 
 def transformed(weight: Array) -> Array:
-    """Weights [Cout, 3, 3, Cin] as int64 [Cout, 16, Cin], rows of a tile first."""
-    out_channels, _, _, in_channels = weight.shape
-    both = np.einsum("ik,okly,jl->oijy", _DOUBLED_G, weight.astype(np.int64), _DOUBLED_G)
-    return both.reshape(out_channels, POSITIONS, in_channels)
-
-
-def transformed_bytes(op: QConv2D, group: int) -> int:
-    """Flash of int16 weights in groups of input and blocks of output channels, with bias and multiplier: 3.56
-    times the weights, or more."""
-    inputs, outputs = _round_up(op.weight.shape[3], group), _round_up(op.out_channels, BLOCK)
-    return 2 * POSITIONS * inputs * outputs + 8 * outputs
-
-
-def winograd_scratch_bytes(op: QConv2D, column_bytes: int) -> int:
-    """Transformed inputs; then the inputs of a pair of tiles, or its sums and outputs (dfq_winograd.h)."""
-    sums_bytes, pixels = 4 * POSITIONS * 2 * BLOCK, PAIR[0] * PAIR[1]
-    aside_bytes = pixels * _round_up(op.out_channels, BLOCK)
-    return column_bytes + max(sums_bytes + aside_bytes, WINDOW[0] * WINDOW[1] * op.weight.shape[3])
+    """Weights [Cout, 3 or 1, 3, Cin] as int64 [Cout, positions, Cin], rows of a tile first."""
+    out_channels, height, width, in_channels = weight.shape
+    rows, columns = _TRANSFORMS[height], _TRANSFORMS[width]
+    both = np.einsum("ik,okly,jl->oijy", rows, weight.astype(np.int64), columns)
+    return both.reshape(out_channels, -1, in_channels)
 
 
 def shape_field(op: QConv2D, x: QTensor, output: QTensor) -> Field:
@@ -81,36 +87,37 @@ def shape_field(op: QConv2D, x: QTensor, output: QTensor) -> Field:
     return Field("shape", (*sizes, *pads))
 
 
-def pair_lead_bytes(op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
+def pair_lead_bytes(op: QConv2D, inputs: Sequence[QTensor], output: QTensor, pair: tuple[int, int]) -> int:
     """Overlap lead of a kernel that makes pairs of tiles in raster order, each after it read its inputs."""
     x = inputs[0]
     height, width = output.shape[1:3]
     first = overlap.window_first_reads(x.shape[1:3], (height, width), op.stride, op.pads)
-    rows, columns = np.arange(0, height, PAIR[0]), np.arange(0, width, PAIR[1])
+    rows, columns = np.arange(0, height, pair[0]), np.arange(0, width, pair[1])
     starts = first.reshape(height, width)[np.ix_(rows, columns)].reshape(-1)
-    last_rows, last_columns = np.minimum(rows + PAIR[0], height) - 1, np.minimum(columns + PAIR[1], width)
+    last_rows, last_columns = np.minimum(rows + pair[0], height) - 1, np.minimum(columns + pair[1], width)
     ends = (last_rows[:, None] * width + last_columns[None, :]).reshape(-1)
     needed = np.minimum.accumulate(starts[::-1])[::-1][1:]  # by any later pair
     leads = ends[:-1] * output.shape[3] - needed * x.shape[3]
     return max(0, int(leads.max(initial=0)))
 
 
-def winograd_work(all_work: Work, op: QConv2D, x: QTensor, output: QTensor, group: int) -> Work:
+def winograd_work(all_work: Work, op: QConv2D, x: QTensor, output: QTensor, tiles: Tiles, group: int) -> Work:
     """Counts of pairs of tiles, and of the blocks of channels at each; `all_work` is the operator's own."""
+    (pair_rows, pair_columns), (window_rows, window_columns) = tiles.pair, tiles.window
     rows, columns = output.shape[1:3]
-    tall, wide = -(-rows // PAIR[0]), -(-columns // PAIR[1])
+    tall, wide = -(-rows // pair_rows), -(-columns // pair_columns)
     pairs, blocks = tall * wide, -(-op.out_channels // BLOCK)
-    inside = _inside(tall, PAIR[0], op.pads.top, x.shape[1], WINDOW[0])
-    inside *= _inside(wide, PAIR[1], op.pads.left, x.shape[2], WINDOW[1])
-    whole = (rows // PAIR[0]) * (columns // PAIR[1]) if op.out_channels % BLOCK == 0 else 0
+    inside = _inside(tall, pair_rows, op.pads.top, x.shape[1], window_rows)
+    inside *= _inside(wide, pair_columns, op.pads.left, x.shape[2], window_columns)
+    whole = (rows // pair_rows) * (columns // pair_columns) if op.out_channels % BLOCK == 0 else 0
     own = {
         "tile_pair": float(pairs),
         "pair_input": float(pairs * x.shape[3]),
         "pair_output": float(pairs * op.out_channels),
         "pair_block": float(pairs * blocks),
         "pair_block_group": float(pairs * blocks * -(-x.shape[3] // group)),
-        "patch_byte": float((pairs - inside) * x.shape[3] * WINDOW[0] * WINDOW[1]),
-        "aside_byte": float((pairs - whole) * op.out_channels * PAIR[0] * PAIR[1]),
+        "patch_byte": float((pairs - inside) * x.shape[3] * window_rows * window_columns),
+        "aside_byte": float((pairs - whole) * op.out_channels * pair_rows * pair_columns),
     }
     kept = ("call", "output", "narrow_output")
     return {name: count for name, count in all_work.items() if name in kept} | own
@@ -131,18 +138,51 @@ class WinogradKernel(Kernel[QConv2D]):
 
     op = QConv2D
     spends_flash = True
-    group: int
+    tiles: ClassVar[Tiles]
+    group: ClassVar[int]
 
     def scratch_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return winograd_scratch_bytes(op, POSITIONS * GROUP_BYTES * -(-op.weight.shape[3] // self.group))
+        """Transformed inputs; then the inputs of a pair of tiles, or its sums and outputs."""
+        tiles, channels = self.tiles, op.weight.shape[3]
+        column_bytes = tiles.positions * GROUP_BYTES * -(-channels // self.group)
+        sums_bytes = 4 * tiles.positions * 2 * BLOCK
+        aside_bytes = tiles.pair[0] * tiles.pair[1] * _round_up(op.out_channels, BLOCK)
+        patch_bytes = tiles.window[0] * tiles.window[1] * channels
+        return column_bytes + max(sums_bytes + aside_bytes, patch_bytes)
 
     def flash_bytes(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> int:
-        return transformed_bytes(op, self.group)
+        """int16 weights in groups of input and blocks of output channels, with bias and multiplier: 3.56
+        times the weights, or more; in one direction 2.67 times.
+        """
+        inside, outside = _round_up(op.weight.shape[3], self.group), _round_up(op.out_channels, BLOCK)
+        return 2 * self.tiles.positions * inside * outside + 8 * outside
 
     def overlap_lead_bytes(
         self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor, index: int
     ) -> int | None:
-        return pair_lead_bytes(op, inputs, output)
+        return pair_lead_bytes(op, inputs, output, self.tiles.pair)
 
     def work(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Work:
-        return winograd_work(super().work(op, inputs, output), op, inputs[0], output, self.group)
+        return winograd_work(super().work(op, inputs, output), op, inputs[0], output, self.tiles, self.group)
+
+
+class UprightKernel(RewrittenKernel):
+    """Mixed in before a kernel for 1x3: takes 3x1 over images one pixel wide."""
+
+    rows_at_once = LINE.pair[1]
+
+    def applies(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        return op.kernel == LINE.kernel[::-1] and inputs[0].shape[2] == output.shape[2] == 1
+
+    def rewritten(self, op: QConv2D, inputs: Sequence[QTensor], output: QTensor) -> Layer:
+        laid = replace(
+            op, weight=op.weight.transpose(0, 2, 1, 3), stride=op.stride[::-1], dilation=op.dilation[::-1],
+            pads=op.pads.turned,
+        )  # fmt: skip
+        return laid, [_laid(tensor) for tensor in inputs], _laid(output)
+
+
+def _laid(tensor: QTensor) -> QTensor:
+    """[N, H, 1, C] as [N, 1, H, C]."""
+    batch, height, width, channels = tensor.shape
+    return replace(tensor, shape=(batch, width, height, channels))

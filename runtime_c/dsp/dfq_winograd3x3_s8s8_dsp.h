@@ -2,7 +2,7 @@
 /* 3x3 convolution of stride 1, int8, by Winograd's F(2x2, 3x3) in integers, Arm DSP extension.
  *
  *   x        [in_height][in_width][in_channels], in_channels a multiple of 4
- *   stream   see below
+ *   stream   transformed weights, see below
  *   y        [out_height][out_width][out_channels]
  *   scratch  576 * groups bytes, and the larger of 512 + 32 * blocks and 24 * in_channels
  *
@@ -16,8 +16,7 @@
  * wrapped on the way, and halving it twice is, too.
  *
  * Tiles are taken in pairs, 2x4 pixels; `groups` are 8 input channels, `blocks` 4 output channels, the last of each
- * padded with zeros. The stream of a block: for each of the 16 positions of a tile and each pair of input channels
- * (c, c + 2) the transformed weights of the four channels, a word each; four times the 4 biases; the 4 multipliers.
+ * padded with zeros. The stream is that of dfq_dsp_winograd.h, with four times the biases.
  * All inputs of a pair are read before its first output is written, so `y` may overlap what no later pair reads.
  * Equals QConv2D bit for bit.
  * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
@@ -25,33 +24,7 @@
 #ifndef DFQ_WINOGRAD3X3_S8S8_DSP_H
 #define DFQ_WINOGRAD3X3_S8S8_DSP_H
 
-#include "../portable/dfq_winograd.h"
-#include "dfq_dsp.h"
-
-typedef struct {
-    const int32_t *stream;
-    dfq_dsp_bounds_t bounds;
-    int32_t zero_point;
-    dfq_winograd_shape_t shape;
-} dfq_winograd3x3_s8s8_dsp_t;
-
-/* Of transformed inputs at one position: four steps of two words, one of each tile, and what comes next. */
-#define DFQ_DSP_WINOGRAD_GROUP_WORDS 9
-
-/* What comes after a group: another of the same position, another position, or nothing. */
-DFQ_SHARED void dfq_dsp_winograd_marks(dfq_word_t *columns, int32_t groups)
-{
-    for (int32_t position = 0; position < DFQ_WINOGRAD_POSITIONS; position++) {
-        for (int32_t group = 0; group < groups; group++, columns += DFQ_DSP_WINOGRAD_GROUP_WORDS) {
-            for (int32_t i = 0; i < DFQ_DSP_WINOGRAD_GROUP_WORDS; i++) {
-                columns[i] = 0;
-            }
-            if (group == groups - 1) {
-                columns[8] = position < DFQ_WINOGRAD_POSITIONS - 1 ? 1u : UINT32_MAX;
-            }
-        }
-    }
-}
+#include "dfq_dsp_winograd.h"
 
 /* B' x B of two neighbouring tiles, 4 rows of 6 pixels from `x` on, of all channels. */
 DFQ_SHARED void dfq_dsp_winograd_inputs(const int8_t *x, int32_t row_bytes, int32_t channels, dfq_word_t *columns,
@@ -100,86 +73,6 @@ DFQ_SHARED void dfq_dsp_winograd_inputs(const int8_t *x, int32_t row_bytes, int3
     }
 }
 
-/* Sums of one block: [16 positions][2 tiles][4 channels]. */
-#if DFQ_DSP_ASM
-
-/* clang-format off */
-/* Two input channels of two tiles, four output channels: 16 products in 11 instructions. */
-#define DFQ_DSP_WINOGRAD_STEP(load, op, acc)                              \
-    load                                                                  \
-    "ldrd r12, lr, [r1], #8\n"                                            \
-    op " r4, r2, r12" acc("r4")                                           \
-    op " r5, r2, lr" acc("r5")                                            \
-    op " r8, r3, r12" acc("r8")                                           \
-    op " r9, r3, lr" acc("r9")                                            \
-    "ldrd r12, lr, [r1], #8\n"                                            \
-    op " r6, r2, r12" acc("r6")                                           \
-    op " r7, r2, lr" acc("r7")                                            \
-    op " r10, r3, r12" acc("r10")                                         \
-    op " r11, r3, lr" acc("r11")
-#define DFQ_DSP_WINOGRAD_ADD(acc) ", " acc "\n"
-#define DFQ_DSP_WINOGRAD_SET(acc) "\n"
-#define DFQ_DSP_WINOGRAD_PAIR "ldrd r2, r3, [r0], #8\n"
-#define DFQ_DSP_WINOGRAD_MARK "ldm r0!, {r2, r3, r12}\n" "cmp r12, #0\n"
-#define DFQ_DSP_WINOGRAD_NEXT DFQ_DSP_WINOGRAD_STEP(DFQ_DSP_WINOGRAD_PAIR, "smlad", DFQ_DSP_WINOGRAD_ADD)
-#define DFQ_DSP_WINOGRAD_REST                                             \
-    DFQ_DSP_WINOGRAD_NEXT                                                 \
-    DFQ_DSP_WINOGRAD_NEXT                                                 \
-    DFQ_DSP_WINOGRAD_STEP(DFQ_DSP_WINOGRAD_MARK, "smlad", DFQ_DSP_WINOGRAD_ADD)
-
-/* r0 columns, r1 stream, on the stack where sums go; r4-r7 (r8-r11) sums of the first (second) tile. */
-DFQ_DSP_NAKED void dfq_dsp_winograd_sums(DFQ_UNUSED const dfq_word_t *columns,
-                                         DFQ_UNUSED const int32_t *stream, DFQ_UNUSED dfq_word_t *sums)
-{
-    __asm__ volatile(
-        "push {r2, r4-r11, lr}\n"
-        "1:\n"
-        DFQ_DSP_WINOGRAD_STEP(DFQ_DSP_WINOGRAD_PAIR, "smuad", DFQ_DSP_WINOGRAD_SET)
-        DFQ_DSP_WINOGRAD_REST
-        "bne 3f\n"
-        "2:\n"
-        DFQ_DSP_WINOGRAD_NEXT
-        DFQ_DSP_WINOGRAD_REST
-        "beq 2b\n"
-        "3:\n"
-        "ldr r2, [sp]\n"
-        "stm r2!, {r4-r11}\n"
-        "str r2, [sp]\n"
-        "bgt 1b\n"
-        "pop {r2, r4-r11, pc}\n");
-}
-/* clang-format on */
-
-#else
-
-DFQ_SHARED void dfq_dsp_winograd_sums(const dfq_word_t *columns, const int32_t *stream, dfq_word_t *sums)
-{
-    for (int32_t position = 0; position < DFQ_WINOGRAD_POSITIONS; position++, sums += 8) {
-        for (int32_t i = 0; i < 8; i++) {
-            sums[i] = 0;
-        }
-        uint32_t mark = 0;
-        while (mark == 0) {
-            for (int32_t step = 0; step < 4; step++, columns += 2, stream += 4) {
-                for (int32_t i = 0; i < 8; i++) {
-                    const int32_t sum = (int32_t)sums[i];
-                    sums[i] = (uint32_t)dfq_dsp_mac(columns[i / 4], (uint32_t)stream[i % 4], sum);
-                }
-            }
-            mark = *columns++;
-        }
-    }
-}
-
-#endif
-
-/* Four times the sum of a convolution becomes an output. */
-DFQ_INLINE int8_t dfq_dsp_winograd_scale(uint32_t sum, int32_t multiplier, int32_t zero_point)
-{
-    const int32_t exact = dfq_shift_right((int32_t)sum, 2);
-    return (int8_t)dfq_dsp_saturate(dfq_dsp_scale(exact, multiplier, zero_point));
-}
-
 /* A' sums A of two tiles and four channels, requantized by `scales`, to pixels and rows so many bytes apart. */
 DFQ_SHARED void dfq_dsp_winograd_outputs(const dfq_word_t *sums, const int32_t *scales, int32_t zero_point, int8_t *out,
                                          int32_t pixel_bytes, int32_t row_bytes)
@@ -195,47 +88,36 @@ DFQ_SHARED void dfq_dsp_winograd_outputs(const dfq_word_t *sums, const int32_t *
             const uint32_t top1 = top[1] + (uint32_t)scales[c], bottom1 = bottom[1] + (uint32_t)scales[c];
             const int32_t multiplier = scales[4 + c];
             int8_t *to = out + c;
-            to[0] = dfq_dsp_winograd_scale(top[0] + top1 + top[2], multiplier, zero_point);
-            to[pixel_bytes] = dfq_dsp_winograd_scale(top1 - top[2] - top[3], multiplier, zero_point);
+            to[0] = dfq_dsp_winograd_scale(top[0] + top1 + top[2], 2, multiplier, zero_point);
+            to[pixel_bytes] = dfq_dsp_winograd_scale(top1 - top[2] - top[3], 2, multiplier, zero_point);
             to += row_bytes;
-            to[0] = dfq_dsp_winograd_scale(bottom[0] + bottom1 + bottom[2], multiplier, zero_point);
-            to[pixel_bytes] = dfq_dsp_winograd_scale(bottom1 - bottom[2] - bottom[3], multiplier, zero_point);
+            to[0] = dfq_dsp_winograd_scale(bottom[0] + bottom1 + bottom[2], 2, multiplier, zero_point);
+            to[pixel_bytes] = dfq_dsp_winograd_scale(bottom1 - bottom[2] - bottom[3], 2, multiplier, zero_point);
         }
     }
 }
 
 DFQ_INLINE void dfq_dsp_winograd_pair_inputs(const void *layer, const int8_t *x, int32_t row_bytes, dfq_word_t *columns)
 {
-    const dfq_winograd3x3_s8s8_dsp_t *const own = layer;
-    const int32_t channels = own->shape.in_channels;
+    const int32_t channels = ((const dfq_winograd3x3_s8s8_dsp_t *)layer)->shape.in_channels;
     dfq_dsp_winograd_inputs(x, row_bytes, channels, columns, DFQ_DSP_WINOGRAD_GROUP_WORDS * ((channels + 7) / 8));
 }
 
 DFQ_INLINE void dfq_dsp_winograd_pair_outputs(const void *layer, const dfq_word_t *columns, dfq_word_t *sums,
                                               dfq_winograd_place_t place)
 {
-    const dfq_winograd3x3_s8s8_dsp_t *const own = layer;
-    const int32_t block_words = DFQ_WINOGRAD_POSITIONS * 16 * ((own->shape.in_channels + 7) / 8);
-    const int32_t *stream = own->stream;
-    for (int32_t c = 0; c < own->shape.out_channels; c += 4) {
-        dfq_dsp_winograd_sums(columns, stream, sums);
-        stream += block_words;
-        dfq_dsp_winograd_outputs(sums, stream, own->zero_point, place.out + c, place.pixel_bytes, place.row_bytes);
-        stream += 8;
-    }
-    for (int32_t i = 0; DFQ_DSP_IS_NARROW(&own->bounds) && i < 8; i++) {
-        int8_t *const pixel = place.out + i / 4 * place.row_bytes + i % 4 * place.pixel_bytes;
-        dfq_dsp_clamp_pixels(&own->bounds, pixel, 1, own->shape.out_channels);
-    }
+    const dfq_winograd_tiles_t tiles = DFQ_WINOGRAD_SQUARE;
+    dfq_dsp_winograd_blocks(layer, tiles, dfq_dsp_winograd_outputs, columns, sums, place);
 }
 
 DFQ_KERNEL void dfq_winograd3x3_s8s8_8x4_dsp(const dfq_winograd3x3_s8s8_dsp_t *layer, const int8_t *x, int8_t *y,
                                              int8_t *scratch)
 {
+    const dfq_winograd_tiles_t tiles = DFQ_WINOGRAD_SQUARE;
     const int32_t groups = (layer->shape.in_channels + 7) / 8;
-    dfq_dsp_winograd_marks((dfq_word_t *)(void *)scratch, groups);
-    dfq_winograd_walk(dfq_dsp_winograd_pair_inputs, dfq_dsp_winograd_pair_outputs, layer, &layer->shape, x, y, scratch,
-                      DFQ_WINOGRAD_POSITIONS * DFQ_DSP_WINOGRAD_GROUP_WORDS * groups);
+    dfq_dsp_winograd_marks((dfq_word_t *)(void *)scratch, tiles.positions, groups);
+    dfq_winograd_walk(dfq_dsp_winograd_pair_inputs, dfq_dsp_winograd_pair_outputs, layer, &layer->shape, tiles, x, y,
+                      scratch, DFQ_DSP_WINOGRAD_GROUP_WORDS * groups);
 }
 
 #endif

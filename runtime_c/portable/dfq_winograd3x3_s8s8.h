@@ -16,25 +16,7 @@
 #ifndef DFQ_WINOGRAD3X3_S8S8_H
 #define DFQ_WINOGRAD3X3_S8S8_H
 
-#include "dfq_winograd.h"
-#include "dfq_winograd_sums.h"
-
-typedef struct {
-    const DFQ_FLASH int16_t *weight;
-    const DFQ_FLASH int32_t *bias;
-    dfq_requantize_t requantize;
-    dfq_winograd_shape_t shape;
-} dfq_winograd3x3_s8s8_t;
-
-DFQ_SHARED void dfq_winograd_marks(dfq_word_t *columns, int32_t groups)
-{
-    for (int32_t position = 0; position < DFQ_WINOGRAD_POSITIONS; position++) {
-        for (int32_t group = 0; group < groups; group++, columns += DFQ_WINOGRAD_GROUP_WORDS) {
-            const uint32_t last = position < DFQ_WINOGRAD_POSITIONS - 1 ? 1u : UINT32_MAX;
-            columns[DFQ_WINOGRAD_GROUP_WORDS - 1] = group < groups - 1 ? 0u : last;
-        }
-    }
-}
+#include "dfq_winograd_blocks.h"
 
 /* B' x B of two neighbouring tiles, 4 rows of 6 pixels from `x` on, of all channels. */
 DFQ_SHARED void dfq_winograd_inputs(const int8_t *x, int32_t row_bytes, int32_t channels, dfq_word_t *columns)
@@ -73,13 +55,6 @@ DFQ_SHARED void dfq_winograd_inputs(const int8_t *x, int32_t row_bytes, int32_t 
     }
 }
 
-/* An output from four times the sum of its products. */
-DFQ_INLINE int8_t dfq_winograd_requantize(const dfq_winograd3x3_s8s8_t *layer, uint32_t sum, int32_t channel)
-{
-    const int32_t acc = dfq_shift_right((int32_t)sum, 2) + layer->bias[channel];
-    return dfq_requantize(&layer->requantize, acc, channel);
-}
-
 /* A' sums A of one tile and one channel, requantized. */
 DFQ_PART void dfq_winograd_tile(const dfq_winograd3x3_s8s8_t *layer, const dfq_word_t *sums, int32_t channel,
                                 int32_t pixel_bytes, int32_t row_bytes, int8_t *out)
@@ -91,10 +66,10 @@ DFQ_PART void dfq_winograd_tile(const dfq_winograd3x3_s8s8_t *layer, const dfq_w
         top[i] = sums[8 * i] + m1 + m2;
         bottom[i] = m1 - m2 - sums[8 * (12 + i)];
     }
-    const int8_t y00 = dfq_winograd_requantize(layer, top[0] + top[1] + top[2], channel);
-    const int8_t y01 = dfq_winograd_requantize(layer, top[1] - top[2] - top[3], channel);
-    const int8_t y10 = dfq_winograd_requantize(layer, bottom[0] + bottom[1] + bottom[2], channel);
-    const int8_t y11 = dfq_winograd_requantize(layer, bottom[1] - bottom[2] - bottom[3], channel);
+    const int8_t y00 = dfq_winograd_requantize(layer, top[0] + top[1] + top[2], 2, channel);
+    const int8_t y01 = dfq_winograd_requantize(layer, top[1] - top[2] - top[3], 2, channel);
+    const int8_t y10 = dfq_winograd_requantize(layer, bottom[0] + bottom[1] + bottom[2], 2, channel);
+    const int8_t y11 = dfq_winograd_requantize(layer, bottom[1] - bottom[2] - bottom[3], 2, channel);
     out[0] = y00;
     out[pixel_bytes] = y01;
     out[row_bytes] = y10;
@@ -103,35 +78,24 @@ DFQ_PART void dfq_winograd_tile(const dfq_winograd3x3_s8s8_t *layer, const dfq_w
 
 DFQ_INLINE void dfq_winograd_pair_inputs(const void *layer, const int8_t *x, int32_t row_bytes, dfq_word_t *columns)
 {
-    const dfq_winograd3x3_s8s8_t *const own = layer;
-    dfq_winograd_inputs(x, row_bytes, own->shape.in_channels, columns);
+    dfq_winograd_inputs(x, row_bytes, ((const dfq_winograd3x3_s8s8_t *)layer)->shape.in_channels, columns);
 }
 
 DFQ_INLINE void dfq_winograd_pair_outputs(const void *layer, const dfq_word_t *columns, dfq_word_t *sums,
                                           dfq_winograd_place_t place)
 {
-    const dfq_winograd3x3_s8s8_t *const own = layer;
-    const DFQ_FLASH int16_t *weight = own->weight;
-    for (int32_t c = 0; c < own->shape.out_channels; c += 4) {
-        dfq_winograd_sums(columns, weight, sums);
-        weight += DFQ_WINOGRAD_POSITIONS * 4 * own->shape.in_channels;
-        const int32_t count = dfq_min(4, own->shape.out_channels - c);
-        for (int32_t i = 0; i < count; i++) {
-            int8_t *const out = place.out + c + i;
-            dfq_winograd_tile(own, sums + i, c + i, place.pixel_bytes, place.row_bytes, out);
-            dfq_winograd_tile(own, sums + 4 + i, c + i, place.pixel_bytes, place.row_bytes,
-                              out + 2 * place.pixel_bytes);
-        }
-    }
+    const dfq_winograd_tiles_t tiles = DFQ_WINOGRAD_SQUARE;
+    dfq_winograd_blocks(layer, tiles, dfq_winograd_tile, columns, sums, place);
 }
 
 DFQ_KERNEL void dfq_winograd3x3_s8s8_8x4(const dfq_winograd3x3_s8s8_t *layer, const int8_t *x, int8_t *out,
                                          int8_t *scratch)
 {
+    const dfq_winograd_tiles_t tiles = DFQ_WINOGRAD_SQUARE;
     const int32_t groups = layer->shape.in_channels / 4;
-    dfq_winograd_marks((dfq_word_t *)(void *)scratch, groups);
-    dfq_winograd_walk(dfq_winograd_pair_inputs, dfq_winograd_pair_outputs, layer, &layer->shape, x, out, scratch,
-                      DFQ_WINOGRAD_POSITIONS * DFQ_WINOGRAD_GROUP_WORDS * groups);
+    dfq_winograd_marks((dfq_word_t *)(void *)scratch, tiles.positions, groups);
+    dfq_winograd_walk(dfq_winograd_pair_inputs, dfq_winograd_pair_outputs, layer, &layer->shape, tiles, x, out, scratch,
+                      DFQ_WINOGRAD_GROUP_WORDS * groups);
 }
 
 #endif

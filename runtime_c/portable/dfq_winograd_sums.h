@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT-0 */
-/* The products of Winograd's algorithm: sums over input channels at each of 16 positions, of two tiles and four
- * output channels.
+/* The products of Winograd's algorithm: sums over input channels at each position, of two tiles and four output
+ * channels.
  *
- *   columns  [16][in_channels / 4][9]: four channels of both tiles, and what comes next: 0 another four channels of
+ *   columns  [positions][in_channels / 4][9]: four channels of both tiles, and what comes next: 0 another four channels of
  *            the same position, 1 another position, -1 nothing
- *   weight   [16][in_channels][4]
- *   sums     [16][2][4], modulo 2^32
+ *   weight   [positions][in_channels][4]
+ *   sums     [positions][2][4], modulo 2^32
  *
  * On Thumb and RISC-V in assembly, since compilers spill the eight sums: 13 instructions for eight products with
  * Thumb-2, 22 on RISC-V, and with the eight registers of Thumb-1 seven for two.
@@ -143,10 +143,10 @@ DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const DFQ_FLASH int
 
 DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const DFQ_FLASH int16_t *weight, dfq_word_t *sums)
 {
-    for (int32_t position = 0; position < DFQ_WINOGRAD_POSITIONS; position++, sums += 8) {
+    dfq_word_t mark;
+    do {
         uint32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-        dfq_word_t mark = 0;
-        while (mark == 0) {
+        do {
 #if defined(DFQ_WINOGRAD_GROUP)
             uint32_t x0, x1, q, t;
             __asm__ volatile(DFQ_WINOGRAD_GROUP
@@ -171,7 +171,7 @@ DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const DFQ_FLASH int
             }
 #endif
             mark = *columns++;
-        }
+        } while (mark == 0);
         sums[0] = a0;
         sums[1] = a1;
         sums[2] = a2;
@@ -180,7 +180,8 @@ DFQ_SHARED void dfq_winograd_sums(const dfq_word_t *columns, const DFQ_FLASH int
         sums[5] = b1;
         sums[6] = b2;
         sums[7] = b3;
-    }
+        sums += DFQ_WINOGRAD_SUMS;
+    } while (mark == 1);
 }
 
 #endif

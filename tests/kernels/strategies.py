@@ -135,14 +135,19 @@ def conv_case(
 
 @st.composite
 def winograd(draw: st.DrawFn) -> Case:
-    """3x3, stride 1, channels by fours: any padding, images with and without whole tiles."""
+    """3x3, 1x3 or 3x1 over one column, stride 1, channels by fours: any padding, images with whole tiles or
+    without.
+    """
+    kernel = draw(st.sampled_from([(3, 3), (3, 3), (1, 3), (3, 1)]))
     pad = st.integers(0, 3)
     pads = draw(st.one_of(st.just(Pads(1, 1, 1, 1)), st.builds(Pads, pad, pad, pad, pad)))
-    height = draw(st.integers(max(1, 3 - pads.top - pads.bottom), 10))
-    width = draw(st.integers(max(1, 3 - pads.left - pads.right), 13))
+    if kernel == (3, 1):
+        pads = pads._replace(left=0, right=0)
+    height = draw(st.integers(max(1, kernel[0] - pads.top - pads.bottom), 10))
+    width = 1 if kernel == (3, 1) else draw(st.integers(max(1, 3 - pads.left - pads.right), 13))
     depth, channels = draw(st.sampled_from([4, 8, 12, 16, 20, 24])), draw(st.integers(1, 10))
     rng = draw(rngs)
-    return conv_case(rng, (height, width), (3, 3), (1, 1), (1, 1), pads, 1, depth, channels)
+    return conv_case(rng, (height, width), kernel, (1, 1), (1, 1), pads, 1, depth, channels)
 
 
 @st.composite

@@ -64,7 +64,8 @@ def geometries(rng: np.random.Generator) -> list[Case]:
         pads = Pads(1, 1, 1, 1) if rng.integers(0, 2) else Pads(*(int(n) for n in rng.integers(0, 3, 4)))
         image = (int(rng.integers(3, 9)), int(rng.integers(3, 12)))
         depth, channels = int(rng.choice([4, 8, 12, 16, 24])), int(rng.integers(1, 14))
-        cases.append(strategies.conv_case(rng, image, (3, 3), (1, 1), (1, 1), pads, 1, depth, channels))
+        for kernel in ((3, 3), (1, 3)):
+            cases.append(strategies.conv_case(rng, image, kernel, (1, 1), (1, 1), pads, 1, depth, channels))
     for depth, channels in ((8, 1), (12, 2), (20, 3)):
         cases.append(strategies.conv_case(rng, (3, 3), (1, 1), (1, 1), (1, 1), NO_PADS, 1, depth, channels))
     for depth, channels in ((8, 9), (36, 50), (132, 132)):

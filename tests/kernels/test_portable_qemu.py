@@ -14,7 +14,7 @@ from tests.kernels.board import run_on_board, runs_of
 from tests.kernels.strategies import Case
 from tests.tools import needs
 
-FUNCTIONS = ("dfq_winograd3x3_s8s8_8x4", "dfq_conv2d_s8s8")
+FUNCTIONS = ("dfq_winograd3x3_s8s8_8x4", "dfq_winograd1x3_s8s8_4x4", "dfq_conv2d_s8s8")
 
 
 def convolutions(rng: np.random.Generator) -> list[Case]:
@@ -24,6 +24,7 @@ def convolutions(rng: np.random.Generator) -> list[Case]:
         image = (int(rng.integers(3, 8)), int(rng.integers(3, 10)))
         depth, channels = int(rng.choice([4, 8, 12, 16])), int(rng.integers(1, 11))
         cases.append(strategies.conv_case(rng, image, (3, 3), (1, 1), (1, 1), pads, 1, depth, channels))
+        cases.append(strategies.conv_case(rng, image, (1, 3), (1, 1), (1, 1), pads, 1, depth, channels))
     for depth in (3, 5, 6):  # 27, 45 and 54 inputs: three, one and two beside steps of four
         cases.append(strategies.conv_case(rng, (4, 5), (3, 3), (1, 1), (1, 1), Pads(1, 1, 1, 1), 1, depth, 9))
     return cases

@@ -12,7 +12,7 @@ from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import INT32_MAX, Program, QPort
 from dfqgen.fixedpoint.qtype import Requantize
 from dfqgen.kernels import REGISTRY
-from dfqgen.kernels.winograd import is_exact, is_winograd_layer, transformed
+from dfqgen.kernels.winograd import LINE, SQUARE, Tiles, is_exact, is_winograd_layer, transformed
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import Pads
 from dfqgen.plan import Budget, plan_program
@@ -23,14 +23,16 @@ from tests.kernels import strategies
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.kernels.strategies import Case
 
-SAME = Pads(1, 1, 1, 1)
 BT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
 AT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
 
 
-def conv(depth: int = 8, channels: int = 4, image: tuple[int, int] = (5, 6)) -> Case:
+def conv(
+    depth: int = 8, channels: int = 4, image: tuple[int, int] = (5, 6), kernel: tuple[int, int] = (3, 3)
+) -> Case:
     rng = np.random.default_rng(5)
-    return strategies.conv_case(rng, image, (3, 3), (1, 1), (1, 1), SAME, 1, depth, channels)
+    pads = Pads(kernel[0] // 2, kernel[1] // 2, kernel[0] // 2, kernel[1] // 2)
+    return strategies.conv_case(rng, image, kernel, (1, 1), (1, 1), pads, 1, depth, channels)
 
 
 def op_of(case: Case) -> QConv2D:
@@ -52,6 +54,14 @@ def test_a_tile_is_four_times_the_convolution() -> None:
     np.testing.assert_array_equal(AT @ products @ AT.T, 4 * (windows * weight[0, :, :, 0]).sum(axis=(2, 3)))
 
 
+def test_two_outputs_in_a_row_are_twice_the_convolution() -> None:
+    rng = np.random.default_rng(0)
+    weight, x = rng.integers(-128, 128, (1, 1, 3, 1)), rng.integers(-128, 128, 4)
+    products = transformed(weight).reshape(4) * (BT @ x)
+    windows = np.lib.stride_tricks.sliding_window_view(x, 3)
+    np.testing.assert_array_equal(AT @ products, 2 * (windows * weight[0, 0, :, 0]).sum(axis=1))
+
+
 def test_transformed_values_fit_int16_whatever_the_weights_and_inputs() -> None:
     # Each is a sum of terms of one value each: the largest magnitude has every term at its largest.
     weight = np.abs(transformed(np.eye(9, dtype=np.int64).reshape(9, 3, 3, 1))).sum(axis=0)
@@ -59,9 +69,10 @@ def test_transformed_values_fit_int16_whatever_the_weights_and_inputs() -> None:
     assert 128 * int(np.kron(np.abs(BT), np.abs(BT)).sum(axis=1).max()) == 512
 
 
-def test_four_times_the_accumulator_must_fit_int32() -> None:
-    assert is_exact(np.array([3, INT32_MAX // 4]))
-    assert not is_exact(np.array([3, INT32_MAX // 4 + 1]))
+@pytest.mark.parametrize(("tiles", "factor"), [(SQUARE, 4), (LINE, 2)])
+def test_four_times_or_twice_the_accumulator_must_fit_int32(tiles: Tiles, factor: int) -> None:
+    assert is_exact(np.array([3, INT32_MAX // factor]), tiles)
+    assert not is_exact(np.array([3, INT32_MAX // factor + 1]), tiles)
 
 
 @cache
@@ -70,11 +81,14 @@ def sanitized(isa: Isa) -> KernelLibrary:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_with_the_bias_in_the_sum_it_is_exact_up_to_its_bound(sign: int) -> None:
-    case, isa = conv(), Isa.DSP
+@pytest.mark.parametrize(("kernel", "factor"), [((3, 3), 4), ((1, 3), 2)])
+def test_with_the_bias_in_the_sum_it_is_exact_up_to_its_bound(
+    sign: int, kernel: tuple[int, int], factor: int
+) -> None:
+    case, isa = conv(kernel=kernel), Isa.DSP
     op = op_of(case)
     weights = 128 * np.abs(op.weight.astype(np.int64)).sum(axis=(1, 2, 3))
-    bias = sign * (INT32_MAX // 4 - weights)
+    bias = sign * (INT32_MAX // factor - weights)
     form = Requantize.from_scale(np.full(4, 2.0**-23), 3, -128, 127)
     inside = replace(case, op=replace(op, bias=bias.astype(np.int32), requantize=form))
     outside = replace(case, op=replace(op, bias=(bias + sign).astype(np.int32), requantize=form))
@@ -85,10 +99,15 @@ def test_with_the_bias_in_the_sum_it_is_exact_up_to_its_bound(sign: int) -> None
         check_exact(library, extreme, isa)
 
 
-def test_with_the_bias_added_last_it_is_exact_up_to_its_bound() -> None:
-    # 4 * 9 * 127 * 128 for each input channel of weights 127
-    inside, outside = (with_largest_weights(depth) for depth in (3668, 3672))
-    assert 4 * 9 * 127 * 128 * 3668 <= INT32_MAX < 4 * 9 * 127 * 128 * 3672
+@pytest.mark.parametrize(
+    ("kernel", "sums", "depth"), [((3, 3), 4 * 9, 3668), ((1, 3), 2 * 3, 22016), ((3, 1), 2 * 3, 22016)]
+)
+def test_with_the_bias_added_last_it_is_exact_up_to_its_bound(
+    kernel: tuple[int, int], sums: int, depth: int
+) -> None:
+    # times 127 * 128 for each input channel of weights 127
+    inside, outside = (with_largest_weights(channels, kernel) for channels in (depth, depth + 4))
+    assert sums * 127 * 128 * depth <= INT32_MAX < sums * 127 * 128 * (depth + 4)
     assert Isa.PORTABLE in winograd_runs(inside)
     assert Isa.PORTABLE not in winograd_runs(outside)
     library = sanitized(Isa.PORTABLE)
@@ -96,8 +115,8 @@ def test_with_the_bias_added_last_it_is_exact_up_to_its_bound() -> None:
         check_exact(library, extreme, Isa.PORTABLE)
 
 
-def with_largest_weights(depth: int) -> Case:
-    case = conv(depth, 1, (2, 2))
+def with_largest_weights(depth: int, kernel: tuple[int, int]) -> Case:
+    case = conv(depth, 1, (2, 1 if kernel[1] == 1 else 2), kernel)
     op = op_of(case)
     form = Requantize.from_scale(np.array([2.0**-23]), 3, -128, 127)
     largest = replace(op, weight=np.full_like(op.weight, 127), bias=np.array([-9], np.int32), requantize=form)
@@ -112,13 +131,13 @@ def with_largest_weights(depth: int) -> Case:
 )  # fmt: skip
 def test_other_convolutions_are_not_its_own(change: dict[str, object]) -> None:
     op = op_of(conv())
-    assert is_winograd_layer(op)
-    assert not is_winograd_layer(replace(op, **change))  # type: ignore[arg-type]
+    assert is_winograd_layer(op, SQUARE)
+    assert not is_winograd_layer(replace(op, **change), SQUARE)  # type: ignore[arg-type]
 
 
 def program(depth: int) -> Program:
-    """Two convolutions in a row, the second with twice the channels."""
-    first, second = conv(depth, depth, (16, 16)), conv(depth, 2 * depth, (16, 16))
+    """Two convolutions in a row, the second with four times the channels."""
+    first, second = conv(depth, depth, (16, 16)), conv(depth, 4 * depth, (16, 16))
     x, z = first.inputs[0], replace(second.output, name="z")
     ops = (
         replace(op_of(first), name="first"),
@@ -139,8 +158,8 @@ def spending(
 
 def test_flash_and_ram_are_spent_while_there_are_some() -> None:
     net = program(16)
-    code, small, large = 2 * 1024, 9 * 16 * 16 + 8 * 16, 9 * 16 * 32 + 8 * 32
-    both = code + 2 * (16 * 16 * 16 + 16 * 16 * 32) + 8 * 48
+    code, small, large = 2 * 1024, 9 * 16 * 16 + 8 * 16, 9 * 16 * 64 + 8 * 64
+    both = code + 2 * (16 * 16 * 16 + 16 * 16 * 64) + 8 * 80
     assert spending(net, Budget()) == [True, True]
     assert spending(net, Budget(flash_bytes=both)) == [True, True]
     # The smaller layer goes first: its transforms serve fewer channels, so a byte saves fewer instructions.
