@@ -3,7 +3,7 @@
     python bench/prediction.py --shared ../shared [--only ic01_resnet8,kws01_dscnn] [--write docs/accuracy.md]
 
 Both are of the tensor that an output is judged at, before a softmax or its like, with what that cannot tell
-apart taken off (`statistics.reactions.heads`, `statistics.saturation`): so they differ from the SQNR of the
+apart taken off (`statistics.saturation`): so they differ from the SQNR of the
 output itself. The program runs in the interpreter.
 """
 

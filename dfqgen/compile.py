@@ -32,6 +32,7 @@ from dfqgen.quantization.choose_bits import choose_bits, low_bits_warnings
 from dfqgen.quantization.lower import lower
 from dfqgen.quantization.predicted_noise import (
     affordable,
+    first_order_sqnr,
     predicted_note,
     simulated_samples,
     simulated_sqnr,
@@ -42,7 +43,7 @@ from dfqgen.quantization.types import Typed, assign_types
 from dfqgen.recipe.command import build_command
 from dfqgen.recipe.manifest import file_hash, recipe_to_json
 from dfqgen.recipe.records import ActivationsRecipe, CodeRecipe, InputRecipe, Recipe
-from dfqgen.samples.doubts import input_warnings
+from dfqgen.samples.doubts import input_warnings, resting_warnings
 from dfqgen.samples.meaning import InputMeaning, meanings_for
 from dfqgen.statistics.likeness import sample_weights
 from dfqgen.targets import Target, load_target
@@ -56,7 +57,7 @@ Assign = Callable[[Prepared, ActivationsRecipe], Typed]
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantized:
     """A program, and the float graph whose function it has; `notes` say what was done, `warnings` what is
-    odd about the samples given. `predicted_db` is the SQNR of each output, simulated.
+    odd about the samples given. `predicted_db` is the SQNR of each output, simulated where samples move it.
     """
 
     prepared: Prepared
@@ -88,7 +89,8 @@ class Compiled:
         doubts = input_warnings(self.network.graph, inputs.meaning, inputs.meanings)
         remarks = self.network.graph.remarks
         idle = low_bits_warnings(self.quantized.prepared.graph, self.recipe.low_bits)
-        return (*self.recipe.warnings, *idle, *remarks, *doubts, *self.quantized.warnings)
+        resting = resting_warnings(self.network.graph, self.quantized.prepared.resting)
+        return (*self.recipe.warnings, *idle, *remarks, *doubts, *resting, *self.quantized.warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,13 +197,17 @@ def quantize_prepared(
     program = lower(typed, rounded)
     chosen = allocation.notes(typed.graph, program.weight_bytes)
     progress("predicting the error")
-    expected = predict(typed, program, recipe, samples)
-    notes = (*prepared.notes, *typed.notes, *widened, *chosen, *rounded.notes, *predicted_note(expected))
-    return Quantized(prepared, program, notes, expected)
+    simulated = simulate(typed, program, recipe, samples)
+    resting = {port.name for port in typed.graph.outputs} - simulated.keys()
+    estimated = first_order_sqnr(prepared, typed, rounded) if resting else {}
+    estimated = {name: value for name, value in estimated.items() if name in resting}
+    predicted = predicted_note(simulated, estimated)
+    notes = (*prepared.notes, *typed.notes, *widened, *chosen, *rounded.notes, *predicted)
+    return Quantized(prepared, program, notes, simulated | estimated)
 
 
-def predict(typed: Typed, program: Program, recipe: Recipe, samples: SampleRoom) -> dict[str, float]:
-    """SQNR of each output in dB, simulated: on the user's samples where there are some, else on samples made
+def simulate(typed: Typed, program: Program, recipe: Recipe, samples: SampleRoom) -> dict[str, float]:
+    """SQNR in dB of each output that moves: on the user's samples where there are some, else on samples made
     by rule, not those that weights are fitted on, which count as batch normalization says.
     """
     given = samples.for_statistics(recipe.statistics) if recipe.statistics.source == "data" else None

@@ -13,7 +13,7 @@ some arenas, and of all that it passes on the way takes the one of most bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,7 +30,7 @@ from dfqgen.plan.schedule import peak_bytes
 from dfqgen.plan.workload import Work, Workload, align, needs_code, whole_workload
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower, site_of
-from dfqgen.quantization.predicted_noise import activation_noise, weight_noise
+from dfqgen.quantization.predicted_noise import activation_noise, computed_tensors, weight_noise
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.rounding import Independent
 from dfqgen.quantization.types import Typed, assign_types
@@ -122,7 +122,7 @@ class Search:
             {name: QTensor(name, typed.graph.shapes[name], qtype) for name, qtype in typed.types.items()}
             for typed in ends
         ]
-        self.floor = weight_noise(self.narrow, rounded[0])
+        self.floor = float(weight_noise(self.narrow, rounded[0]).mean())
         self.families = families(self.narrow)
         self.gains = self._gains()
         graph = bound_biases(self.narrow.graph, self.narrow.types, self.narrow.clips)
@@ -261,13 +261,13 @@ class Search:
     def _gains(self) -> dict[str, float]:
         """Predicted noise that int16 takes away, by family: each tensor that is computed rounds once."""
         found: dict[str, float] = {}
-        for tensor in self._rounded_tensors():
+        for tensor in computed_tensors(self.narrow):
             reaction = self.prepared.reactions.get(tensor)
             if reaction is None:
                 continue
             statistics = self.narrow.statistics[tensor]
             narrow, wide = (
-                activation_noise(statistics, reaction, typed.types[tensor])
+                float(activation_noise(statistics, reaction, typed.types[tensor]).mean())
                 for typed in (self.narrow, self.wide)
             )
             root = self.families.find(tensor)
@@ -289,14 +289,6 @@ class Search:
             and not is_image(port.shape)
             and (graph.states or is_signal(layout(graph, port)))
         )
-
-    def _rounded_tensors(self) -> Iterator[str]:
-        """Tensors whose integers are computed, not moved."""
-        graph = self.narrow.graph
-        yield from (port.tensor for port in graph.inputs)
-        for node in graph.nodes:
-            if not node.op.keeps_type and node.output in self.narrow.types:
-                yield node.output
 
     def _written(self, node: Node) -> str:
         """The tensor of the program that a node writes: behind a fused clip, the clip's."""

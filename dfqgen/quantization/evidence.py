@@ -25,10 +25,12 @@ KEPT_ELEMENTS = 1 << 25
 
 
 class Evidence:
-    """Everything is made when it is first asked for, and once."""
+    """Everything is made when it is first asked for, and once. Images are `written` on as `prepare` says."""
 
-    def __init__(self, graph: Graph, statistics: Mapping[str, ChannelStatistics]) -> None:
-        self.graph, self.statistics = graph, statistics
+    def __init__(
+        self, graph: Graph, statistics: Mapping[str, ChannelStatistics], *, written: bool = False
+    ) -> None:
+        self.graph, self.statistics, self.written = graph, statistics, written
         self._passing: dict[str, InputMoments] = {}
         self._held_out: dict[str, Array] | None = None
         self.noises: dict[Hashable, dict[tuple[str, IntType], float]] = {}
@@ -37,7 +39,7 @@ class Evidence:
     @cached_property
     def samples(self) -> dict[str, Array]:
         """Procedural inputs by tensor; more of small ones."""
-        return procedural_samples(self.graph, self.statistics, self._count)
+        return self._made(self._count)
 
     def held_out(self, most: int) -> dict[str, Array]:
         """Others, on which nothing is chosen or fitted: at most `most`, more than a fit needs. Of an output
@@ -45,8 +47,11 @@ class Evidence:
         """
         count = min(most, MOST)
         if self._held_out is None or len(next(iter(self._held_out.values()))) != count:
-            self._held_out = procedural_samples(self.graph, self.statistics, count, seed=HELD_OUT_SEED)
+            self._held_out = self._made(count, HELD_OUT_SEED)
         return self._held_out
+
+    def _made(self, count: int, seed: int = 0) -> dict[str, Array]:
+        return procedural_samples(self.graph, self.statistics, count, seed, written=self.written)
 
     @property
     def _count(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +14,15 @@ from dfqgen.graph.steps import with_states
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.recurrent import Recurrent
 from dfqgen.passes.contract import Note
+from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.ranges import sigma_range
 from dfqgen.quantization.rounding import Rounded
 from dfqgen.quantization.tensor_ranges import KNOWN_SIGMA, unseen_clipping
 from dfqgen.quantization.types import Typed
 from dfqgen.statistics.channel import ChannelStatistics
-from dfqgen.statistics.reactions import Reaction, heads
-from dfqgen.statistics.saturation import heard_values
+from dfqgen.statistics.reactions import Reaction
+from dfqgen.statistics.saturation import heads, heard_values
+from dfqgen.statistics.silence import rests
 
 WEIGHT_SAMPLES = 2
 """Samples on which the noise of weights is measured."""
@@ -30,25 +32,27 @@ SIMULATED_MACS = 1 << 28
 TINY = 1e-30
 
 
-def activation_noise(statistics: ChannelStatistics, reaction: Reaction, qtype: QType) -> float:
-    """Noise-to-signal at the outputs of rounding and clipping one tensor to a type.
+def activation_noise(statistics: ChannelStatistics, reaction: Reaction, qtype: QType) -> Array:
+    """Noise-to-signal at each output [H] of rounding and clipping one tensor to a type.
 
     The same three parts that `tensor_ranges` weighs: rounding, clipping that samples show, and that of
     rarer values.
     """
     lo, hi = qtype.real_range
     levels = qtype.dtype.maximum - qtype.dtype.minimum
-    noise = float((reaction.rounding(lo, hi, levels) + reaction.clipping(lo, hi)).mean())
+    noise = reaction.rounding(lo, hi, levels) + reaction.clipping(lo, hi)
     low, high = sigma_range(statistics, KNOWN_SIGMA)
     bounds = (-float(statistics.lo.min()), float(statistics.hi.max()))
     for limit, evidence, bound in zip((-lo, hi), (-low, high), bounds, strict=True):
         if evidence > 0.0:
-            noise += unseen_clipping(max(limit, 0.0), evidence, max(bound, evidence))
+            noise = noise + unseen_clipping(max(limit, 0.0), evidence, max(bound, evidence))
     return noise
 
 
-def weight_noise(typed: Typed, rounded: Rounded) -> float:
-    """Noise-to-signal at the outputs of rounded weights alone, measured on procedural samples."""
+def weight_noise(typed: Typed, rounded: Rounded) -> Array:
+    """Noise-to-signal at each head [H] of rounded weights alone, measured on procedural samples; of a head
+    that rests beside the most that can be heard of it.
+    """
     drawn = {name: value[:WEIGHT_SAMPLES] for name, value in typed.evidence.samples.items()}
     samples = with_states(typed.graph, drawn)
     ops: dict[str, Op] = {}
@@ -57,14 +61,15 @@ def weight_noise(typed: Typed, rounded: Rounded) -> float:
             ops[node.output] = replace(node.op, weight=rounded.weights[node.output].dequantize())
         elif isinstance(node.op, Recurrent):
             ops[node.output] = node.op.rounded(rounded.bits.get(node.output, IntType.INT8))
-    ends = heads(typed.graph)
+    ends = tuple(dict.fromkeys(heads(typed.graph)))
     graphs = (typed.graph, rounded.graph.replace_ops(ops))
     exact, changed = (_values(graph, samples, ends) for graph in graphs)
-    shares = [
-        float(np.mean((changed[end] - exact[end]) ** 2) / max(np.mean(exact[end] ** 2), 1e-30))
-        for end in ends
-    ]
-    return float(np.mean(shares))
+    shares = []
+    for end in ends:
+        heard = heard_values(typed.graph, end, exact[end])
+        signal = heard if rests(typed.graph, end, heard) else exact[end]
+        shares.append(np.mean((changed[end] - exact[end]) ** 2) / max(np.mean(signal**2), TINY))
+    return np.array(shares)
 
 
 def _values(graph: Graph, samples: Mapping[str, Array], tensors: tuple[str, ...]) -> dict[str, Array]:
@@ -78,11 +83,33 @@ def _values(graph: Graph, samples: Mapping[str, Array], tensors: tuple[str, ...]
     return found
 
 
+def computed_tensors(typed: Typed) -> Iterator[str]:
+    """Tensors whose integers are computed, not moved."""
+    graph = typed.graph
+    yield from (port.tensor for port in graph.inputs)
+    for node in graph.nodes:
+        if not node.op.keeps_type and node.output in typed.types:
+            yield node.output
+
+
+def first_order_sqnr(prepared: Prepared, typed: Typed, rounded: Rounded) -> dict[str, float]:
+    """SQNR in dB of each output by port name, as its reactions to errors add up: no sample has to move it."""
+    noise = weight_noise(typed, rounded)
+    for tensor in computed_tensors(typed):
+        reaction = prepared.reactions.get(tensor)
+        if reaction is not None:
+            noise = noise + activation_noise(typed.statistics[tensor], reaction, typed.types[tensor])
+    ends = heads(typed.graph)
+    noises = dict(zip(dict.fromkeys(ends), noise.tolist(), strict=True))
+    by_output = dict(zip(sorted(typed.graph.output_tensors), ends, strict=True))
+    return {port.name: _decibels(1.0, noises[by_output[port.tensor]]) for port in typed.graph.outputs}
+
+
 def simulated_sqnr(
     prepared: Graph, program: Program, samples: Mapping[str, Array], counts: Array | None = None
 ) -> dict[str, float]:
     """SQNR in dB of each output by port name: the integers' on samples [N, ...] by tensor, states among them,
-    of which each counts so much [N].
+    of which each counts so much [N]. Outputs that rest on all of them are left out.
 
     An output behind a softmax or its like is judged before it (`heads`), without what that cannot tell apart
     (`heard_values`). Each step of a network with states starts from the exact ones.
@@ -98,12 +125,18 @@ def simulated_sqnr(
     for output, end in ends.items():
         real = program.tensors[end].qtype.dequantize(found[end])
         reference, value = (heard_values(prepared, end, x) for x in (exact[end], real))
+        if rests(prepared, end, reference):
+            continue
         noise, signal = (
             np.average(np.square(x).reshape(len(x), -1).sum(axis=1), weights=counts)
             for x in (value - reference, reference)
         )
-        decibels[output] = float(10.0 * np.log10(max(signal, TINY) / max(noise, TINY)))
-    return {port.name: decibels[port.tensor] for port in prepared.outputs}
+        decibels[output] = _decibels(signal, noise)
+    return {port.name: decibels[port.tensor] for port in prepared.outputs if port.tensor in decibels}
+
+
+def _decibels(signal: float, noise: float) -> float:
+    return float(10.0 * np.log10(max(signal, TINY) / max(noise, TINY)))
 
 
 def simulated_samples(program: Program) -> int:
@@ -119,7 +152,11 @@ def affordable(program: Program, samples: Mapping[str, Array]) -> dict[str, Arra
     return {name: value[spread] for name, value in samples.items()}
 
 
-def predicted_note(sqnr_db: Mapping[str, float]) -> tuple[Note, ...]:
-    """For the report and the terminal."""
-    values = ", ".join(f"{name} {value:.1f} dB" for name, value in sqnr_db.items())
-    return (Note("predicted", f"{values}, simulated"),) if values else ()
+def predicted_note(simulated: Mapping[str, float], estimated: Mapping[str, float]) -> tuple[Note, ...]:
+    """For the report and the terminal. `estimated` are the outputs that no sample moves."""
+    found = []
+    for values, how in ((simulated, "simulated"), (estimated, "to first order: no sample moves it")):
+        if values:
+            words = ", ".join(f"{name} {value:.1f} dB" for name, value in values.items())
+            found.append(f"{words}, {how}")
+    return (Note("predicted", "; ".join(found)),) if found else ()

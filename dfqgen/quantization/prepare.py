@@ -28,6 +28,7 @@ from dfqgen.statistics.likeness import sample_weights
 from dfqgen.statistics.procedural import is_image, procedural_samples
 from dfqgen.statistics.propagate import Statistics, propagate
 from dfqgen.statistics.reactions import PROBES, Reaction, measure_reactions
+from dfqgen.statistics.silence import resting_outputs
 
 PROCEDURAL_SAMPLES = 8
 PROCEDURAL_STEPS = 64
@@ -91,13 +92,28 @@ def prepare(
     return rewritten.sampled or sampled(graph, known, procedural_inputs(graph, known), notes)
 
 
-def sampled(graph: Graph, known: Statistics, made: Mapping[str, Array], notes: tuple[Note, ...]) -> Prepared:
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """Procedural samples [N, ...] by input tensor; see `Prepared` for `written` and `resting`."""
+
+    values: Mapping[str, Array]
+    written: bool = False
+    resting: frozenset[str] = frozenset()
+
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.values.values())))
+
+
+def sampled(graph: Graph, known: Statistics, made: Made, notes: tuple[Note, ...]) -> Prepared:
     """With batch normalization's statistics, and what procedural samples show."""
-    found = sampled_statistics(graph, with_measured_states(graph, known, made), made)
+    found = sampled_statistics(graph, with_measured_states(graph, known, made.values), made.values)
     check_finite(graph, found)
-    count = len(next(iter(made.values())))
-    effect = f"batch normalization's, else of {count} procedural samples"
-    return Prepared(graph, found, (*notes, Note("statistics", effect)), probe(graph, made))
+    written = " with writing, without which outputs rest" if made.written else ""
+    effect = f"batch normalization's, else of {made.count} procedural samples{written}"
+    notes = (*notes, Note("statistics", effect))
+    reactions = probe(graph, made.values)
+    return Prepared(graph, found, notes, reactions, written=made.written, resting=made.resting)
 
 
 def probe(graph: Graph, samples: Mapping[str, Array], most: int = PROBED_SAMPLES) -> dict[str, Reaction]:
@@ -149,7 +165,7 @@ def rewrite(
     if passes.equalize is not None or statistics.source == "analytic" or fully_stated(graph):
         return Rewritten(graph, known, notes)
     made = procedural_inputs(graph, known)
-    trial = make_trial(loaded, graph, known, weights)
+    trial = make_trial(loaded, graph, known, weights, written=made.written)
     best = Version(known, sampled(graph, known, made, notes))
     if passes.absorb_bias is None:
         best = less_noise("high-bias absorption", absorbed(best), best, made, trial)
@@ -187,7 +203,7 @@ def less_noise(
     step: str,
     other: tuple[Graph, Statistics] | None,
     best: Version,
-    made: Mapping[str, Array],
+    made: Made,
     trial: Trial,
 ) -> Version:
     """The other graph, with its known statistics, where `trial` finds less noise in it, else `best`."""
@@ -204,13 +220,15 @@ def less_noise(
     return Version(known, replace(found, notes=(*best.notes, note, found.notes[-1])), noise)
 
 
-def make_trial(loaded: Graph, graph: Graph, known: Statistics, weights: WeightsRecipe) -> Trial:
+def make_trial(
+    loaded: Graph, graph: Graph, known: Statistics, weights: WeightsRecipe, *, written: bool
+) -> Trial:
     """Of versions of `graph`, on samples that no statistics are from; batch normalization of the graph as
     loaded says how much each of them counts.
     """
     elements = sum(math.prod(shape) for shape in graph.shapes.values())
     count = min(PROCEDURAL_SAMPLES, max(FEWEST_TRIED, TRIED_ELEMENTS // elements))
-    made = procedural_samples(graph, known, count, seed=TRIED_SEED)
+    made = procedural_samples(graph, known, count, seed=TRIED_SEED, written=written)
     return Trial(graph, with_states(graph, made), sample_weights(loaded, made), weights)
 
 
@@ -243,14 +261,21 @@ def check_finite(graph: Graph, statistics: Statistics) -> None:
             )
 
 
-def procedural_inputs(graph: Graph, known: Statistics) -> dict[str, Array]:
+def procedural_inputs(graph: Graph, known: Statistics) -> Made:
     """A few samples of every input; fewer of networks whose images are huge. Steps of one sequence, more of
-    them, where the network has states.
+    them, where the network has states. Images are written on where that moves outputs that rest.
     """
     elements = sum(math.prod(shape) for shape in graph.shapes.values())
     wanted = PROCEDURAL_STEPS if graph.states else PROCEDURAL_SAMPLES
     count = max(1, min(wanted, PROCEDURAL_ELEMENTS // elements))
-    return with_states(graph, procedural_samples(graph, known, count))
+    plain = with_states(graph, procedural_samples(graph, known, count))
+    resting = resting_outputs(graph, plain)
+    if resting and any(is_image(port.shape) for port in graph.fed):
+        written = with_states(graph, procedural_samples(graph, known, count, written=True))
+        left = resting_outputs(graph, written)
+        if left < resting:
+            return Made(written, True, left)
+    return Made(plain, False, resting)
 
 
 def sampled_statistics(

@@ -18,7 +18,8 @@ class Prepared:
     Inner tensors of the program are compared with this graph's: equalization changed the model's own.
     `reactions` are the outputs' to errors in each tensor; none where statistics are in closed form. `real`
     says that samples were: that statistics are measured on them alone, and no value beyond them is expected;
-    `caution` is what clipping them then counts, in multiples of what is predicted.
+    `caution` is what clipping them then counts, in multiples of what is predicted. `written` says that
+    procedural images have writing on them, `resting` which outputs (tensors) no sample moves all the same.
     """
 
     graph: Graph
@@ -27,3 +28,5 @@ class Prepared:
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     real: bool = False
     caution: float = 1.0
+    written: bool = False
+    resting: frozenset[str] = frozenset()

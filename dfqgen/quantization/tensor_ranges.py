@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.special import ndtri
 
 from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.graph.ir import Graph
+from dfqgen.ops.lookup import Clip
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.ranges import choose_range, extremes, sigma_range
 from dfqgen.recipe.records import ActivationsRecipe
@@ -67,9 +70,20 @@ def tensor_ranges(prepared: Prepared, recipe: ActivationsRecipe) -> dict[str, Ra
             ranges[tensor] = extremes(statistics)
         else:
             ranges[tensor] = sigma_range(statistics, usual)
+        if ranges[tensor] == (0.0, 0.0):
+            ranges[tensor] = range_at_rest(graph, tensor, ranges)
     for before, after in graph.kept:
         ranges[before.tensor] = ranges[after.tensor]
     return ranges
+
+
+def range_at_rest(graph: Graph, tensor: str, ranges: Mapping[str, Range]) -> Range:
+    """Of a clip that nothing ever left zero on: as far as what it reads reaches to the other side."""
+    node = graph.producers.get(tensor)
+    if node is None or not isinstance(node.op, Clip):
+        return 0.0, 0.0
+    reach = max(abs(end) for end in ranges[node.inputs[0]])
+    return max(-reach, float(node.op.lo.min())), min(reach, float(node.op.hi.max()))
 
 
 def predicted_range(statistics: ChannelStatistics, reaction: Reaction) -> Range:

@@ -30,7 +30,7 @@ class Typed:
     `graph` is the prepared one with rescales where types must change, `clips` the fused activations by the
     tensor they take over: such a tensor never exists as integers, so `types` lacks it. `notes` say which
     types are the model's own. `real_inputs`, `real_outputs`: those of the network are float32 in C.
-    `stated` are the tensors whose types are the model's own.
+    `stated` are the tensors whose types are the model's own. `written`: see `Prepared`.
     """
 
     graph: Graph
@@ -41,6 +41,7 @@ class Typed:
     real_inputs: bool = False
     real_outputs: bool = False
     stated: frozenset[str] = frozenset()
+    written: bool = False
 
     def states(self, layer: str, weight: QuantizedWeight) -> bool:
         """Whether these are the integers that the model states for the layer (by its output tensor)."""
@@ -51,7 +52,7 @@ class Typed:
     @cached_property
     def evidence(self) -> Evidence:
         """What layers see, measured when somebody asks."""
-        return Evidence(self.graph, self.statistics)
+        return Evidence(self.graph, self.statistics, written=self.written)
 
 
 def assign_types(prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
@@ -64,7 +65,8 @@ def assign_types(prepared: Prepared, recipe: ActivationsRecipe) -> Typed:
     graph, statistics = insert_rescales(settled.graph, prepared.statistics, clips, ranges, settled.types)
     types = unified_types(graph, statistics, clips, ranges, recipe, settled.types)
     real = (recipe.input_type == "float32", recipe.output_type == "float32")
-    return Typed(graph, statistics, clips, types, stated_notes(settled), *real, frozenset(settled.types))
+    stated = frozenset(settled.types)
+    return Typed(graph, statistics, clips, types, stated_notes(settled), *real, stated, prepared.written)
 
 
 def fused_clips(graph: Graph) -> dict[str, Node]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -50,6 +50,16 @@ UNSTATED_WARNING = (
     f"nothing says what the network's input means, so values from {UNSTATED.lo:g} to {UNSTATED.hi:g} are "
     "assumed; state it with --input (a preset, or mean, std and range), or accuracy may be lost"
 )
+
+
+def resting_warnings(graph: Graph, resting: Collection[str]) -> tuple[str, ...]:
+    """Outputs (tensors) that no sample made by rule moves."""
+    return tuple(
+        f"output {port.name!r} does not move on samples made by rule: its ranges and its predicted error are "
+        "guesses; a few real inputs with --calibration-data tell more"
+        for port in graph.outputs
+        if port.tensor in resting
+    )
 
 
 def _divides_pixels_as_fractions(meaning: InputMeaning) -> bool:

@@ -18,6 +18,7 @@ from dfqgen.ops.movement import Reshape
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.pink_noise import pink_noise
 from dfqgen.statistics.signals import has_channels, log_spectrum, signal, waveform
+from dfqgen.statistics.writing import write_lines
 
 SHORTEST_SIGNAL = 16
 SHORTEST_VECTOR = 128
@@ -73,14 +74,20 @@ def is_signal(axes: tuple[int, ...]) -> bool:
 
 
 def procedural_samples(
-    graph: Graph, statistics: Mapping[str, ChannelStatistics], count: int, seed: int = 0
+    graph: Graph,
+    statistics: Mapping[str, ChannelStatistics],
+    count: int,
+    seed: int = 0,
+    *,
+    written: bool = False,
 ) -> dict[str, Array]:
     """Inputs [N, ...] by tensor, float32, as the float network sees them, from the inputs' statistics.
 
     Images are dead leaves over the input's bounds, what is long enough is a signal within them, of a network
     with states one signal over all samples, numbers of rows are drawn. Several channels over time may as well
     be features, of which nobody knows how they go together: signals by turns with noise. Anything else, or
-    what has no bounds, is noise of its statistics.
+    what has no bounds, is noise of its statistics. Images are `written` on where nothing else moves the
+    outputs (`statistics/silence.py`).
     """
     made = {}
     for i, port in enumerate(graph.fed):
@@ -93,7 +100,7 @@ def procedural_samples(
         elif not bounded:
             _fill_with_noise(samples, rng, found)
         elif is_image(port.shape):
-            _fill_with_images(samples, rng, found)
+            _fill_with_images(samples, rng, found, written=written)
         elif graph.states:
             _fill_with_steps(samples, rng, found)
         elif is_signal(axes := layout(graph, port)):
@@ -112,13 +119,18 @@ def layout(graph: Graph, port: Port) -> tuple[int, ...]:
     return port.shape[1:]
 
 
-def _fill_with_images(samples: Array, rng: np.random.Generator, statistics: ChannelStatistics) -> None:
+def _fill_with_images(
+    samples: Array, rng: np.random.Generator, statistics: ChannelStatistics, *, written: bool
+) -> None:
     height, width, channels = samples.shape[1:]
     # Larger images are enlarged: the work grows with the third power of the side.
     drawn = (min(height, LARGEST_DRAWN), min(width, LARGEST_DRAWN))
     rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), drawn, strict=True))
     for sample in samples:
-        image = dead_leaves(rng, *drawn, channels)[rows][:, columns]
+        image = dead_leaves(rng, *drawn, channels)
+        if written:
+            write_lines(rng, image)
+        image = image[rows][:, columns]
         sample[:] = statistics.lo + image * (statistics.hi - statistics.lo)
 
 

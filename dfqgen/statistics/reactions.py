@@ -19,7 +19,8 @@ from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.windows import pad_image, taps
 from dfqgen.statistics.channel import by_channel
 from dfqgen.statistics.pullback import backward
-from dfqgen.statistics.saturation import heard_values
+from dfqgen.statistics.saturation import heads, heard_values
+from dfqgen.statistics.silence import judged_at
 
 PROBES = 4
 """Random sign patterns at the outputs, of all together: a large tensor's gain is then known to 1 dB."""
@@ -61,28 +62,6 @@ def _between(noise: Array, extreme: float, bound: float) -> Array:
     return np.array([np.interp(bound / extreme, LEVELS, row) for row in noise])
 
 
-def heads(graph: Graph) -> tuple[str, ...]:
-    """For every output the tensor it is judged at: before functions that saturate, such as a softmax.
-
-    On samples without a certain answer, or with too certain ones, the derivative behind them says nothing.
-    """
-    found = []
-    for output in sorted(graph.output_tensors):
-        head = tensor = output
-        while (node := graph.producers.get(tensor)) is not None and len(node.inputs) == 1:
-            if _saturates(node):
-                head = node.inputs[0]
-            elif not node.op.keeps_type:
-                break
-            tensor = node.inputs[0]
-        found.append(head)
-    return tuple(found)
-
-
-def _saturates(node: Node) -> bool:
-    return node.op.reads_scores or node.op.output_type() is not None
-
-
 def measure_reactions(
     graph: Graph, samples: Mapping[str, Array], *, probes: int = PROBES, seed: int = 0
 ) -> dict[str, Reaction]:
@@ -94,16 +73,16 @@ def measure_reactions(
 
     graph.evaluate(samples, keep)
     heard = {name: heard_values(graph, name, value) for name, value in values.items()}
-    ends = tuple(dict.fromkeys(heads(graph)))
-    each = max(FEWEST_PROBES, probes // len(ends))
+    judged = dict(judged_at(graph, head, heard) for head in heads(graph))
+    each = max(FEWEST_PROBES, probes // len(judged))
     generator = np.random.default_rng(seed)
     sums: dict[str, _Sums] = {}
-    for index, head in enumerate(ends):
+    for index, (head, signal) in enumerate(judged.items()):
         for probe in range(each):
-            reactions = backward(graph, values, {head: _signs(generator, heard[head])})
+            reactions = backward(graph, values, {head: _signs(generator, signal)})
             for name, reaction in reactions.items():
                 if name not in sums:
-                    sums[name] = _Sums(len(ends), heard[name], _layer(graph, name))
+                    sums[name] = _Sums(len(judged), heard[name], _layer(graph, name))
                 source = graph.producers[name].inputs[0] if name in graph.producers else name
                 sums[name].add(index, reaction, heard[name])
                 if probe == 0:

@@ -100,3 +100,25 @@ def heard_statistics(graph: Graph, tensor: str, statistics: ChannelStatistics) -
         np.maximum(end, floor) for end in (statistics.lo, statistics.hi, *statistics.seen)
     )
     return replace(statistics, lo=lows, hi=highs, seen=(lowest, highest))
+
+
+def heads(graph: Graph) -> tuple[str, ...]:
+    """For every output the tensor it is judged at: before functions that saturate, such as a softmax.
+
+    On samples without a certain answer, or with too certain ones, the derivative behind them says nothing.
+    """
+    found = []
+    for output in sorted(graph.output_tensors):
+        head = tensor = output
+        while (node := graph.producers.get(tensor)) is not None and len(node.inputs) == 1:
+            if _saturates(node):
+                head = node.inputs[0]
+            elif not node.op.keeps_type:
+                break
+            tensor = node.inputs[0]
+        found.append(head)
+    return tuple(found)
+
+
+def _saturates(node: Node) -> bool:
+    return node.op.reads_scores or node.op.output_type() is not None

@@ -10,7 +10,8 @@ from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.pool import AveragePool
 from dfqgen.ops.softmax import Softmax
 from dfqgen.statistics.from_data import measure
-from dfqgen.statistics.reactions import heads, measure_reactions
+from dfqgen.statistics.reactions import measure_reactions
+from dfqgen.statistics.saturation import heads
 from tests.builders import chain, conv, relu
 
 RNG = np.random.default_rng(0)
