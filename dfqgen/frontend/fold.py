@@ -262,7 +262,7 @@ class _Walk:
             self._data[name] = numpy_helper.from_array(value, name)
 
     def _infer(self, node: onnx.NodeProto) -> Mapping[str, onnx.TypeProto]:
-        if node.op_type in ROUNDING and _standard(node) and node.input[0] in self.shapes:
+        if node.op_type in ROUNDING and _standard(node) and node.input and node.input[0] in self.shapes:
             # Any integer type in any opset: onnxruntime's tools write what newer ones allow.
             dtype = int(TensorProto.FLOAT)
             if node.op_type == "QuantizeLinear":

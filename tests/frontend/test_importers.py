@@ -371,3 +371,15 @@ def test_a_used_second_output_is_refused(tmp_path: Path) -> None:
     y = net.node("MaxPool", net.input(1, 3, 8, 8), kernel_shape=[2, 2], outputs=2)
     indices = net.node("Cast", f"{y}_1", to=1)
     assert "t0_1" in refusal(net.output(y, indices), tmp_path).problems[0].advice
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("scales", [(1, 1, 1.1, 1.2), (1, 1, 2, 1.1)])
+def test_a_scale_that_changes_no_size_copies_like_onnxruntime(
+    tmp_path: Path, mode: str, scales: tuple[float, ...]
+) -> None:
+    """It copies where no axis changes, and selects by the scale where another does."""
+    net = Net()
+    x = net.node("Relu", net.input(1, 2, 3, 4))
+    attributes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor", "mode": mode}
+    check(net.output(net.node("Resize", x, "", np.array(scales, np.float32), **attributes)), tmp_path)

@@ -418,3 +418,11 @@ def test_what_has_no_meaning_here_is_refused_with_the_reason(
     net.output(build(net, net.input(1, 3, 4, 4)))
     with pytest.raises(UserError, match=message):
         compile_model(net.save(tmp_path))
+
+
+def test_an_input_of_integers_with_a_scale_each_channel_is_refused_with_the_reason(tmp_path: Path) -> None:
+    net = Net()
+    x = net.input(1, 3, 4, 4, dtype=TensorProto.INT8)
+    net.output(net.node("Relu", net.node("DequantizeLinear", x, np.ones(3, np.float32))))
+    with pytest.raises(UserError, match="has 3 scales for an activation"):
+        compile_model(net.save(tmp_path))

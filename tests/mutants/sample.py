@@ -25,8 +25,10 @@ _C_TOKEN = re.compile(
     r"[A-Za-z_]\w*|0[xX][0-9a-fA-F]+\w*|[0-9][\w.]*|<<=|>>=|->|[-+*/%&|^<>=!]=|<<|>>|&&|\|\||\+\+|--|\S"
 )
 _C_SKIPPED = re.compile(
-    r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"|^[ \t]*#(?:\\\n|[^\n])*", re.DOTALL | re.MULTILINE
+    r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"|^[ \t]*#(?:\\\n|[^\n])*|DFQ_UNROLL\(\d+\)",
+    re.DOTALL | re.MULTILINE,
 )
+"""Comments, texts, lines of the preprocessor, and how often a loop is unrolled, which changes no result."""
 _OPERAND = re.compile(r"[\w)\]]+")
 _NO_OPERAND = {"return", "in", "and", "or", "not", "if", "else", "case", "is", "lambda", "yield", "assert"}
 

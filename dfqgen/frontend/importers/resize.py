@@ -98,16 +98,20 @@ def _resize(
     if len(given) != len(axes) or min(given, default=0) <= 0 or not np.all(np.isfinite(given)):
         raise Refused(f"{given} does not resize {len(axes)} axes")
     positions: dict[int, Array] = {}
+    results = dict(enumerate(shape))
     for axis, value in zip(axes, given, strict=True):
         size = shape[axis]
         result = int(value) if scales is None else int(np.floor(size * np.float32(value)))
         scale = result / size if scales is None else float(np.float32(value))
         if result < 1 or result > LARGEST_AXIS:
             raise Refused(f"resizes an axis of {size} to {result}")
+        results[axis] = result
         at = source_positions(transformation, size, result, scale)
         if result != size or not np.array_equal(np.clip(at, 0, size - 1), np.arange(size)):
             positions[axis] = at
     mode = node.text("mode", "nearest")
+    if tuple(results.values()) == shape:
+        positions = {}  # as onnxruntime does: where no size changes, a scale of 1.1 copies
     if 0 in positions:
         raise Refused("resizes the batch axis")
     if mode == "nearest":

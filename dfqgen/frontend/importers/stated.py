@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypedDict
 
 import numpy as np
@@ -58,6 +59,7 @@ def dequantize_linear(node: OnnxNode) -> str:
     """The reals that its input's integers stand for: nothing to do where it reads them as they were made."""
     known = node.builder.codings.get(node.proto.input[0])
     if known is None:
+        _coding(node, default="uint8")  # what is wrong with its own scale comes first
         raise Refused("reads integers that are neither constants, nor an input, nor from a QuantizeLinear")
     dtype = next(name for name, ends in CODED.items() if ends == (known.lo, known.hi))
     if _coding(node, default=dtype) != known:
@@ -109,7 +111,8 @@ def code_inputs(model: FoldedModel, builder: Builder) -> None:
         for proto in model.nodes:
             if proto.input and proto.input[0] in moved:
                 if proto.op_type == "DequantizeLinear":
-                    codings[name] = _coding(OnnxNode(proto, builder), default="uint8")
+                    with contextlib.suppress(Refused):  # which the node itself says in its turn
+                        codings[name] = _coding(OnnxNode(proto, builder), default="uint8")
                     break
                 if proto.op_type in MOVERS:
                     moved.update(proto.output)
