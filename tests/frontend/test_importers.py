@@ -381,5 +381,9 @@ def test_a_scale_that_changes_no_size_copies_like_onnxruntime(
     """It copies where no axis changes, and selects by the scale where another does."""
     net = Net()
     x = net.node("Relu", net.input(1, 2, 3, 4))
-    attributes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor", "mode": mode}
+    attributes: dict[str, Any] = {
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+        "mode": mode,
+    }
     check(net.output(net.node("Resize", x, "", np.array(scales, np.float32), **attributes)), tmp_path)
