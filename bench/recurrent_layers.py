@@ -16,21 +16,31 @@ from cost_cases_recurrent import layer, recurrent_case
 from cost_table import measure
 
 from dfqgen import kernels
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.ops.conv import QConv2D
 from dfqgen.targets import Target, load_target
 
-SIZES = (("lstm", 10, 40, 128), ("gru_after", 10, 40, 128), ("rnn", 10, 40, 128), ("lstm", 12, 16, 64))
-"""Kind, steps, features and units."""
+SIZES = (
+    ("lstm", 10, 40, 128, 8),
+    ("gru_after", 10, 40, 128, 8),
+    ("rnn", 10, 40, 128, 8),
+    ("lstm", 12, 16, 64, 8),
+    ("lstm", 10, 40, 128, 4),
+    ("lstm", 10, 40, 128, 2),
+)
+"""Kind, steps, features, units and bits of weights."""
 DENSE = ((1, 1, 1, 128), (1, 1, 1, 64))
 """Shapes of the fully connected layer, of those in cost_cases.py."""
 
 
 def subjects() -> Iterator[tuple[str, Case]]:
     rng = np.random.default_rng(0)
-    for kind, steps, features, units in SIZES:
+    for kind, steps, features, units, bits in SIZES:
         op = layer(kind, rng, features, units)
-        case = recurrent_case(f"{kind}{units}", op, steps, features, from_states=False, odd=False)
-        yield f"{kind}, {units} units, {features} features, {steps} steps", case
+        case = recurrent_case(
+            f"{kind}{units}", op, steps, features, IntType(bits), from_states=False, odd=False
+        )
+        yield f"{kind}, {units} units, {features} features, {steps} steps, {bits}-bit weights", case
     dense = next(
         case
         for case in cases(power_of_two=False)

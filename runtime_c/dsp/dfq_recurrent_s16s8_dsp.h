@@ -152,6 +152,9 @@ DFQ_INLINE uint32_t dfq_dsp_saturate_pair(int32_t bottom, int32_t top)
 #endif
 
 /* Rows first .. first + count over one column are added to `sums`, and what lacks to a whole block. */
+typedef void (*dfq_dsp_gate_part_t)(const dfq_gate_rows_t *rows, const dfq_half_t *column, int32_t first, int32_t count,
+                                    int32_t *sums);
+
 DFQ_INLINE void dfq_dsp_gate_part(const dfq_gate_rows_t *rows, const dfq_half_t *column, int32_t first, int32_t count,
                                   int32_t *sums)
 {
@@ -168,10 +171,10 @@ DFQ_INLINE void dfq_dsp_gate_part(const dfq_gate_rows_t *rows, const dfq_half_t 
     dfq_dsp_gate_blocks(column, &args);
 }
 
-/* A dfq_gate_sums_t; `first` is a multiple of four, `count` is even, columns and `sums` are word aligned. */
-DFQ_SHARED void dfq_dsp_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column, const dfq_gate_rows_t *b,
-                                  const dfq_half_t *other, int32_t first, int32_t count, dfq_half_t *sums,
-                                  DFQ_UNUSED dfq_half_t *spare)
+/* A dfq_gate_sums_t but for `part`; `first` is a multiple of four, `count` is even, columns and `sums` are word aligned. */
+DFQ_INLINE void dfq_dsp_gate_sums_by(dfq_dsp_gate_part_t part, const dfq_gate_rows_t *a, const dfq_half_t *column,
+                                     const dfq_gate_rows_t *b, const dfq_half_t *other, int32_t first, int32_t count,
+                                     dfq_half_t *sums)
 {
     int32_t wide[DFQ_DSP_GATE_ROWS];
     for (int32_t done = 0; done < count; done += DFQ_DSP_GATE_ROWS) {
@@ -180,15 +183,22 @@ DFQ_SHARED void dfq_dsp_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *co
         for (int32_t i = 0; i < (now + 3) / 4 * 4; i++) {
             wide[i] = 0;
         }
-        dfq_dsp_gate_part(a, column, first + done, now, wide);
+        part(a, column, first + done, now, wide);
         if (b != NULL) {
-            dfq_dsp_gate_part(b, other, first + done, now, wide);
+            part(b, other, first + done, now, wide);
         }
         DFQ_UNROLL(2)
         for (int32_t i = 0; i < now; i += 2, sums += 2) {
             dfq_dsp_store((int8_t *)sums, dfq_dsp_saturate_pair(wide[i], wide[i + 1]));
         }
     }
+}
+
+DFQ_SHARED void dfq_dsp_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column, const dfq_gate_rows_t *b,
+                                  const dfq_half_t *other, int32_t first, int32_t count, dfq_half_t *sums,
+                                  DFQ_UNUSED dfq_half_t *spare)
+{
+    dfq_dsp_gate_sums_by(dfq_dsp_gate_part, a, column, b, other, first, count, sums);
 }
 
 DFQ_KERNEL void dfq_lstm_s16s8_dsp(const dfq_lstm_s16s8_t *lstm, const int8_t *x, int8_t *out, int8_t *scratch)

@@ -25,9 +25,9 @@ typedef struct {
     const DFQ_FLASH int32_t *stream; /* the three in one, for kernels that read them so */
     int32_t pre_shift;
     int32_t depth;
-    int32_t narrow; /* 1: columns are int8 in int16, where that is known */
-    const DFQ_FLASH uint32_t *words;
-    int32_t bits; /* of the weights in `words`, where they are fewer than eight */
+    int32_t narrow;                  /* 1: columns are int8 in int16, where that is known */
+    const DFQ_FLASH uint32_t *words; /* weights of fewer bits than eight, for kernels that unpack them */
+    int32_t bits;                    /* of the weights, where they are fewer than eight */
 } dfq_gate_rows_t;
 
 /* Rows first .. first + count of sums over one column, or over two that are added: to `sums`, saturated. `spare` is

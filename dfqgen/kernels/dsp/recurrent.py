@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
-from dfqgen.fixedpoint.qtype import Array
+from dfqgen.fixedpoint.qtype import Array, IntType
 from dfqgen.kernels.base import ConstArray, OpT
 from dfqgen.kernels.dsp.matmul import BLOCK, round_up
 from dfqgen.kernels.packing import wrap_int32
@@ -34,6 +34,26 @@ def pack_gates(rows: GateRows) -> Array:
     return np.concatenate([wrap_int32(first), words, wrap_int32(last)], axis=1).reshape(-1)
 
 
+def pack_fields(rows: GateRows) -> Array:
+    """The words int32 of rows as dfq_recurrent_s16sn_dsp.h says."""
+    bits, inputs = rows.weight_type.bits, inputs_of_word(rows)
+    blocks, depth = -(-rows.rows // BLOCK), round_up(rows.depth, inputs)
+    spare = blocks * BLOCK - rows.rows
+    weight = np.pad(rows.weight.astype(np.int64), ((0, spare), (0, depth - rows.depth)))
+    # [block, row, word, pair of inputs, input]
+    values = (weight - rows.weight_type.minimum).reshape(blocks, BLOCK, depth // inputs, inputs // 2, 2)
+    places = bits * np.arange(inputs // 2)[:, None] + np.array([0, 16])
+    words = (values << places).sum(axis=(3, 4)).transpose(0, 2, 1).reshape(blocks, -1)
+    bias = np.pad(rows.bias.astype(np.int64), (0, spare)).reshape(blocks, BLOCK)
+    last = np.pad(rows.multiplier, (0, spare)).reshape(blocks, BLOCK)
+    return wrap_int32(np.concatenate([bias, words, last], axis=1)).reshape(-1)
+
+
+def inputs_of_word(rows: GateRows) -> int:
+    """Weights of few bits in a word."""
+    return 32 // rows.weight_type.bits
+
+
 def can_pair(op: QRecurrent) -> bool:
     """Whether 256 times a weight and another one are int16: -128 beside a negative one is not."""
     return all(weight.min(initial=0) > -128 for weight, _ in op.weights)
@@ -57,4 +77,27 @@ class DspRecurrentKernel(RecurrentS16S8Kernel[OpT]):
         return super().scratch_bytes(op, inputs, output) + 2 * (-inputs[0].shape[2] % BLOCK)
 
 
+class DspFieldsRecurrentKernel(RecurrentS16S8Kernel[OpT]):
+    """Streams of words of 4-bit and 2-bit weights."""
+
+    header = "dsp/dfq_recurrent_s16sn_dsp.h"
+    isa = Isa.DSP
+    weight_types = (IntType.INT4, IntType.INT2)
+
+    def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        assert isinstance(op, QRecurrent)
+        return words_of_state(op) and super().supports(op, inputs, output)
+
+    def rows_arrays(self, role: str, rows: GateRows, *, narrow: bool) -> tuple[ConstArray, ...]:
+        comment = f"biases, {rows.weight_type.bits}-bit weights in blocks of four rows, multipliers"
+        return (ConstArray(f"{role}_stream", pack_fields(rows), comment),)
+
+    def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
+        assert isinstance(op, QRecurrent)
+        # Any column may be the last thing in scratch.
+        beyond = max(-rows.depth % inputs_of_word(rows) for rows in op.all_rows)
+        return super().scratch_bytes(op, inputs, output) + 2 * beyond
+
+
 register(DspRecurrentKernel, "s16s8_dsp")
+register(DspFieldsRecurrentKernel, "s16sn_dsp")
