@@ -94,12 +94,11 @@ DFQ_MVE_NAKED void dfq_mve_gate_single(DFQ_UNUSED const dfq_mve_gate_job_t *job)
 
 #endif
 
-/* Sums of `count` rows from `first` on without their biases: [tile][high, low][4], or [tile][4]. */
-DFQ_INLINE void dfq_mve_gate_dots(const dfq_gate_rows_t *rows, const int8_t *bytes, int32_t first, int32_t count,
+/* Sums of `count` rows, whose weights are at `w`, without their biases: [tile][high, low][4], or [tile][4]. */
+DFQ_INLINE void dfq_mve_gate_dots(const dfq_gate_rows_t *rows, const int8_t *w, const int8_t *bytes, int32_t count,
                                   int32_t *acc)
 {
     const int32_t steps = (rows->depth + 15) / 16;
-    const int8_t *w = rows->weight + first * 16 * steps;
 #if DFQ_MVE
     const dfq_mve_gate_job_t job = {
         .x0 = bytes,
@@ -168,32 +167,48 @@ DFQ_INLINE void dfq_mve_gate_scale(const dfq_gate_rows_t *rows, bool narrow, int
     }
 }
 
-/* A dfq_gate_sums_t; `first` is a multiple of four. */
-DFQ_SHARED void dfq_mve_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column, const dfq_gate_rows_t *b,
-                                  const dfq_half_t *other, int32_t first, int32_t count, dfq_half_t *sums,
-                                  dfq_half_t *spare)
+/* The weights of `count` rows from `first` on, in tiles; `unpacked` is scratch for those that are not in flash so. */
+typedef const int8_t *(*dfq_mve_gate_weights_t)(const dfq_gate_rows_t *rows, int32_t first, int32_t count,
+                                                int8_t *unpacked);
+
+DFQ_INLINE const int8_t *dfq_mve_gate_weights(const dfq_gate_rows_t *rows, int32_t first, DFQ_UNUSED int32_t count,
+                                              DFQ_UNUSED int8_t *unpacked)
+{
+    return rows->weight + first * ((rows->depth + 15) / 16 * 16);
+}
+
+/* A dfq_gate_sums_t but for `weights`, of which those of `together` rows are used at a time, 64 at most; `first` is a
+ * multiple of four. */
+DFQ_INLINE void dfq_mve_gate_sums_by(dfq_mve_gate_weights_t weights, int32_t together, const dfq_gate_rows_t *a,
+                                     const dfq_half_t *column, const dfq_gate_rows_t *b, const dfq_half_t *other,
+                                     int32_t first, int32_t count, dfq_half_t *sums, dfq_half_t *spare)
 {
     int32_t acc[2 * DFQ_MVE_GATE_ROWS], more[2 * DFQ_MVE_GATE_ROWS];
     int8_t *const bytes = (int8_t *)spare;
     int8_t *const others = dfq_mve_split(a, column, bytes);
-    if (b != NULL) {
-        dfq_mve_split(b, other, others);
-    }
-    for (int32_t done = 0; done < count; done += DFQ_MVE_GATE_ROWS) {
-        const int32_t now = dfq_min(count - done, DFQ_MVE_GATE_ROWS);
+    int8_t *const unpacked = b == NULL ? others : dfq_mve_split(b, other, others);
+    for (int32_t done = 0; done < count; done += together) {
+        const int32_t now = dfq_min(count - done, together);
         const int32_t from = first + done;
         dfq_half_t *const alone = b == NULL ? sums + done : NULL;
-        dfq_mve_gate_dots(a, bytes, from, now, acc);
+        dfq_mve_gate_dots(a, weights(a, from, now, unpacked), bytes, now, acc);
         if (a->narrow) {
             dfq_mve_gate_scale(a, true, from, now, NULL, acc, alone);
         } else {
             dfq_mve_gate_scale(a, false, from, now, NULL, acc, alone);
         }
         if (b != NULL) {
-            dfq_mve_gate_dots(b, others, from, now, more);
+            dfq_mve_gate_dots(b, weights(b, from, now, unpacked), others, now, more);
             dfq_mve_gate_scale(b, false, from, now, acc, more, sums + done);
         }
     }
+}
+
+DFQ_SHARED void dfq_mve_gate_sums(const dfq_gate_rows_t *a, const dfq_half_t *column, const dfq_gate_rows_t *b,
+                                  const dfq_half_t *other, int32_t first, int32_t count, dfq_half_t *sums,
+                                  dfq_half_t *spare)
+{
+    dfq_mve_gate_sums_by(dfq_mve_gate_weights, DFQ_MVE_GATE_ROWS, a, column, b, other, first, count, sums, spare);
 }
 
 DFQ_KERNEL void dfq_lstm_s16s8_mve(const dfq_lstm_s16s8_t *lstm, const int8_t *x, int8_t *out, int8_t *scratch)

@@ -86,7 +86,7 @@ def recurrent_cases(count: int) -> list[Case]:
     rng = np.random.default_rng(9)
     cases = []
     for number in range(count):
-        features, units = int(rng.integers(1, 70)), 2 * int(rng.integers(1, 48))
+        features, units = int(rng.integers(1, 70)), (4, 4, 2)[number % 3] * int(rng.integers(1, 24))
         kind, size = KINDS[number % len(KINDS)], (0.5, 3.0, 20.0)[number % 3]
         layer = recurrent_layer(kind, rng, features, units, size, reverse=number % 4 == 0)
         types = [TYPES[i] for i in rng.integers(0, len(TYPES), 4)]

@@ -151,7 +151,7 @@ def others(rng: np.random.Generator) -> list[Case]:
 
 
 def recurrent(rng: np.random.Generator) -> list[Case]:
-    return recurrent_cases(30)
+    return recurrent_cases(40)
 
 
 @pytest.mark.parametrize("optimize", ["speed", "size"])

@@ -9,12 +9,15 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import ConstArray, OpT, channel_array
 from dfqgen.kernels.mve.gemm import LANES, TILE, pack_in_order, round_up
-from dfqgen.kernels.packing import wrap_int32
+from dfqgen.kernels.packing import PACKED_TYPES, VECTOR, pack, wrap_int32
 from dfqgen.kernels.portable.recurrent import RecurrentS16S8Kernel, register, words_of_state
 from dfqgen.kernels.portable.wide import is_wide
 from dfqgen.ops.gates import GateRows
-from dfqgen.ops.recurrent_integer import QRecurrent
+from dfqgen.ops.recurrent_integer import QGru, QRecurrent
 from dfqgen.targets import Isa
+
+UNPACKED_ROWS = 16
+"""Rows of few bits that are in scratch together."""
 
 
 class MveRecurrentKernel(RecurrentS16S8Kernel[OpT]):
@@ -27,14 +30,18 @@ class MveRecurrentKernel(RecurrentS16S8Kernel[OpT]):
         assert isinstance(op, QRecurrent)
         return words_of_state(op) and super().supports(op, inputs, output)
 
+    def weight_array(self, role: str, rows: GateRows) -> ConstArray:
+        """Of the weights alone."""
+        weight = pack_in_order(rows.weight, LANES).reshape(-1)
+        return ConstArray(f"{role}_weight", weight, "in tiles of four rows")
+
     def rows_arrays(self, role: str, rows: GateRows, *, narrow: bool) -> tuple[ConstArray, ...]:
         bias = rows.bias.astype(np.int64)
         if not narrow:  # low bytes are 128 less than they are
             bias += 128 * rows.weight.astype(np.int64).sum(axis=1)
-        weight = pack_in_order(rows.weight, LANES).reshape(-1)
         tail = (0, -rows.rows % TILE)
         return (
-            ConstArray(f"{role}_weight", weight, "in tiles of four rows"),
+            self.weight_array(role, rows),
             channel_array(f"{role}_bias", np.pad(wrap_int32(bias), tail), "int32"),
             channel_array(f"{role}_multipliers", np.pad(rows.multiplier, tail), "int32"),
         )
@@ -55,4 +62,27 @@ class MveRecurrentKernel(RecurrentS16S8Kernel[OpT]):
         return super().work(op, inputs, output) | {"tile_vector": float(tiles * vectors)}
 
 
+class MvePackedRecurrentKernel(MveRecurrentKernel[OpT]):
+    """Tiles of fewer bits, four of them unpacked at a time."""
+
+    header = "mve/dfq_recurrent_s16sn_mve.h"
+    weight_types = PACKED_TYPES
+
+    def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        assert isinstance(op, QRecurrent)
+        # A GRU's last gate, whose sums are made by themselves, begins a group of packed weights.
+        whole = op.units % TILE == 0 or not isinstance(op, QGru)
+        return whole and super().supports(op, inputs, output)
+
+    def weight_array(self, role: str, rows: GateRows) -> ConstArray:
+        words = pack(pack_in_order(rows.weight, LANES), rows.weight_type, VECTOR)
+        return ConstArray(f"{role}_words", words, f"{rows.weight_type.bits} bits each, in tiles of four rows")
+
+    def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
+        assert isinstance(op, QRecurrent)
+        longest = max(round_up(rows.depth, LANES) for rows in op.all_rows)
+        return super().scratch_bytes(op, inputs, output) + UNPACKED_ROWS * longest
+
+
 register(MveRecurrentKernel, "s16s8_mve")
+register(MvePackedRecurrentKernel, "s16sn_mve")
