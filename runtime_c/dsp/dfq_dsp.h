@@ -171,6 +171,14 @@ DFQ_INLINE int32_t dfq_dsp_saturate(int32_t value)
     return r;
 }
 
+/* The same to 16 bits. */
+DFQ_INLINE int32_t dfq_dsp_saturate_half(int32_t value)
+{
+    int32_t r;
+    __asm__("ssat %0, #16, %1" : "=r"(r) : "r"(value));
+    return r;
+}
+
 /* value >> bits, saturated: one SSAT where the compiler knows 1 <= bits <= 31. */
 DFQ_INLINE int32_t dfq_dsp_shift_saturate(int32_t value, int32_t bits)
 {
@@ -185,13 +193,12 @@ DFQ_INLINE int32_t dfq_dsp_shift_saturate(int32_t value, int32_t bits)
 /* The same, saturated to 16 bits. */
 DFQ_INLINE int32_t dfq_dsp_shift_saturate_half(int32_t value, int32_t bits)
 {
-    int32_t r;
     if (__builtin_constant_p(bits)) {
+        int32_t r;
         __asm__("ssat %0, #16, %1, asr %2" : "=r"(r) : "r"(value), "i"(bits));
-    } else {
-        __asm__("ssat %0, #16, %1" : "=r"(r) : "r"(dfq_shift_right(value, bits)));
+        return r;
     }
-    return r;
+    return dfq_dsp_saturate_half(dfq_shift_right(value, bits));
 }
 
 /* Larger and smaller of each signed lane. */
@@ -363,9 +370,14 @@ DFQ_INLINE int32_t dfq_dsp_shift_saturate(int32_t value, int32_t bits)
     return dfq_dsp_saturate(dfq_shift_right(value, bits));
 }
 
+DFQ_INLINE int32_t dfq_dsp_saturate_half(int32_t value)
+{
+    return dfq_clamp(value, INT16_MIN, INT16_MAX);
+}
+
 DFQ_INLINE int32_t dfq_dsp_shift_saturate_half(int32_t value, int32_t bits)
 {
-    return dfq_clamp(dfq_shift_right(value, bits), INT16_MIN, INT16_MAX);
+    return dfq_dsp_saturate_half(dfq_shift_right(value, bits));
 }
 
 DFQ_INLINE uint32_t dfq_dsp_pack(int32_t v0, int32_t v1, int32_t v2, int32_t v3)
@@ -446,6 +458,33 @@ DFQ_INLINE void dfq_dsp_clamp(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t
     if (DFQ_DSP_IS_NARROW(bounds)) {
         dfq_dsp_clamp_pixels(bounds, y, pixels, channels);
     }
+}
+
+/* Elements i and i + 1 of int8 or int16 as halves; int8 ones are lifted by `lift` bits. */
+DFQ_INLINE uint32_t dfq_dsp_pair(const int8_t *x, int32_t wide, int32_t i, int32_t lift)
+{
+    if (wide) {
+        return dfq_dsp_load(x + 2 * i);
+    }
+    return dfq_dsp_bottoms((uint32_t)x[i] << lift, (uint32_t)x[i + 1] << lift);
+}
+
+/* Write halves as elements i and i + 1 of either type. */
+DFQ_INLINE void dfq_dsp_store_pair(int8_t *out, int32_t wide, int32_t i, uint32_t pair)
+{
+    if (wide) {
+        dfq_dsp_store(out + 2 * i, pair);
+    } else {
+        out[i] = (int8_t)(uint8_t)pair;
+        out[i + 1] = (int8_t)(uint8_t)(pair >> 16);
+    }
+}
+
+/* Halves between bounds; the ends of int16 cost nothing. */
+DFQ_INLINE uint32_t dfq_dsp_clamp_pair(uint32_t pair, int32_t lo, int32_t hi)
+{
+    const uint32_t most = lo == INT16_MIN ? pair : dfq_dsp_max_halves(pair, (uint16_t)lo * 65537u);
+    return hi == INT16_MAX ? most : dfq_dsp_min_halves(most, (uint16_t)hi * 65537u);
 }
 
 #endif

@@ -213,6 +213,11 @@ def wide_pairs(draw: st.DrawFn) -> Case:
     return make_case(op, inputs, y, rng)
 
 
+def wide_products() -> st.SearchStrategy[Case]:
+    """Products with int16 on at least one side."""
+    return wide_pairs().filter(lambda case: isinstance(case.op, QWideMul))
+
+
 @st.composite
 def wide_lanes(draw: st.DrawFn) -> Case:
     """Operators along one axis, of int8 and int16."""

@@ -18,7 +18,7 @@ from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.targets import Isa
-from tests.kernels import strategies
+from tests.kernels import strategies, strategies_more
 from tests.kernels.library import KernelLibrary, check_exact
 from tests.kernels.strategies import Case
 from tests.kernels.strategies_recurrent import recurrent
@@ -101,6 +101,7 @@ FAMILIES = {
     "int16 fully connected": wide_whole_image(),
     "int16 sum": strategies.wide_sums(),
     "int16 maximum": strategies.wide_maxima(),
+    "int16 product": strategies_more.wide_products(),
     "recurrent": recurrent(),
 }
 

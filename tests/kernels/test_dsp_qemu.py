@@ -18,7 +18,7 @@ from dfqgen.ops.recurrent_integer import QRecurrent
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.plan.kernels import price
 from dfqgen.targets import Isa, load_target
-from tests.kernels import strategies
+from tests.kernels import strategies, strategies_more
 from tests.kernels.board import Run, run_on_board, runs_of
 from tests.kernels.strategies import Case
 from tests.kernels.strategies_recurrent import recurrent_cases
@@ -103,9 +103,9 @@ def test_elementwise_and_pooling_are_exact(tmp_path: Path) -> None:
     cases: list[Case] = []
 
     elementwise = (strategies.sums(), strategies.pools(), strategies.lookups())
-    wide = (strategies.wide_sums(), strategies.wide_maxima())
+    wide = (strategies.wide_sums(), strategies.wide_maxima(), strategies_more.wide_products())
 
-    @settings(max_examples=120, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
+    @settings(max_examples=140, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
     @given(st.one_of(*elementwise, *wide))
     def collect(case: Case) -> None:
         cases.append(case)

@@ -59,6 +59,7 @@ FAMILIES = {
     "lookup": strategies.lookups(),
     "low bits": strategies.low_bits(),
     "int16": strategies.wide(),
+    "int16 product": strategies_more.wide_products(),
     "recurrent": recurrent(),
 }
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import IntType, Requantize
 from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.add import DROPPED, QAdd
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.lookup import QLookup
-from dfqgen.ops.multiply import QMul
+from dfqgen.ops.multiply import QMul, QWideMul
 from dfqgen.ops.pool import AveragePool, QAveragePool, QMaxPool
 from dfqgen.ops.windows import NO_PADS, Pads, window_output
 from dfqgen.targets import Isa, load_target
@@ -122,6 +123,7 @@ def others(rng: np.random.Generator) -> list[Case]:
             lost = DROPPED[types[0]]
             fine = QAdd("fine", ("a", "b"), "y", pair, 5 << 12, 30 - lost - 8, lo, hi, lost)
             cases.append(strategies.make_case(fine, (x0, x1), out, rng))
+            cases += wide_products(rng, (x0, x1), out)
         product = QMul("mul", ("a", "b"), "y", (5, -7), 20000, 19, 11, -100, 90)
         cases.append(strategies.make_case(product, (a, b), y, rng))
         table = QLookup("table", ("a",), "y", rng.integers(-128, 128, 256).astype(np.int8))
@@ -148,6 +150,23 @@ def others(rng: np.random.Generator) -> list[Case]:
     gated = QMul("mul", ("a", "b"), "y", (5, -7), 20000, 19, 11, -128, 127)
     cases.append(strategies.make_case(gated, (wide, gate), strategies.tensor("y", wide.shape), rng))
     return cases
+
+
+def wide_products(rng: np.random.Generator, inputs: tuple[QTensor, QTensor], y: QTensor) -> list[Case]:
+    """By a factor and by a shift; of as many of another, and of one that repeats."""
+    if all(tensor.qtype.dtype is INT8 for tensor in (*inputs, y)):
+        return []
+    a, b = inputs
+    zeros = (5 if a.qtype.dtype is INT8 else 0, -7 if b.qtype.dtype is INT8 else 0)
+    spread = 2.0 ** (y.qtype.dtype.bits - a.qtype.dtype.bits - b.qtype.dtype.bits + 2)
+    found = []
+    for factor in (spread, 0.7 * spread):
+        form = Requantize.from_scale(np.array([factor]), 3, 0, 0)
+        multiplier = int(form.multiplier[0])
+        op = QWideMul("wide", ("a", "b"), "y", zeros, multiplier, form.pre_shift, 3, -100, 110)
+        for other in (b, replace(b, shape=(1, 1, 1, 1))):
+            found.append(strategies.make_case(op, (a, other), y, rng))
+    return found
 
 
 def recurrent(rng: np.random.Generator) -> list[Case]:

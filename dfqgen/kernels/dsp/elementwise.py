@@ -1,4 +1,4 @@
-"""Sums, tables and pooling on the Arm DSP extension: four int8 a word, or two int16."""
+"""Sums, products, tables and pooling on the Arm DSP extension: four int8 a word, or two int16."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.matmul import is_int8
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
 from dfqgen.kernels.portable.wide import AddS16Kernel, as_bytes, is_wide
+from dfqgen.kernels.portable.wide_pairs import MultiplyS16Kernel
 from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.lookup import QLookup
+from dfqgen.ops.multiply import QWideMul
 from dfqgen.ops.pool import QAveragePool, QMaxPool
 from dfqgen.targets import Isa
 
@@ -58,6 +60,18 @@ class AddS16DspKernel(AddS16Kernel):
     def supports(self, op: QAdd, inputs: Sequence[QTensor], output: QTensor) -> bool:
         upper = op.dropped > 0 and op.shift >= 1
         return super().supports(op, inputs, output) and one_clamp(op.lo, op.hi) and upper
+
+
+class MultiplyS16DspKernel(MultiplyS16Kernel):
+    """Two elements at a time."""
+
+    function = "dfq_multiply_s16_dsp"
+    header = "dsp/dfq_multiply_s16_dsp.h"
+    isa = Isa.DSP
+
+    def supports(self, op: QWideMul, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        halves = all(not is_wide(x) or zero == 0 for x, zero in zip(inputs, op.zero_points, strict=True))
+        return halves and super().supports(op, inputs, output)
 
 
 class LookupS8DspKernel(Kernel[QLookup]):
@@ -129,6 +143,7 @@ class MaxPoolS16DspKernel(MaxPoolS8Kernel):
 for _kernel in (
     AddS8DspKernel(),
     AddS16DspKernel(),
+    MultiplyS16DspKernel(),
     LookupS8DspKernel(),
     AveragePoolS8DspKernel(),
     MaxPoolS8DspKernel(),

@@ -10,6 +10,7 @@ from dfqgen.kernels.portable.broadcast import MultiplyS8Kernel
 from dfqgen.kernels.portable.elementwise import AddS8Kernel, LookupS8Kernel
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
 from dfqgen.kernels.portable.wide import AddS16Kernel
+from dfqgen.kernels.portable.wide_pairs import MultiplyS16Kernel
 from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.add import QAdd
 from dfqgen.ops.pool import QAveragePool
@@ -46,6 +47,14 @@ class MultiplyS8MveKernel(MultiplyS8Kernel):
     isa = Isa.MVE
 
 
+class MultiplyS16MveKernel(MultiplyS16Kernel):
+    """Four elements at a time in 32 bits."""
+
+    function = "dfq_multiply_s16_mve"
+    header = "mve/dfq_multiply_s16_mve.h"
+    isa = Isa.MVE
+
+
 class LookupS8MveKernel(LookupS8Kernel):
     """Gather loads of 16 entries."""
 
@@ -76,6 +85,7 @@ class MaxPoolS8MveKernel(MaxPoolS8Kernel):
 REGISTRY.add(AddS8MveKernel())
 REGISTRY.add(AddS16MveKernel())
 REGISTRY.add(MultiplyS8MveKernel())
+REGISTRY.add(MultiplyS16MveKernel())
 REGISTRY.add(LookupS8MveKernel())
 REGISTRY.add(AveragePoolS8MveKernel())
 REGISTRY.add(MaxPoolS8MveKernel())
