@@ -38,8 +38,9 @@ def test_loops_of_known_length_are_counted_exactly(tmp_path: Path, target: Targe
         assert ITERATIONS <= once.cycles < ITERATIONS + 40  # a subtraction and its branch are one cycle
 
 
-def test_the_two_ways_to_count_agree(tmp_path: Path) -> None:
-    folder, target = tiny_network(tmp_path), load_target("cortex-m4")
+@pytest.mark.parametrize("name", ["cortex-m4", "riscv32imc"])
+def test_the_two_ways_to_count_agree(tmp_path: Path, name: str) -> None:
+    folder, target = tiny_network(tmp_path), load_target(name)
     ticks = run_firmware(folder, target, timeout_s=60)
     exact = profile_firmware(folder, target, timeout_s=60)
     for by_tick, layer in zip(ticks.layers, exact.layers, strict=True):
