@@ -15,6 +15,9 @@ from scipy.fft import dct
 from dfqgen.graph.ir import Array
 from dfqgen.statistics.pink_noise import pink_noise
 
+MOST_DRAWN = 1024
+"""Waveforms for one sample; a file with 65,536 series should not take minutes."""
+
 
 def is_map(shape: tuple[int, ...]) -> bool:
     """Whether [H,W,C] is one channel over two axes: time and features that are one spectrum or cepstrum."""
@@ -43,10 +46,19 @@ def signal(rng: np.random.Generator, shape: tuple[int, ...], *, cepstrum: bool) 
         steps = max(shape[:2]) if len(shape) == 3 and max(shape[:2]) > 1 else max(shape)
         time = shape.index(steps)
         others = tuple(size for axis, size in enumerate(shape) if axis != time)
-        values = np.stack([waveform(rng, steps) for _ in range(int(np.prod(others)))], axis=1)
+        values = _series(rng, steps, int(np.prod(others)))
         values = np.moveaxis(values.reshape(steps, *others), 0, time)
     # Recordings are rarely as loud as their range allows.
     return np.asarray(values * (rng.uniform(0.3, 1.0) / np.abs(values).max()))
+
+
+def _series(rng: np.random.Generator, steps: int, count: int) -> Array:
+    """Waveforms [T, `count`]; of very many, some are others that begin elsewhere."""
+    drawn = np.stack([waveform(rng, steps) for _ in range(min(count, MOST_DRAWN))], axis=1)
+    if count <= MOST_DRAWN:
+        return drawn
+    begin = rng.integers(0, steps, count)
+    return np.asarray(drawn[(np.arange(steps)[:, None] + begin) % steps, np.arange(count) % MOST_DRAWN])
 
 
 def loudness(rng: np.random.Generator, steps: int) -> Array:

@@ -157,6 +157,14 @@ def test_what_mixes_the_samples_of_a_fixed_batch_is_refused(
     assert_equals_onnxruntime(path, load(path, input_shapes={"x": (3, 5)}))
 
 
+def test_a_sum_over_an_axis_that_has_taken_the_batch_in_is_refused(tmp_path: Path) -> None:
+    net = Net(opset=13)
+    rows = net.node("Flatten", net.input(2, 3, 4, 5), axis=2)
+    path = net.output(net.node("ReduceSum", rows)).save(tmp_path)
+    with pytest.raises(UnsupportedModel, match="that the batch may be part of, of which the file has 2"):
+        load(path)
+
+
 def test_a_recurrent_layer_over_the_first_axis_of_a_batch_is_refused(tmp_path: Path) -> None:
     net = Net(opset=14)
     y = net.node("RNN", net.input(4, 2, 3), random(1, 5, 3), random(1, 5, 5), hidden_size=5)

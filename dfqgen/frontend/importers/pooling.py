@@ -76,6 +76,8 @@ def reduce(node: OnnxNode) -> str:
     # A mean, sum, maximum over one sample is that sample; its norm is not.
     if 0 in axes and (not keep_axes or node.op_type in _NORMS or node.builder.model.batch > 1):
         raise along_first_axis(node, "reduces the batch axis")
+    if node.lead and node.lead in axes and node.builder.model.batch > 1:
+        raise along_first_axis(node, "reduces an axis that the batch may be part of")
     reduced = tuple(sorted(axes - {0}))
     if not reduced:
         return node.tensor()
