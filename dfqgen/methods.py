@@ -12,6 +12,7 @@ from dfqgen.errors import UserError
 from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.norm import BatchNorm
 from dfqgen.progress import Part, Progress, silent
+from dfqgen.quantization.bias_by_trial import CorrectedByTrial
 from dfqgen.quantization.bias_from_samples import CorrectedOnSamples
 from dfqgen.quantization.in_turn import InTurn
 from dfqgen.quantization.rounding import Independent, Rounder
@@ -59,6 +60,8 @@ def make_rounder(
         return CorrectedOnSamples(weights, samples.for_rounding(), rounding.method)
     if low_bits.mixes:
         return InTurn(weights, low_bits, rounding)
+    if rounding.bias == "auto":
+        return CorrectedByTrial(weights, rounding.method, samples.graph, samples.real_ones())
     return Independent(weights, rounding.method, rounding.bias == "statistics", samples.real_ones())
 
 

@@ -284,7 +284,12 @@ AbsorbBias = Annotated[
     ),
 ]
 CorrectBias = Annotated[
-    bool, _dfq("--correct-bias/--no-correct-bias", text="Undo the mean error of rounded weights.")
+    bool | None,
+    _dfq(
+        "--correct-bias/--no-correct-bias",
+        text="Undo the mean error of rounded weights.",
+        show_default="unless the simulated noise is lower without",
+    ),
 ]
 EmpiricalBias = Annotated[
     bool | None,
@@ -522,7 +527,7 @@ class CompileArguments(InputArguments):
     equalize: Equalize = None
     relu6: Relu6 = DEFAULTS.passes.relu6
     absorb_bias: AbsorbBias = None
-    correct_bias: CorrectBias = True
+    correct_bias: CorrectBias = None
     ranges: RangeMethod = DEFAULTS.activations.range_method
     n_sigma: NSigma = None
     rounding: Rounding = "auto"

@@ -18,13 +18,12 @@ from dfqgen.quantization.equalization import equalize_by_noise
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.simulated import with_tried_caution
 from dfqgen.quantization.stated import fully_stated
-from dfqgen.quantization.trial import Noise, Trial
+from dfqgen.quantization.trial import Noise, Trial, made_trial
 from dfqgen.recipe.records import PassesRecipe, StatisticsRecipe, WeightsRecipe
 from dfqgen.samples.made import NetworkSamples
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.from_data import measure
-from dfqgen.statistics.likeness import sample_weights
 from dfqgen.statistics.procedural import is_image, procedural_samples
 from dfqgen.statistics.propagate import Statistics, propagate
 from dfqgen.statistics.reactions import PROBES, Reaction, measure_reactions
@@ -42,11 +41,6 @@ PROBED_ELEMENTS = 1 << 26
 CHEAP_ELEMENTS = 1 << 22
 MOST_PROBES = 16
 """Where they are cheap, as many together; which range is best then hardly depends on their signs."""
-TRIED_ELEMENTS = 1 << 25
-FEWEST_TRIED = 4
-"""Of all tensors and samples together on which versions of a network are compared: a second each."""
-TRIED_SEED = 1 << 17
-"""Beyond the numbers of inputs that seeds of the others are counted by."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -165,7 +159,7 @@ def rewrite(
     if passes.equalize is not None or statistics.source == "analytic" or fully_stated(graph):
         return Rewritten(graph, known, notes)
     made = procedural_inputs(graph, known)
-    trial = make_trial(loaded, graph, known, weights, written=made.written)
+    trial = made_trial(loaded, graph, known, weights, written=made.written)
     best = Version(known, sampled(graph, known, made, notes))
     if passes.absorb_bias is None:
         best = less_noise("high-bias absorption", absorbed(best), best, made, trial)
@@ -218,18 +212,6 @@ def less_noise(
     predicted, simulated = noise.gain(before)
     note = Note(step, f"lowers the noise by {predicted:.1f} dB predicted, {simulated:.1f} dB simulated")
     return Version(known, replace(found, notes=(*best.notes, note, found.notes[-1])), noise)
-
-
-def make_trial(
-    loaded: Graph, graph: Graph, known: Statistics, weights: WeightsRecipe, *, written: bool
-) -> Trial:
-    """Of versions of `graph`, on samples that no statistics are from; batch normalization of the graph as
-    loaded says how much each of them counts.
-    """
-    elements = sum(math.prod(shape) for shape in graph.shapes.values())
-    count = min(PROCEDURAL_SAMPLES, max(FEWEST_TRIED, TRIED_ELEMENTS // elements))
-    made = procedural_samples(graph, known, count, seed=TRIED_SEED, written=written)
-    return Trial(graph, with_states(graph, made), sample_weights(loaded, made), weights)
 
 
 def unknown_state(channels: int) -> ChannelStatistics:

@@ -71,7 +71,8 @@ class Choices(TypedDict, total=False):
     file or folder of samples, or samples,
     `rounding_data` also one of `SAMPLE_SOURCES`. `equalize` is by default decided by predicted noise.
     `rounding` "auto" is "feedback". `empirical_bias` is by default on where statistics are synthetic and all
-    weights of 8 bits. `n_sigma_scores` is the half-width of ranges of the network's last layers.
+    weights of 8 bits, `correct_bias` decided by simulated noise. `n_sigma_scores` is the half-width of ranges
+    of the network's last layers.
     """
 
     target: str
@@ -226,7 +227,7 @@ def with_low_bits(recipe: Recipe, low_bits: LowBitsRecipe) -> Recipe:
     passes, rounding = recipe.passes, recipe.rounding
     if passes.equalize == usual_equalization(granularity, before):
         passes = replace(passes, equalize=usual_equalization(granularity, low_bits))
-    if rounding.bias == "samples" and not may_correct_on_samples(rounding.method, low_bits):
+    if rounding.bias in ("auto", "samples") and not may_correct_on_samples(rounding.method, low_bits):
         rounding = replace(rounding, bias="statistics")
     return replace(recipe, low_bits=low_bits, passes=passes, rounding=rounding)
 
@@ -256,12 +257,14 @@ def _meaning(choices: Choices) -> InputMeaning | None:
 
 
 def _bias_correction(choices: Choices, statistics: StatisticsSource, may_on_samples: bool) -> BiasCorrection:
-    """On samples where that is asked for or usual, and possible."""
-    corrects = choices.get("correct_bias", True)
-    on_samples = choices.get("empirical_bias", statistics == "synthetic" and corrects)
+    """On samples where that is asked for or usual, and possible; with them decided where nobody did."""
+    corrects = choices.get("correct_bias")
+    on_samples = choices.get("empirical_bias", statistics == "synthetic" and corrects is not False)
     if on_samples and may_on_samples:
         return "samples"
-    return "statistics" if corrects else "none"
+    if corrects is None and may_on_samples and "empirical_bias" not in choices:
+        return "auto"
+    return "none" if corrects is False else "statistics"
 
 
 def _wish(choices: Choices) -> BitsWish | None:

@@ -85,7 +85,9 @@ def choices_of(recipe: Recipe) -> Choices | None:
         found["correct_bias"] = False
     plain = may_correct_on_samples(rounding.method, low)
     on_samples = plain and recipe.statistics.source == "synthetic"
-    if plain and rounding.bias != "none" and (rounding.bias == "samples") != on_samples:
+    if plain and rounding.bias == "statistics" and not on_samples:
+        found["correct_bias"] = True
+    if plain and rounding.bias in ("statistics", "samples") and (rounding.bias == "samples") != on_samples:
         found["empirical_bias"] = rounding.bias == "samples"
     differs("ranges", recipe.activations.range_method, default.activations.range_method)
     differs("n_sigma", recipe.activations.n_sigma, None)

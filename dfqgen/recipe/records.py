@@ -37,7 +37,7 @@ Effort = Literal["fast", "default", "best"]
 ActivationChoice = Literal["auto", "int8", "int16"]
 Granularity = Literal["per-channel", "per-tensor"]
 RoundingMethod = Literal["nearest", "squant", "feedback", "adaround"]
-BiasCorrection = Literal["none", "statistics", "samples"]
+BiasCorrection = Literal["auto", "none", "statistics", "samples"]
 Compensate = Literal["none", "plain", "weighted", "activation"]
 Ternary = Literal["rounded", "threshold"]
 SampleSource = Literal["synthetic", "procedural", "noise"]
@@ -193,11 +193,12 @@ class RoundingRecipe:
 
     "squant" makes errors cancel in sums; "feedback" lets each weight make up for the errors of the others, as
     inputs go together (beside layers of few bits, those of 8 round to nearest); "adaround" learns rounding
-    and biases from samples (needs torch). Biases are corrected by the statistics' means or on samples.
+    and biases from samples (needs torch). Biases are corrected by the statistics' means or on samples;
+    "auto": by the statistics' means, unless simulated integers are better without.
     """
 
     method: RoundingMethod = "feedback"
-    bias: BiasCorrection = "statistics"
+    bias: BiasCorrection = "auto"
     adaround_iterations: int = 2000
 
     @property

@@ -9,11 +9,15 @@ import pytest
 
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.trial import Noise, Trial
+from dfqgen.quantization.bias_by_trial import CorrectedByTrial
+from dfqgen.quantization.lower import lower
+from dfqgen.quantization.rounding import Independent
+from dfqgen.quantization.trial import LEAST_GAIN_DB, Noise, Trial
+from dfqgen.quantization.types import assign_types
 from dfqgen.recipe import make_recipe
 from dfqgen.samples.meaning import InputMeaning
 from tests.builders import chain, conv, relu
-from tests.programs import prepare_by, program_by
+from tests.programs import STANDARD, prepare_by, program_by
 
 UNITS = {"x": InputMeaning(lo=-1.0, hi=1.0)}
 HIGH = 200.0
@@ -72,3 +76,42 @@ def test_a_version_is_taken_that_prediction_and_trial_find_better(
     assert ("equalization" in notes) == taken
     if taken:
         assert notes["equalization"] == "lowers the noise by 3.0 dB predicted, 3.0 dB simulated"
+
+
+@pytest.mark.parametrize(
+    ("corrected", "plain", "kept"), [(1.0, 0.8, False), (1.0, 0.95, True), (0.8, 1.0, True)]
+)
+def test_biases_are_corrected_unless_the_network_is_better_without(
+    monkeypatch: pytest.MonkeyPatch, corrected: float, plain: float, kept: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    graph = chain([conv(rng, 6, 3), relu(), conv(rng, 4, 6)])
+    typed = assign_types(prepare_by(graph, UNITS), STANDARD.activations)
+    noises = iter((corrected, plain))
+    monkeypatch.setattr(Trial, "simulated", lambda *_: next(noises))
+    found = CorrectedByTrial(STANDARD.weights, "feedback", graph).round(typed, {})
+    float_biases = [node.op.bias for node in typed.graph.nodes if isinstance(node.op, Conv2D)]
+    biases = [node.op.bias for node in found.graph.nodes if isinstance(node.op, Conv2D)]
+    assert kept != all(map(np.array_equal, biases, float_biases))
+    assert kept != ("bias correction" in [note.step for note in found.notes])
+
+
+def test_real_samples_decide_on_bias_correction_where_there_are_some() -> None:
+    rng = np.random.default_rng(0)
+    graph = chain([conv(rng, 6, 3), relu(), conv(rng, 4, 6)])
+    x = rng.uniform(-1, 1, (5, 8, 8, 3)).astype(np.float32)
+    typed = assign_types(prepare_by(graph, UNITS, samples={"x": x}), STANDARD.activations)
+    rounder = CorrectedByTrial(STANDARD.weights, "feedback", graph, {"x": x})
+    versions = [
+        Independent(STANDARD.weights, "feedback", c, {"x": x}).round(typed, {}) for c in (True, False)
+    ]
+    exact = graph.evaluate({"x": x})
+    noises = []
+    for version in versions:
+        program = lower(typed, version)
+        (port,) = program.outputs
+        codes = program.run({"x": program.tensors["x"].qtype.quantize(x)})[port.tensor]
+        error = program.tensors[port.tensor].qtype.dequantize(codes) - exact[port.tensor]
+        noises.append(float(np.sum(error**2) / np.sum(exact[port.tensor] ** 2)))
+    gain_db = 10 * np.log10(noises[0] / noises[1])
+    assert bool(rounder.round(typed, {}).notes) == (gain_db >= LEAST_GAIN_DB)

@@ -27,6 +27,9 @@ def test_what_is_automatic_is_settled() -> None:
     assert make_recipe(bits="4").passes.equalize is False
     assert make_recipe(target="cortex-m0plus").weights.scales == "power-of-two"
     assert make_recipe().rounding.method == make_recipe(bits="4").rounding.method == "feedback"
+    assert make_recipe().rounding.bias == make_recipe(statistics="analytic").rounding.bias == "auto"
+    assert make_recipe(correct_bias=True).rounding.bias == "statistics"
+    assert make_recipe(bits="4").rounding.bias == "statistics"
     assert make_recipe(statistics="synthetic").rounding.bias == "samples"
     assert make_recipe(statistics="synthetic", bits="4").rounding.bias == "statistics"
     assert make_recipe(statistics="synthetic", rounding="nearest", bits="4").rounding.bias == "samples"
