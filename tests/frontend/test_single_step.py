@@ -1,4 +1,4 @@
-"""One step of an LSTM or a GRU written out as nodes, with states as inputs: a layer on a sequence of one."""
+"""Steps of a cell written out as nodes: one, with states as inputs, is a layer on a sequence of one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from dfqgen.errors import UserError
 from dfqgen.frontend import load
 from dfqgen.graph.ir import Array
-from dfqgen.ops.recurrent import GRU, LSTM
+from dfqgen.ops.recurrent import GRU, LSTM, RNN
 from tests.frontend.nets import Net, check, kinds, only
 
 FEATURES, UNITS = 5, 4
@@ -124,6 +124,45 @@ def test_a_mixture_without_a_reset_is_no_gru(tmp_path: Path) -> None:
     fresh = net.node("Mul", net.node("Sub", ONE, z), n)
     graph = check(net.output(net.node("Add", net.node("Mul", z, h), fresh)), tmp_path)
     assert "GRU" not in kinds(graph)
+
+
+def rnn_step(net: Net, x: str, h: str, weights: tuple[Array, Array]) -> str:
+    """As Keras writes it."""
+    of_x = net.node("Add", net.node("MatMul", x, weights[0]), np.arange(UNITS, dtype=np.float32) / UNITS)
+    return net.node("Tanh", net.node("Add", of_x, net.node("MatMul", h, weights[1])))
+
+
+def test_a_simple_cells_step_is_a_layer(tmp_path: Path) -> None:
+    net = Net()
+    x, h = net.input(1, FEATURES), net.input(1, UNITS, name="h")
+    new = rnn_step(net, x, h, (normal(FEATURES, UNITS), normal(UNITS, UNITS)))
+    graph = check(net.output(net.node("MatMul", new, normal(UNITS, 3)), new), tmp_path)
+    assert set(kinds(graph)) == {"Reshape", "RNN", "Conv2D"}
+
+
+@pytest.mark.parametrize("features", [FEATURES, UNITS])
+def test_an_unrolled_simple_cell_is_one_loop_behind_its_first_step(tmp_path: Path, features: int) -> None:
+    net, steps = Net(), 5
+    places = [net.node("Gather", net.input(1, steps, features), np.array(0), axis=1)]
+    source = net.nodes[-1].input[0]
+    places += [net.node("Gather", source, np.array(k), axis=1) for k in range(1, steps)]
+    weights = normal(features, UNITS), 0.5 * normal(UNITS, UNITS)
+    h = net.node("Tanh", net.node("MatMul", places[0], weights[0]))
+    for x in places[1:]:
+        h = rnn_step(net, x, h, weights)
+    graph = check(net.output(net.node("MatMul", h, normal(UNITS, 3))), tmp_path)
+    assert kinds(graph).count("RNN") == 1
+    assert (
+        graph.shapes[next(node.inputs[0] for node in graph.nodes if isinstance(node.op, RNN))][1] == steps - 1
+    )
+
+
+def test_a_dense_layer_of_two_inputs_is_no_cell(tmp_path: Path) -> None:
+    net = Net()
+    x, h = net.input(1, FEATURES), net.input(1, UNITS, name="h")
+    hidden = rnn_step(net, x, h, (normal(FEATURES, UNITS), normal(UNITS, UNITS)))
+    graph = check(net.output(net.node("MatMul", hidden, normal(UNITS, 3))), tmp_path)
+    assert "RNN" not in kinds(graph)
 
 
 @pytest.mark.parametrize(("operator", "domain"), [("Gemm", "elsewhere"), ("Add", "elsewhere"), ("Add", "")])

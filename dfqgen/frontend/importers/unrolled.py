@@ -69,6 +69,13 @@ class _Nodes:
         self._shapes = builder.model.shapes
         self._inputs = frozenset(builder.model.inputs)
         self._columns = self._find_columns()
+        self._mixed = {
+            self.source(name)
+            for node in self.makers.values()
+            if node.op_type in ("Mul", "Sub")
+            for name in node.input
+        }
+        self._given = {self._unshaped(name) for name in builder.model.outputs}
 
     def _find_columns(self) -> frozenset[str]:
         """What matrices are multiplied with: a gate is one such product, whatever made its column."""
@@ -125,6 +132,14 @@ class _Nodes:
         shape = self._shapes.get(name)
         return shape is not None and math.prod(shape) == width == shape[-1]
 
+    def is_mixed(self, name: str) -> bool:
+        """Whether a gate may let it pass, as it does an LSTM's and a GRU's candidates and squashed cells."""
+        return name in self._mixed
+
+    def is_given(self, name: str) -> bool:
+        """Whether it leaves the network, in whatever shape."""
+        return name in self._given
+
     def kind(self, name: str) -> str:
         maker = self.makers.get(self.source(name))
         return "" if maker is None else str(maker.op_type)
@@ -135,11 +150,15 @@ class _Nodes:
         found = [] if maker is None or maker.op_type != "Mul" else [self.source(i) for i in maker.input]
         return found if len(found) == 2 else []
 
-    def place_of(self, name: str) -> Place | None:
-        """Which step of which sequence a tensor is."""
+    def _unshaped(self, name: str) -> str:
         name = self.source(name)
         while name in self.makers and self.makers[name].op_type in SAME:
             name = self.makers[name].input[0]
+        return name
+
+    def place_of(self, name: str) -> Place | None:
+        """Which step of which sequence a tensor is."""
+        name = self._unshaped(name)
         maker = self.makers.get(name)
         if maker is None or maker.op_type not in ("Split", "Gather") or not maker.input:
             return None
@@ -198,7 +217,7 @@ def find_chains(builder: Builder) -> dict[str, Chain]:
 
 
 def _states(nodes: _Nodes, builder: Builder) -> dict[str, tuple[str, ...]]:
-    """Each hidden state that an LSTM or a GRU may give, in order, and the states before it."""
+    """Each hidden state that a cell may give, in order, and the states before it."""
     of_cell: dict[str, str] = {}
     found: dict[str, tuple[str, ...]] = {}
     for node in builder.model.nodes:
@@ -216,6 +235,11 @@ def _states(nodes: _Nodes, builder: Builder) -> dict[str, tuple[str, ...]]:
                     nodes.follows(new, cell)
         elif node.op_type == "Add" and output in nodes.makers:
             state = _gru_state(nodes, output)
+            if state:
+                found[output] = (state,)
+                nodes.follows(output, state)
+        elif node.op_type == "Tanh" and output in nodes.makers and not nodes.is_mixed(output):
+            state = _rnn_state(nodes, output)
             if state:
                 found[output] = (state,)
                 nodes.follows(output, state)
@@ -251,6 +275,22 @@ def _gru_state(nodes: _Nodes, total: str) -> str:
     return ""
 
 
+def _rnn_state(nodes: _Nodes, hidden: str) -> str:
+    """The state h of tanh(W x + R h + b), "" where it is none: as wide as what comes of it, beside a step of
+    a sequence; or alone from outside, where the result goes out again.
+    """
+    try:
+        terms = CellReader(nodes).sum(nodes.makers[hidden].input[0]).terms
+    except Refused:
+        return ""
+    fitting = [name for name, own in terms.items() if own is not None and own.shape[0] == own.shape[1]]
+    beside = [name for name in fitting if nodes.place_of(name) is None]
+    if len(terms) == 2 and len(beside) == 1 and any(nodes.place_of(name) for name in terms):
+        return beside[0]
+    given = [name for name in fitting if nodes.origin(name)]
+    return given[0] if len(terms) == 2 and len(given) == 1 and nodes.is_given(hidden) else ""
+
+
 def _fed_back(nodes: _Nodes, candidate: str, cell: str) -> str:
     """Which of the two tensors that an LSTM's candidate is made of is its hidden state, "" where unclear.
 
@@ -271,12 +311,19 @@ def _fed_back(nodes: _Nodes, candidate: str, cell: str) -> str:
 
 
 def import_step(node: OnnxNode, chain: Chain) -> str:
-    """The state that the node gives, [1,H], from the layer, which the first of them emits."""
-    name, width = node.proto.output[0], chain.op.width
+    """The state that the node gives, [1,H] or as the model has it, from the layer, which the first of them
+    emits.
+    """
+    name = node.proto.output[0]
     if name == chain.cell:
-        return node.reshape(_emitted(node, chain, "cell"), (1, chain.op.hidden))
-    state = select(node, _emitted(node, chain, "sequence"), 1, [chain.hidden.index(name)])
-    return node.reshape(state, (1, width))
+        state, width = _emitted(node, chain, "cell"), chain.op.hidden
+    else:
+        state = select(node, _emitted(node, chain, "sequence"), 1, [chain.hidden.index(name)])
+        width = chain.op.width
+    shape = node.builder.model.shapes.get(name, ())
+    return node.reshape(
+        state, tuple(shape) if shape and math.prod(shape) == width == shape[-1] else (1, width)
+    )
 
 
 def _emitted(node: OnnxNode, chain: Chain, gives: str) -> str:
