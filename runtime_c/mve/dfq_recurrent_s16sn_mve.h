@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT-0 */
-/* Recurrent layers whose weights have 2, 3, 4 or 6 bits, Helium; units and states are even, a GRU's units a
- * multiple of four.
+/* Recurrent layers whose weights have 2, 3, 4 or 6 bits, Helium; units and states are even.
  *
  *   x, out, first, second  Arguments are those of dfq_recurrent_s16s8.h
  *   words    the weights of dfq_recurrent_s16s8_mve.h, packed (dfq_mve_unpack.h)
- *   scratch  dfq_recurrent_s16s8_mve.h's, and 16 unpacked rows of the longest ones
+ *   scratch  dfq_recurrent_s16s8_mve.h's, and 16 unpacked rows of the longest ones and a group
  *
  * `out` overlaps no input.
  * Equal QLstm, QGru and QRnn bit for bit.
@@ -18,14 +17,15 @@
 
 #define DFQ_MVE_UNPACKED_ROWS 16
 
-/* A dfq_mve_gate_weights_t; `first` is a multiple of eight, so that a group of packed weights begins there. */
+/* A dfq_mve_gate_weights_t. A group of packed weights may begin before them. */
 DFQ_INLINE const int8_t *dfq_mve_gate_unpack(const dfq_gate_rows_t *rows, int32_t first, int32_t count,
                                              int8_t *unpacked)
 {
     const int32_t pitch = (rows->depth + 15) / 16 * 16;
-    const uint8_t *from = (const uint8_t *)rows->words + first * pitch / 8 * rows->bits;
-    dfq_mve_unpack(from, rows->bits, (count + 3) / 4 * 4 * pitch, unpacked);
-    return unpacked;
+    const int32_t before = first * pitch % DFQ_MVE_GROUP;
+    const uint8_t *from = (const uint8_t *)rows->words + (first * pitch - before) / 8 * rows->bits;
+    dfq_mve_unpack(from, rows->bits, before + (count + 3) / 4 * 4 * pitch, unpacked);
+    return unpacked + before;
 }
 
 /* A dfq_gate_sums_t. */

@@ -9,11 +9,11 @@ import numpy as np
 from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import ConstArray, OpT, channel_array
 from dfqgen.kernels.mve.gemm import LANES, TILE, pack_in_order, round_up
-from dfqgen.kernels.packing import PACKED_TYPES, VECTOR, pack, wrap_int32
+from dfqgen.kernels.packing import PACKED_TYPES, VECTOR, pack, padded_size, wrap_int32
 from dfqgen.kernels.portable.recurrent import RecurrentS16S8Kernel, register, words_of_state
 from dfqgen.kernels.portable.wide import is_wide
 from dfqgen.ops.gates import GateRows
-from dfqgen.ops.recurrent_integer import QGru, QRecurrent
+from dfqgen.ops.recurrent_integer import QRecurrent
 from dfqgen.targets import Isa
 
 UNPACKED_ROWS = 16
@@ -68,12 +68,6 @@ class MvePackedRecurrentKernel(MveRecurrentKernel[OpT]):
     header = "mve/dfq_recurrent_s16sn_mve.h"
     weight_types = PACKED_TYPES
 
-    def supports(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> bool:
-        assert isinstance(op, QRecurrent)
-        # A GRU's last gate, whose sums are made by themselves, begins a group of packed weights.
-        whole = op.units % TILE == 0 or not isinstance(op, QGru)
-        return whole and super().supports(op, inputs, output)
-
     def weight_array(self, role: str, rows: GateRows) -> ConstArray:
         words = pack(pack_in_order(rows.weight, LANES), rows.weight_type, VECTOR)
         return ConstArray(f"{role}_words", words, f"{rows.weight_type.bits} bits each, in tiles of four rows")
@@ -81,7 +75,8 @@ class MvePackedRecurrentKernel(MveRecurrentKernel[OpT]):
     def scratch_bytes(self, op: OpT, inputs: Sequence[QTensor], output: QTensor) -> int:
         assert isinstance(op, QRecurrent)
         longest = max(round_up(rows.depth, LANES) for rows in op.all_rows)
-        return super().scratch_bytes(op, inputs, output) + UNPACKED_ROWS * longest
+        # A group may begin before the rows.
+        return super().scratch_bytes(op, inputs, output) + padded_size(UNPACKED_ROWS * longest + 1, VECTOR)
 
 
 register(MveRecurrentKernel, "s16s8_mve")
