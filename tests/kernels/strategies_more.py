@@ -104,6 +104,11 @@ def resizes(draw: st.DrawFn) -> Case:
     return make_case(op, (x,), y, rng)
 
 
+def wide_resizes() -> st.SearchStrategy[Case]:
+    """Of int16."""
+    return resizes().filter(lambda case: case.output.qtype.dtype is IntType.INT16)
+
+
 @st.composite
 def broadcasts(draw: st.DrawFn) -> Case:
     """Products, sums and maxima where either operand repeats."""

@@ -102,6 +102,7 @@ FAMILIES = {
     "int16 sum": strategies.wide_sums(),
     "int16 maximum": strategies.wide_maxima(),
     "int16 product": strategies_more.wide_products(),
+    "int16 resize": strategies_more.wide_resizes(),
     "recurrent": recurrent(),
 }
 

@@ -103,9 +103,14 @@ def test_elementwise_and_pooling_are_exact(tmp_path: Path) -> None:
     cases: list[Case] = []
 
     elementwise = (strategies.sums(), strategies.pools(), strategies.lookups())
-    wide = (strategies.wide_sums(), strategies.wide_maxima(), strategies_more.wide_products())
+    wide = (
+        strategies.wide_sums(),
+        strategies.wide_maxima(),
+        strategies_more.wide_products(),
+        strategies_more.wide_resizes(),
+    )
 
-    @settings(max_examples=140, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
+    @settings(max_examples=160, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
     @given(st.one_of(*elementwise, *wide))
     def collect(case: Case) -> None:
         cases.append(case)

@@ -1,4 +1,4 @@
-"""Sums, products, tables and pooling on the Arm DSP extension: four int8 a word, or two int16."""
+"""What is no product with weights on the Arm DSP extension: four int8 a word, or two int16."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.dsp.matmul import is_int8
 from dfqgen.kernels.portable.pool import AveragePoolS8Kernel, MaxPoolS8Kernel
+from dfqgen.kernels.portable.resize import ResizeLinearS16Kernel
 from dfqgen.kernels.portable.wide import AddS16Kernel, as_bytes, is_wide
 from dfqgen.kernels.portable.wide_pairs import MultiplyS16Kernel
 from dfqgen.kernels.requantize import one_clamp
@@ -140,6 +141,14 @@ class MaxPoolS16DspKernel(MaxPoolS8Kernel):
         return super().overlap_lead_bytes(op, (as_bytes(inputs[0]),), as_bytes(output), index)
 
 
+class ResizeLinearS16DspKernel(ResizeLinearS16Kernel):
+    """Two channels at a time, one SMLAD for both columns of a row."""
+
+    function = "dfq_resize_linear_s16_dsp"
+    header = "dsp/dfq_resize_linear_s16_dsp.h"
+    isa = Isa.DSP
+
+
 for _kernel in (
     AddS8DspKernel(),
     AddS16DspKernel(),
@@ -148,5 +157,6 @@ for _kernel in (
     AveragePoolS8DspKernel(),
     MaxPoolS8DspKernel(),
     MaxPoolS16DspKernel(),
+    ResizeLinearS16DspKernel(),
 ):
     REGISTRY.add(_kernel)
