@@ -463,7 +463,7 @@ DFQ_INLINE void dfq_dsp_clamp(const dfq_dsp_bounds_t *bounds, int8_t *y, int32_t
 /* Elements i and i + 1 of int8 or int16 as halves; int8 ones are lifted by `lift` bits. */
 DFQ_INLINE uint32_t dfq_dsp_pair(const int8_t *x, int32_t wide, int32_t i, int32_t lift)
 {
-    if (wide) {
+    if (wide != 0) {
         return dfq_dsp_load(x + 2 * i);
     }
     return dfq_dsp_bottoms((uint32_t)x[i] << lift, (uint32_t)x[i + 1] << lift);
@@ -472,7 +472,7 @@ DFQ_INLINE uint32_t dfq_dsp_pair(const int8_t *x, int32_t wide, int32_t i, int32
 /* Write halves as elements i and i + 1 of either type. */
 DFQ_INLINE void dfq_dsp_store_pair(int8_t *out, int32_t wide, int32_t i, uint32_t pair)
 {
-    if (wide) {
+    if (wide != 0) {
         dfq_dsp_store(out + 2 * i, pair);
     } else {
         out[i] = (int8_t)(uint8_t)pair;
