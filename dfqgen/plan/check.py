@@ -247,8 +247,11 @@ class _Walk:
         needed = window.end(row + block.rows - 1)
         if any(self.end.get(x.name, needed) < needed for x in step.inputs):
             return False
+        # A block may reach beyond the last row; of those further rows nobody asks what they are made of.
+        real = min(row + block.rows, band.height) - 1
         for x in step.inputs:
-            self._read(x.name, window.first(row), window.end(row + block.rows - 1), window.padding)
+            self._read(x.name, window.first(row), needed)
+            self._check_padding(x.name, window, window.first(row), window.end(real))
         if band.over is not None:
             self._check_over(band, block)
         self._append(name, block.rows)
@@ -293,17 +296,21 @@ class _Walk:
     def _wanted_from(self, name: str) -> list[int]:
         return [window.first(self.end[output]) for output, window in self._readers(name)]
 
-    def _read(self, name: str, first: int, end: int, padding: int | None) -> None:
+    def _read(self, name: str, first: int, end: int) -> None:
         if name not in self.segment.bands:
             if first < 0 or end > row_count(self.outside[name].shape):
                 raise ProgramError(f"{name}: rows {first} to {end - 1} are read, outside of it")
+        elif first < self.first[name] or end > self.end[name]:
+            raise ProgramError(f"{name}: rows {first} to {end - 1} are read, not all of them are there")
+
+    def _check_padding(self, name: str, window: RowWindow, first: int, end: int) -> None:
+        """Padding that is read is what the window asks for."""
+        if name not in self.segment.bands:
             return
         band = self.segment.bands[name]
-        if first < self.first[name] or end > self.end[name]:
-            raise ProgramError(f"{name}: rows {first} to {end - 1} are read, not all of them are there")
-        outside = first < 0 or (padding is not None and end > band.height)
-        if outside and band.padding != padding:
-            raise ProgramError(f"{name}: padding of {padding} is read, {band.padding} is there")
+        outside = first < 0 or (window.padding is not None and end > band.height)
+        if outside and band.padding != window.padding:
+            raise ProgramError(f"{name}: padding of {window.padding} is read, {band.padding} is there")
 
     def _write(self, name: str, first: int, rows: int) -> None:
         """No row of a whole tensor that has yet to be read may be written over."""
