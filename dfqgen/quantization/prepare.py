@@ -160,7 +160,8 @@ def rewrite(
         return Rewritten(graph, known, notes)
     made = procedural_inputs(graph, known)
     trial = made_trial(loaded, graph, known, weights, written=made.written)
-    best = Version(known, sampled(graph, known, made, notes))
+    first = sampled(graph, known, made, notes)
+    best = Version(known, first, Noise(trial, first))
     if passes.absorb_bias is None:
         best = less_noise("high-bias absorption", absorbed(best), best, made, trial)
     equalized = equalize_by_noise(best.prepared, best.known, per_tensor=weights.per_tensor)
@@ -171,12 +172,12 @@ def rewrite(
 @dataclass(frozen=True, slots=True, eq=False)
 class Version:
     """One way to write the network: what batch normalization and the passes know of it, what procedural
-    samples show, and what 8 bits do to it, once that was asked for.
+    samples show, and what 8 bits do to it.
     """
 
     known: Statistics
     prepared: Prepared
-    noise: Noise | None = None
+    noise: Noise
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -204,12 +205,11 @@ def less_noise(
     if other is None:
         return best
     graph, known = other
-    before = trial.noise(best.prepared) if best.noise is None else best.noise
     found = sampled(graph, known, made, best.notes)
-    noise = trial.noise(found)
-    if not noise.below(before):
-        return replace(best, noise=before)
-    predicted, simulated = noise.gain(before)
+    noise = Noise(trial, found)
+    if not noise.below(best.noise):
+        return best
+    predicted, simulated = noise.gain(best.noise)
     note = Note(step, f"lowers the noise by {predicted:.1f} dB predicted, {simulated:.1f} dB simulated")
     return Version(known, replace(found, notes=(*best.notes, note, found.notes[-1])), noise)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,22 +42,6 @@ LEAST_GAIN_DB = 0.5
 1.3 dB worse with factors that promised 0.04 dB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """Noise-to-signal at the outputs, mean over them; infinite where no program can be made."""
-
-    predicted: float
-    simulated: float
-
-    def gain(self, other: Noise) -> tuple[float, float]:
-        """By how many dB it is below the other, predicted and simulated."""
-        return gain_db(other.predicted, self.predicted), gain_db(other.simulated, self.simulated)
-
-    def below(self, other: Noise) -> bool:
-        """Whether it is less by both."""
-        return min(self.gain(other)) >= LEAST_GAIN_DB
-
-
 def gain_db(before: float, after: float) -> float:
     """By how much noise got less; nothing where both are infinite, or 0."""
     if before == after:
@@ -77,26 +62,50 @@ class Trial:
     counts: Array
     weights: WeightsRecipe
 
-    def noise(self, version: Prepared) -> Noise:
-        """Of 8-bit activations and weights, these to nearest, biases corrected."""
-        ranges = tensor_ranges(version, INT8)
-        clips = fused_clips(version.graph)
-        predicted = predicted_noise(version, clips, ranges, per_tensor=self.weights.per_tensor)
-        return Noise(predicted, self._simulated(version))
-
-    def _simulated(self, version: Prepared) -> float:
-        typed = assign_types(version, INT8)
-        try:
-            return self.simulated(typed, Independent(self.weights).round(typed, {}))
-        except UserError:  # numbers out of proportion: another version may have them better
-            return float("inf")
-
     def simulated(self, typed: Typed, rounded: Rounded) -> float:
         """Of these integers. Raises UserError where no program can be made."""
         decibels = simulated_sqnr(self.graph, lower(typed, rounded), self.samples, self.counts)
         if not decibels:  # all outputs rest: nothing tells versions apart
             return 1.0
         return float(np.mean([10.0 ** (-found / 10.0) for found in decibels.values()]))
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Of a version with 8-bit activations and weights, these to nearest, biases corrected: noise-to-signal
+    at the outputs, mean over them, infinite where no program can be made.
+
+    Either figure is found when it is first asked for: a simulation costs seconds.
+    """
+
+    trial: Trial
+    version: Prepared
+
+    @cached_property
+    def predicted(self) -> float:
+        """To first order, by reactions."""
+        ranges = tensor_ranges(self.version, INT8)
+        clips = fused_clips(self.version.graph)
+        return predicted_noise(self.version, clips, ranges, per_tensor=self.trial.weights.per_tensor)
+
+    @cached_property
+    def simulated(self) -> float:
+        """Of integers on the trial's samples."""
+        typed = assign_types(self.version, INT8)
+        try:
+            return self.trial.simulated(typed, Independent(self.trial.weights).round(typed, {}))
+        except UserError:  # numbers out of proportion: another version may have them better
+            return float("inf")
+
+    def gain(self, other: Noise) -> tuple[float, float]:
+        """By how many dB it is below the other, predicted and simulated."""
+        return gain_db(other.predicted, self.predicted), gain_db(other.simulated, self.simulated)
+
+    def below(self, other: Noise) -> bool:
+        """Whether it is less by both; nothing is simulated where the prediction says no."""
+        if gain_db(other.predicted, self.predicted) < LEAST_GAIN_DB:
+            return False
+        return gain_db(other.simulated, self.simulated) >= LEAST_GAIN_DB
 
 
 def made_trial(

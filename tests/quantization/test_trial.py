@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from dfqgen.graph.ir import Graph
 from dfqgen.ops.conv import Conv2D
+from dfqgen.quantization import trial
 from dfqgen.quantization.bias_by_trial import CorrectedByTrial
 from dfqgen.quantization.lower import lower
 from dfqgen.quantization.rounding import Independent
-from dfqgen.quantization.trial import LEAST_GAIN_DB, Noise, Trial
+from dfqgen.quantization.trial import LEAST_GAIN_DB, Trial
 from dfqgen.quantization.types import assign_types
 from dfqgen.recipe import make_recipe
 from dfqgen.samples.meaning import InputMeaning
@@ -68,12 +70,15 @@ def test_biases_stay_where_a_border_of_zeros_would_hear_them_move() -> None:
 def test_a_version_is_taken_that_prediction_and_trial_find_better(
     monkeypatch: pytest.MonkeyPatch, predicted: float, simulated: float, taken: bool
 ) -> None:
-    noises = iter((Noise(1.0, 1.0), Noise(predicted, simulated)))
-    monkeypatch.setattr(Trial, "noise", lambda *_: next(noises))
+    noises = iter((1.0, predicted))
+    monkeypatch.setattr(trial, "predicted_noise", lambda *_, **__: next(noises))
+    of_samples = Mock(side_effect=[1.0, simulated])
+    monkeypatch.setattr(Trial, "simulated", of_samples)
     rng = np.random.default_rng(0)
     graph = chain([conv(rng, 6, 3), relu(), conv(rng, 4, 6)])
     notes = {note.step: note.effect for note in prepare_by(graph, UNITS).notes}
     assert ("equalization" in notes) == taken
+    assert of_samples.called == (predicted == 0.5)
     if taken:
         assert notes["equalization"] == "lowers the noise by 3.0 dB predicted, 3.0 dB simulated"
 
