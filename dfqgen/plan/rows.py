@@ -62,7 +62,7 @@ class Piece:
         return self._readers.get(tensor, [])
 
     def has_bands(self) -> bool:
-        """Whether the padding around each tensor is of one value."""
+        """Whether the padding around each tensor is of one value, and all follow the rows of the source."""
         return _bands(self) is not None
 
     def windows(self) -> dict[str, tuple[tuple[str, RowWindow], ...]]:
@@ -88,7 +88,9 @@ class Piece:
 
 
 def segment(piece: Piece, *, fed: bool) -> Segment | None:
-    """The bands and turns of a piece; None where windows ask for padding of two values around a tensor."""
+    """The bands and turns of a piece; None where windows ask for padding of two values around a tensor, or
+    where no row of the source brings the last operator its turn.
+    """
     bands = _bands(piece)
     if bands is None:
         return None
@@ -113,6 +115,8 @@ def segment(piece: Piece, *, fed: bool) -> Segment | None:
 
 def _bands(piece: Piece) -> dict[str, Band] | None:
     """Of all tensors, capacities open: how many rows are wanted, from the end to the source."""
+    if not _all_follow(piece):
+        return None
     bands: dict[str, Band] = {}
     for tensor in reversed(piece.banded):
         height, above, paddings = row_count(tensor.shape), 0, set()
@@ -129,6 +133,19 @@ def _bands(piece: Piece) -> dict[str, Band] | None:
             return None
         bands[tensor.name] = Band(tensor, above, wanted, next(iter(paddings), 0), 0, whole)
     return dict(reversed(bands.items()))
+
+
+def _all_follow(piece: Piece) -> bool:
+    """Whether each operator comes before a reader of the source, or of what such operators write: after a row
+    its last reader has a turn, and those before it.
+    """
+    if piece.source is None:
+        return True
+    place, last = 0, max(piece.readers(piece.source.name), default=-1)
+    while place <= last:
+        last = max([last, *piece.readers(piece.outputs[place].name)])
+        place += 1
+    return last == len(piece.outputs) - 1
 
 
 def _laid_over(piece: Piece, bands: Mapping[str, Band]) -> dict[str, Band]:

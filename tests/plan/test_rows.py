@@ -17,6 +17,7 @@ from dfqgen.emit import emit
 from dfqgen.emit.package import write_files
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import Program
+from dfqgen.graph.ir import Graph, Node, Port
 from dfqgen.kernels.base import Plan
 from dfqgen.plan import plan_program
 from dfqgen.plan.budget import Budget
@@ -158,6 +159,19 @@ def test_layers_are_streamed_only_where_whole_ones_do_not_fit() -> None:
     assert tight.segments
     assert tight.arena_bytes < whole.arena_bytes
     assert not plan_program(program, target, stream="off", budget=Budget(None, 16)).segments
+
+
+def test_a_layer_of_another_input_is_no_part_of_a_segment() -> None:
+    """No row of the first input would ever bring it its turn."""
+    rng = np.random.default_rng(0)
+    layers = [builders.conv(rng, 16, 3), builders.conv(rng, 16, 3, 1, pad=0)]
+    nodes = tuple(Node(f"l{i}", op, (f"x{i}",), f"y{i}") for i, op in enumerate(layers))
+    x = tuple(Port(f"x{i}", f"x{i}", (1, 24, 24, 3)) for i in range(2))
+    y = tuple(Port(f"y{i}", f"y{i}", (1, 24, 24, 16)) for i in range(2))
+    program = quantized(Graph("two", x, y, nodes))
+    for target in TARGETS:
+        assert cut(program, load_target(target), [(0, 1)]).segments
+        assert not cut(program, load_target(target), [(0, 2)]).segments
 
 
 def test_a_plan_that_loses_rows_is_refused() -> None:
