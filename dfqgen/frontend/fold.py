@@ -72,6 +72,8 @@ COSTLY = frozenset((
     "AveragePool", "Conv", "ConvTranspose", "Einsum", "Gemm", "LpPool", "MatMul", "MaxPool", "Resize",
     "Upsample",
 ))
+LARGEST_SIZE = 1 << 48
+"""Elements that an address could reach, far beyond any network."""
 ROUNDING = frozenset(("QuantizeLinear", "DequantizeLinear"))
 _INTEGER_BITS = {"int4": 4, "uint4": 4, "int8": 8, "uint8": 8}
 # Their shapes depend on values, but their inputs bound them.
@@ -414,12 +416,15 @@ def _standard_domain(node: onnx.NodeProto) -> bool:
 
 
 def _shape_of(type_proto: onnx.TypeProto) -> Shape | None:
-    """None where it is not known; ONNX's inference gives negative sizes to windows beyond their input."""
+    """None where it is not known, or cannot be: ONNX's inference gives negative sizes to windows beyond their
+    input, and multiplies sizes beyond all memory.
+    """
     tensor = type_proto.tensor_type
     if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
         return None
     shape = tuple(int(d.dim_value) for d in tensor.shape.dim)
-    return shape if all(size >= 0 for size in shape) else None
+    elements = math.prod(max(size, 1) for size in shape)
+    return shape if min(shape, default=0) >= 0 and elements < LARGEST_SIZE else None
 
 
 def _to_array(tensor: onnx.TensorProto) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from dfqgen.errors import UnsupportedModel
+from dfqgen.errors import UnsupportedModel, UserError
 from dfqgen.frontend import load
 from dfqgen.frontend.fold import FoldedModel, fold_constants
 from dfqgen.frontend.read import fixed_input_shapes, read_model
@@ -52,6 +52,16 @@ def test_the_shape_of_a_window_beyond_its_input_is_refused(tmp_path: Path) -> No
     x = net.node("Conv", net.input(1, 1, 4, 4), np.ones((1, 1, 7, 7), np.float32))
     net.output(net.node("Reshape", x, net.node("Shape", x)))
     with pytest.raises(UnsupportedModel, match="does not fit"):
+        load(net.save(tmp_path))
+
+
+def test_the_shape_of_a_tensor_beyond_all_memory_is_refused(tmp_path: Path) -> None:
+    """Also of one without elements: nothing times 2^63."""
+    net = Net()
+    sizes = np.array([1, 1, (1 << 63) - 1, 1], np.float32)
+    x = net.node("Resize", net.input(1, 1, 4, 4), "", sizes, mode="nearest")
+    net.output(net.node("Reshape", x, net.node("Shape", x)))
+    with pytest.raises(UserError):
         load(net.save(tmp_path))
 
 

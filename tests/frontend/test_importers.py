@@ -387,3 +387,11 @@ def test_a_scale_that_changes_no_size_copies_like_onnxruntime(
         "mode": mode,
     }
     check(net.output(net.node("Resize", x, "", np.array(scales, np.float32), **attributes)), tmp_path)
+
+
+def test_a_negative_axis_of_an_old_flatten_is_refused_like_onnxruntime(tmp_path: Path) -> None:
+    old, new = Net(9), Net(11)
+    for net in (old, new):
+        net.output(net.node("Flatten", net.node("Relu", net.input(1, 3, 4, 5)), axis=-3))
+    assert "came with opset 11" in refusal(old, tmp_path).problems[0].advice
+    check(new, tmp_path)

@@ -46,6 +46,8 @@ def cast(node: OnnxNode) -> str:
 def flatten(node: OnnxNode) -> str:
     shape = node.shape()
     axis = node.integer("axis", 1)
+    if axis < 0 and node.opset < 11:
+        raise Refused(f"has axis {axis}; negative ones came with opset 11, the file's is {node.opset}")
     axis = len(shape) if axis == len(shape) - node.lead else node.axis(axis, len(shape))
     if axis == 0 and not node.lead and node.builder.model.batch > 1:
         raise along_first_axis(node, "makes one row of the first axis")
