@@ -48,7 +48,7 @@ AREAS = (
         ("dfqgen/ops/*.py",),
         "tests/ops tests/fixedpoint tests/kernels/test_portable.py tests/kernels/test_portable_more.py "
         "tests/kernels/test_attention.py tests/kernels/test_recurrent.py tests/kernels/test_trees.py "
-        "tests/kernels/test_wide_elementwise.py tests/kernels/test_embedding.py tests/conformance",
+        "tests/kernels/test_wide_elementwise.py tests/kernels/test_embedding.py tests/conformance tests/plan",
     ),
     Area(
         "portable kernels",
