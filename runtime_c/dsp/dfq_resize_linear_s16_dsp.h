@@ -2,7 +2,7 @@
 /* Linear interpolation of an int16 image, both ways, Arm DSP extension: two channels at a time, one SMLAD for both
  * columns of a row.
  *
- * Arguments are those of ../portable/dfq_resize_linear_s16.h.
+ * Arguments are those of ../portable/dfq_resize_linear_s16.h; `out` and `x` are disjoint.
  * Equals QResizeLinear bit for bit.
  * Tested by tests/kernels/test_dsp.py and, on the instructions, test_dsp_qemu.py.
  */

@@ -170,7 +170,8 @@ def test_int16_is_closer_to_the_float_network() -> None:
     x = np.random.default_rng(4).uniform(0, 4, (32, 16, 16, 3)).astype(np.float32)
 
     def error(**options: Any) -> float:
-        program = program_of(graph, **options)
+        # An inner tensor can be compared only where its channels are not scaled.
+        program = program_of(graph, equalize=False, **options)
         q = program.tensors["x"].qtype.quantize(x)
         found: dict[str, np.ndarray] = {}
         program.run({"x": q}, lambda op, value: found.update({op.output: value}))
