@@ -9,7 +9,7 @@ from tests.fuzz.cases import case
 from tests.fuzz.oracle import Verdict, examine
 from tests.fuzz.seeds import small_seeds
 
-CASES = 400
+CASES = 240
 FIRST = 1_000_000
 """Others than a campaign begins with."""
 
