@@ -16,8 +16,7 @@ from dfqgen.ops.softmax import Softmax
 from dfqgen.quantization.tensor_ranges import tensor_ranges
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.samples.meaning import InputMeaning
-from dfqgen.statistics.reactions import heads
-from dfqgen.statistics.saturation import heard_values, softmax_depth
+from dfqgen.statistics.saturation import heads, heard_values, softmax_depth
 from tests.builders import chain, conv, relu
 from tests.programs import prepare_by, program_by
 
