@@ -235,11 +235,21 @@ WIDE_TYPES = [
 
 
 @st.composite
+def any_weights(draw: st.DrawFn, case: Case) -> Case:
+    """A convolution with weights of eight bits or of fewer."""
+    return narrowed(case, draw(st.sampled_from(PACKED_TYPES))) if draw(st.booleans()) else case
+
+
+@st.composite
+def with_int16(draw: st.DrawFn, case: Case) -> Case:
+    """A convolution with int16 activations, and weights of any width."""
+    return widened(draw(any_weights(case)), *draw(st.sampled_from(WIDE_TYPES)))
+
+
+@st.composite
 def wide(draw: st.DrawFn) -> Case:
     """Convolutions of any kind with int16 activations, and weights of any width."""
-    case = draw(st.one_of(convolutions(), depthwise(), pointwise()))
-    if draw(st.booleans()):
-        case = narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
+    case = draw(any_weights(draw(st.one_of(convolutions(), depthwise(), pointwise()))))
     if draw(st.integers(0, 4)) == 0:
         narrow = IntType.INT8
         return summed(case if draw(st.booleans()) else widened(case, IntType.INT16, narrow))

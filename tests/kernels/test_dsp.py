@@ -14,7 +14,6 @@ from dfqgen.fixedpoint.program import QTensor
 from dfqgen.fixedpoint.qtype import Requantize
 from dfqgen.kernels import REGISTRY
 from dfqgen.kernels.dsp.matmul import Rows, can_pair, rows_of
-from dfqgen.kernels.packing import PACKED_TYPES
 from dfqgen.ops.conv import QConv2D
 from dfqgen.ops.windows import NO_PADS, Pads
 from dfqgen.targets import Isa
@@ -47,10 +46,7 @@ def depthwise3x3(draw: st.DrawFn) -> Case:
 
 @st.composite
 def wide_depthwise3x3(draw: st.DrawFn) -> Case:
-    case = draw(depthwise3x3())
-    if draw(st.booleans()):
-        case = strategies.narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
-    return strategies.widened(case, *draw(st.sampled_from(strategies.WIDE_TYPES)))
+    return draw(strategies.with_int16(draw(depthwise3x3())))
 
 
 @st.composite
@@ -63,10 +59,7 @@ def whole_image(draw: st.DrawFn) -> Case:
 
 @st.composite
 def wide_whole_image(draw: st.DrawFn) -> Case:
-    case = draw(whole_image())
-    if draw(st.booleans()):
-        case = strategies.narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
-    return strategies.widened(case, *draw(st.sampled_from(strategies.WIDE_TYPES)))
+    return draw(strategies.with_int16(draw(whole_image())))
 
 
 @st.composite
@@ -78,10 +71,7 @@ def wide_in_chunks(draw: st.DrawFn) -> Case:
     image = (draw(st.integers(3, 8)), draw(st.integers(3, 8)))
     stride, pad = draw(st.sampled_from([1, 2])), draw(st.integers(0, kernel[0] // 2))
     shape = (image, kernel, (stride, stride), (1, 1), Pads(pad, pad, pad, pad), 1, depth, channels)
-    case = strategies.conv_case(draw(strategies.rngs), *shape)
-    if draw(st.booleans()):
-        case = strategies.narrowed(case, draw(st.sampled_from(PACKED_TYPES)))
-    return strategies.widened(case, *draw(st.sampled_from(strategies.WIDE_TYPES)))
+    return draw(strategies.with_int16(strategies.conv_case(draw(strategies.rngs), *shape)))
 
 
 FAMILIES = {
