@@ -14,7 +14,7 @@ from dfqgen.progress import Progress, silent
 from dfqgen.recipe.records import Recipe
 from dfqgen.verify.against_float import FloatComparison, choose_samples, compare_layers_with_float
 from dfqgen.verify.compare import LayerComparison, OutputComparison, compare_outputs
-from dfqgen.verify.judge import LEAST_SQNR_DB, largest_loss, shortfall
+from dfqgen.verify.judge import LEAST_SQNR_DB, largest_loss, says_nothing, shortfall
 
 # A remedy that gains less than half the error's amplitude is not worth a word.
 LEAST_GAIN_DB = 6.0
@@ -27,26 +27,39 @@ def quality_warnings(
     data: Path | None,
     progress: Progress = silent,
 ) -> tuple[str, ...]:
-    """One for each output below `LEAST_SQNR_DB` or its like: the layer that loses it, and the remedies.
+    """One for each output below `LEAST_SQNR_DB` or its like: the layer that loses it, and the remedies; one
+    for each that hardly moves on the samples.
 
     `layers` may be empty: then they are compared here where it matters.
 
     Remedies are tried on a few samples before they are named, so this takes a while where a network is bad.
     """
+    resting = tuple(_of_resting(comparison, data))
     bad = {output.name: words for output in comparison.outputs if (words := shortfall(output))}
     if not bad:
-        return ()
+        return resting
     progress("looking for the layer that loses most")
     graph = compiled.quantized.prepared.graph
     layers = layers or compare_layers_with_float(compiled.network, graph, compiled.program, data)
     remedies = _remedies(compiled, tuple(bad), data, progress)
     tensors = {port.name: port.tensor for port in compiled.program.outputs}
     judged = "" if data is not None else "; random inputs are harder than real ones: judge by --data"
-    return tuple(
+    far = (
         f"output {name!r} is far from the float network's: {words} on {comparison.source}"
         f"{_where(compiled.program, tensors[name], layers)}; {remedies}{judged}"
         for name, words in bad.items()
     )
+    return (*far, *resting)
+
+
+def _of_resting(comparison: FloatComparison, data: Path | None) -> Iterator[str]:
+    """Of each output that the samples say nothing of."""
+    judged = "judge by real inputs, with --data" if data is None else "give samples that move it"
+    for output in filter(says_nothing, comparison.outputs):
+        yield (
+            f"output {output.name!r} hardly moves on {comparison.source}, by less than a step of 8 bits "
+            f"(largest error {output.max_error:.2g}): they do not tell how good it is; {judged}"
+        )
 
 
 def require_sqnr(outputs: Sequence[OutputComparison], least_db: float) -> None:

@@ -178,7 +178,8 @@ def _compared(evaluation: Evaluation) -> Iterator[OutputComparison]:
         reference, meter = evaluation.float_outputs[name], ErrorMeter()
         meter.add(reference, value)
         measure = measure_of(program, tensors[name])
-        found = OutputComparison(name, len(value), meter.sqnr_db, meter.largest, meter.undefined)
+        rests = meter.rests(program.tensors[tensors[name]].qtype)
+        found = OutputComparison(name, len(value), meter.sqnr_db, meter.largest, meter.undefined, rests=rests)
         if measure == "indices":
             found = replace(found, sqnr_db=float("nan"), equal=float(np.mean(reference == value)))
         elif is_map(value) and len(evaluation.outputs) == 1:

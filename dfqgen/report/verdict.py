@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dfqgen.report.facts import Facts
 from dfqgen.verify.against_float import FloatComparison
 from dfqgen.verify.check import HostCheck
-from dfqgen.verify.judge import shortfall
+from dfqgen.verify.judge import says_nothing, shortfall
 
 NEARLY_FULL = 0.9
 
@@ -58,6 +58,8 @@ def _distances(comparison: FloatComparison) -> list[Facts]:
     points = []
     for output in comparison.outputs:
         wrong = shortfall(output)
-        text = f"{output.name} is far from float: {wrong}" if wrong else f"{output.name} is close to float"
-        points.append(_point("bad" if wrong else "good", f"{text}, on {comparison.source}"))
+        level, words = ("bad", f"is far from float: {wrong}") if wrong else ("good", "is close to float")
+        if says_nothing(output):
+            level, words = "doubtful", "hardly moves, which tells nothing of how good it is"
+        points.append(_point(level, f"{output.name} {words}, on {comparison.source}"))
     return points

@@ -10,12 +10,14 @@ import numpy as np
 
 from dfqgen.errors import UserError
 from dfqgen.fixedpoint.program import Program, QOp
-from dfqgen.fixedpoint.qtype import IntType
+from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.ops.argmax import QArgMax
 from dfqgen.ops.log_softmax import QLogSoftmax
+from dfqgen.ops.lookup import symmetric
 from dfqgen.ops.movement import QReshape, QTranspose
-from dfqgen.ops.softmax import QSoftmax, QWideSoftmax
+from dfqgen.ops.softmax import QSoftmax, QWideSoftmax, probability
+from dfqgen.statistics.silence import STEPS
 from dfqgen.verify.spread import Spread, SpreadMeter
 
 Runner = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -32,6 +34,7 @@ class ErrorMeter:
     def __init__(self) -> None:
         self.values = 0
         self.undefined = 0
+        self.total = 0.0
         self.signal = 0.0
         self.error = 0.0
         self.largest = 0.0
@@ -44,6 +47,7 @@ class ErrorMeter:
         if not finite.all():
             self.undefined += int(np.count_nonzero(~finite))
             exact, difference = exact[finite], difference[finite]
+        self.total += float(np.sum(exact))
         self.signal += float(np.sum(exact**2))
         self.error += float(np.sum(difference**2))
         self.largest = max(self.largest, float(np.abs(difference).max(initial=0.0)))
@@ -58,6 +62,20 @@ class ErrorMeter:
         if self.signal == 0.0:
             return float("-inf")
         return float(10.0 * np.log10(self.signal / self.error))
+
+    def rests(self, qtype: QType) -> bool:
+        """Whether nothing can be told of an output of this type: of a function with ends, as a sigmoid, the
+        reference moves by less than a step of 8 bits between them, and nothing is farther off.
+        """
+        if qtype == probability(qtype.dtype):
+            step = 1.0 / STEPS
+        elif qtype == symmetric(qtype.dtype):
+            step = 2.0 / STEPS
+        else:
+            return False
+        count = max(self.values - self.undefined, 1)
+        variance = self.signal / count - (self.total / count) ** 2
+        return variance <= step**2 and self.largest <= step
 
 
 class StepMeter:
@@ -118,7 +136,8 @@ class OutputComparison:
     `undefined` values of the float network are infinite, and left out. Of indices, `sqnr_db` is NaN and
     `equal` the fraction of them that are the float network's. Where the model itself gives whole steps of the
     program's type, `same_step` is the fraction of values that are the very same, `within_step` of those at
-    most one step off. `mean_iou` is a mask's that is the network's answer.
+    most one step off. `mean_iou` is a mask's that is the network's answer. Where an output `rests`, it hardly
+    moves on these samples and integers are no farther off, so that its SQNR says nothing.
     """
 
     name: str
@@ -133,6 +152,7 @@ class OutputComparison:
     same_step: float | None = None
     within_step: float | None = None
     mean_iou: float | None = None
+    rests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +184,7 @@ def compare_outputs(
     over all N as one sequence.
     """
     meters = {
-        port.tensor: _OutputMeter(measure_of(program, port.tensor), program.tensors[port.tensor].qtype.scale)
+        port.tensor: _OutputMeter(measure_of(program, port.tensor), program.tensors[port.tensor].qtype)
         for port in program.outputs
     }
     count = len(next(iter(inputs.values())))
@@ -200,10 +220,10 @@ def is_class_vector(shape: tuple[int, ...]) -> bool:
 class _OutputMeter:
     """One output, batch by batch, in the terms of its measure."""
 
-    def __init__(self, measure: Measure, scale: float) -> None:
-        self._measure = measure
+    def __init__(self, measure: Measure, qtype: QType) -> None:
+        self._measure, self._qtype = measure, qtype
         self._error = ErrorMeter()
-        self._steps = StepMeter(scale)
+        self._steps = StepMeter(qtype.scale)
         self._winners: tuple[list[Array], list[Array]] = ([], [])
         self._equal = 0
 
@@ -221,7 +241,12 @@ class _OutputMeter:
             equal = self._equal / error.values
             return OutputComparison(name, samples, float("nan"), error.largest, equal=equal)
         result = OutputComparison(name, samples, error.sqnr_db, error.largest, error.undefined)
-        result = replace(result, same_step=self._steps.same, within_step=self._steps.within)
+        result = replace(
+            result,
+            same_step=self._steps.same,
+            within_step=self._steps.within,
+            rests=error.rests(self._qtype),
+        )
         if self._measure == "values":
             return result
         expected, found = (np.concatenate(winners) for winners in self._winners)

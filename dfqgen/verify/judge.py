@@ -31,8 +31,8 @@ class Loss:
 def shortfall(output: OutputComparison, least_sqnr_db: float = LEAST_SQNR_DB) -> str | None:
     """What is wrong with an output, in words; None where it is close enough to the float network's.
 
-    Indices are judged by equal ones, masks by their overlap; an output without signal, or infinite in float,
-    is not judged.
+    Indices are judged by equal ones, masks by their overlap; an output without signal, at rest, or infinite
+    in float, is not judged.
     """
     if output.equal is not None:
         return (
@@ -40,12 +40,18 @@ def shortfall(output: OutputComparison, least_sqnr_db: float = LEAST_SQNR_DB) ->
         )
     if output.mean_iou is not None:
         return None if output.mean_iou >= LEAST_AGREEMENT else f"a mean IoU of {output.mean_iou:.2f}"
-    if not isnan(output.sqnr_db) and float("-inf") < output.sqnr_db < least_sqnr_db:
+    judged = not isnan(output.sqnr_db) and not output.rests
+    if judged and float("-inf") < output.sqnr_db < least_sqnr_db:
         return f"{output.sqnr_db:.1f} dB"
     agreement = output.top1_agreement if output.accuracy is not None else None
     if agreement is not None and agreement < LEAST_AGREEMENT:
         return f"the same class in only {100 * agreement:.0f} % of samples"
     return None
+
+
+def says_nothing(output: OutputComparison, least_sqnr_db: float = LEAST_SQNR_DB) -> bool:
+    """Whether an output would be called bad on samples on which it rests."""
+    return output.rests and output.sqnr_db < least_sqnr_db
 
 
 def largest_loss(program: Program, output: str, layers: Sequence[LayerComparison]) -> Loss | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,11 @@ from dfqgen.errors import VerificationFailed
 from dfqgen.fixedpoint.program import Program
 from dfqgen.graph.ir import Op
 from dfqgen.ops.argmax import ArgMax
-from dfqgen.ops.softmax import Softmax
+from dfqgen.ops.lookup import Elementwise
+from dfqgen.ops.softmax import PROBABILITY, Softmax
 from dfqgen.samples.meaning import InputMeaning
-from dfqgen.verify.compare import LayerComparison, OutputComparison, compare_outputs, measure_of
-from dfqgen.verify.judge import LEAST_AGREEMENT, LEAST_SQNR_DB, Loss, largest_loss, shortfall
+from dfqgen.verify.compare import ErrorMeter, LayerComparison, OutputComparison, compare_outputs, measure_of
+from dfqgen.verify.judge import LEAST_AGREEMENT, LEAST_SQNR_DB, Loss, largest_loss, says_nothing, shortfall
 from tests.builders import chain, conv
 from tests.programs import prepare_by, program_by
 
@@ -36,6 +39,25 @@ def test_a_distance_below_the_limit_is_told() -> None:
     assert shortfall(OutputComparison("y", 4, LEAST_SQNR_DB, 1.0)) is None
     assert shortfall(OutputComparison("y", 4, NAN, 1.0)) is None
     assert shortfall(OutputComparison("y", 4, float("-inf"), 1.0)) is None
+
+
+@pytest.mark.parametrize(("bias", "rests"), [(-7.0, True), (0.0, False)])
+def test_scores_that_hardly_move_are_no_loss(bias: float, rests: bool) -> None:
+    """A sigmoid near 0.001 is less than a step of 8 bits: integers give 0 dB, which says nothing."""
+    layer = replace(conv(np.random.default_rng(0), 4, 3), bias=np.full(4, bias, np.float32))
+    graph = chain([layer, Elementwise("sigmoid")], (1, 6, 6, 3))
+    program = program_by(prepare_by(graph, {"x": InputMeaning(lo=-1.0, hi=1.0)}))
+    x = {"x": np.random.default_rng(1).uniform(-0.1, 0.1, (8, 6, 6, 3)).astype(np.float32)}
+    (output,) = compare_outputs(program, graph.evaluate, program.run, x)
+    assert output.rests == rests
+    assert says_nothing(output) == rests
+    assert shortfall(output) is None
+
+
+def test_integers_that_move_where_the_float_network_rests_are_a_loss() -> None:
+    meter = ErrorMeter()
+    meter.add(np.full(100, 0.001), np.full(100, 0.02))
+    assert not meter.rests(PROBABILITY)
 
 
 def test_classes_count_where_samples_have_labels() -> None:
