@@ -196,3 +196,17 @@ def test_splits_that_are_damaged_are_refused(tmp_path: Path, sizes: Array) -> No
     split.input.append(net.constant(sizes, "sizes"))
     with pytest.raises(UserError):
         load(net.output(*new).save(tmp_path))
+
+
+def test_a_bias_wider_than_its_gate_is_refused(tmp_path: Path) -> None:
+    """A split that takes one unit of each gate of the state, to which all units' biases are added."""
+    net = Net()
+    x, h = net.input(1, FEATURES), net.input(1, UNITS, name="h")
+    of_x, of_h = gru_gates(net, x, h)
+    split = next(node for node in net.nodes if node.op_type == "Split" and of_h[0] in node.output)
+    split.input.append(net.constant(np.ones(3, np.int64), "sizes"))
+    z, r = (net.node("Sigmoid", net.node("Add", of_h[k], of_x[k])) for k in (0, 1))
+    n = net.node("Tanh", net.node("Add", of_x[2], net.node("Mul", of_h[2], r)))
+    fresh = net.node("Mul", net.node("Sub", ONE, z), n)
+    with pytest.raises(UserError):
+        load(net.output(net.node("Add", net.node("Mul", z, h), fresh)).save(tmp_path))

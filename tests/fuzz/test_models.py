@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
 from tests.fuzz.campaign import State, run
 from tests.fuzz.cases import case
 from tests.fuzz.oracle import Verdict, examine
@@ -45,3 +48,20 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert state.following == 7
     assert sum(state.counts.values()) == 7
     assert State.read(folder) == state
+
+
+def test_a_recurrence_that_amplifies_the_last_bit_is_not_compared(tmp_path: Path) -> None:
+    """A simple cell of gain four over 200 steps: float32's own order of adding decides its values."""
+    generator = np.random.default_rng(0)
+    weights = [generator.normal(size=shape).astype(np.float32) for shape in ((1, 16, 8), (1, 16, 16))]
+    layer = [helper.make_node("RNN", ["x", "w", "r"], ["y"], hidden_size=16)]
+    initializers = [numpy_helper.from_array(weights[0], "w"), numpy_helper.from_array(weights[1], "r")]
+    graph = helper.make_graph(
+        layer,
+        "chaos",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (200, 1, 8))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (200, 1, 1, 16))],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    assert examine(model.SerializeToString(), whole=False).verdict is Verdict.TAKEN

@@ -367,6 +367,8 @@ class CellReader:
 
 
 def _filled(bias: Array, width: int) -> Array:
+    if bias.size not in (1, width):
+        raise Refused(UNKNOWN)
     return np.broadcast_to(bias, (width,)).astype(np.float64)
 
 
