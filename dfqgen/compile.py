@@ -212,10 +212,10 @@ def simulate(typed: Typed, program: Program, recipe: Recipe, samples: SampleRoom
     """
     given = samples.for_statistics(recipe.statistics) if recipe.statistics.source == "data" else None
     if given is not None:
-        return simulated_sqnr(typed.graph, program, affordable(program, given.values))
+        return simulated_sqnr(typed.graph, program, affordable(program, given.values), stated=typed.stated)
     made = typed.evidence.held_out(simulated_samples(program))
     counts = sample_weights(samples.graph, made)
-    return simulated_sqnr(typed.graph, program, with_states(typed.graph, made), counts)
+    return simulated_sqnr(typed.graph, program, with_states(typed.graph, made), counts, typed.stated)
 
 
 def prepare_again(compiled: Compiled, recipe: Recipe, progress: Progress = silent) -> Prepared:

@@ -407,7 +407,7 @@ def fixed_input_shapes(
     outputs = [value.name for value in model.graph.output]
     read = set().union(outputs, *(names_read(n) for n in needed_nodes(model.graph.node, outputs)))
     shapes: dict[str, Shape] = {}
-    dynamic: list[str] = []
+    dynamic: dict[str, tuple[int | None, ...] | None] = {}
     for value in model.graph.input:
         if value.name in initializers:
             continue
@@ -424,19 +424,32 @@ def fixed_input_shapes(
                 _checked(value.name, tuple(n for n in stated if n is not None))
             stated = (1, *stated[1:])
         if stated is None or any(n is None for n in stated):
-            text = "?" if stated is None else "x".join("?" if n is None else str(n) for n in stated)
-            dynamic.append(f"{value.name}:{text}")
+            dynamic[value.name] = _stated_shape(value)
             continue
         shapes[value.name] = _checked(value.name, tuple(n for n in stated if n is not None))
     if overrides:
         names = ", ".join(value.name for value in model.graph.input if value.name not in initializers)
         raise UserError(f"the model has no input {next(iter(overrides))!r}", f"Its inputs: {names}")
     if dynamic:
+        words = ", ".join(_in_words(name, shape) for name, shape in dynamic.items())
         raise UserError(
-            f"the model's input shape is dynamic ({', '.join(dynamic)}); generated C has fixed shapes",
-            f"Fix it, for example --input-shape {dynamic[0].split(':')[0]}:1x3x224x224",
+            f"the model's input shape is dynamic ({words}); generated C has fixed shapes",
+            "Fix it, for example " + " ".join(_example_shape(name, shape) for name, shape in dynamic.items()),
         )
     return shapes
+
+
+def _in_words(name: str, shape: tuple[int | None, ...] | None) -> str:
+    return f"{name}:" + ("?" if shape is None else "x".join("?" if n is None else str(n) for n in shape))
+
+
+def _example_shape(name: str, shape: tuple[int | None, ...] | None) -> str:
+    """An option that fixes it: one sample, and areas and lengths that are usual."""
+    shape = shape or (None, 3, None, None)
+    usual = {2: 512, 3: 100}.get(len(shape), 224)
+    batch = 0 if shape[0] is None else 1  # states have their layers first
+    filled = [n or (1 if axis == batch else usual) for axis, n in enumerate(shape)]
+    return f"--input-shape {name}:" + "x".join(map(str, filled))
 
 
 def _is_batch(shape: tuple[int | None, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -72,14 +73,27 @@ def weight_noise(typed: Typed, rounded: Rounded) -> Array:
     return np.array(shares)
 
 
-def _values(graph: Graph, samples: Mapping[str, Array], tensors: tuple[str, ...]) -> dict[str, Array]:
-    found = {name: np.asarray(value, np.float64) for name, value in samples.items() if name in tensors}
+def _values(
+    graph: Graph,
+    samples: Mapping[str, Array],
+    tensors: tuple[str, ...],
+    types: Mapping[str, QType] = MappingProxyType({}),
+) -> dict[str, Array]:
+    """Values of some tensors; those with one of the `types` are rounded to it where they are computed."""
 
-    def watch(node: Node, arguments: tuple[Array, ...], output: Array) -> None:
+    def rounded(name: str, value: Array) -> Array:
+        return types[name].dequantize(types[name].quantize(value)).astype(value.dtype)
+
+    given = {name: rounded(name, value) if name in types else value for name, value in samples.items()}
+    found = {name: np.asarray(value, np.float64) for name, value in given.items() if name in tensors}
+
+    def watch(node: Node, arguments: tuple[Array, ...], output: Array) -> Array:
+        result = rounded(node.output, output) if node.output in types else output
         if node.output in tensors:
-            found[node.output] = output.astype(np.float64)
+            found[node.output] = result.astype(np.float64)
+        return result
 
-    graph.evaluate(samples, watch)
+    graph.evaluate(given, watch)
     return found
 
 
@@ -106,10 +120,15 @@ def first_order_sqnr(prepared: Prepared, typed: Typed, rounded: Rounded) -> dict
 
 
 def simulated_sqnr(
-    prepared: Graph, program: Program, samples: Mapping[str, Array], counts: Array | None = None
+    prepared: Graph,
+    program: Program,
+    samples: Mapping[str, Array],
+    counts: Array | None = None,
+    stated: frozenset[str] = frozenset(),
 ) -> dict[str, float]:
     """SQNR in dB of each output by port name: the integers' on samples [N, ...] by tensor, states among them,
-    of which each counts so much [N]. Outputs that rest on all of them are left out.
+    of which each counts so much [N]. Outputs that rest on all of them are left out. Tensors whose types the
+    model has `stated` are rounded in its float graph too: a zero point is its way to write a ReLU.
 
     An output behind a softmax or its like is judged before it (`heads`), without what that cannot tell apart
     (`heard_values`). Each step of a network with states starts from the exact ones.
@@ -118,7 +137,8 @@ def simulated_sqnr(
         output: end if end in program.tensors else output
         for output, end in zip(sorted(prepared.output_tensors), heads(prepared), strict=True)
     }
-    exact = _values(prepared, samples, tuple(ends.values()))
+    types = {name: tensor.qtype for name, tensor in program.tensors.items() if name in stated}
+    exact = _values(prepared, samples, tuple(ends.values()), types)
     found = {name: program.tensors[name].qtype.quantize(value) for name, value in samples.items()}
     program.run(dict(found), lambda op, value: found.__setitem__(op.output, value))
     decibels = {}
