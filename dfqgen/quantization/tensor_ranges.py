@@ -111,15 +111,13 @@ def observed_range(statistics: ChannelStatistics, reaction: Reaction, caution: f
     """
     low, high = extremes(statistics)
     ends = (max(-low, 0.0), max(high, 0.0))
-    best, least = (-ends[0], ends[1]), np.inf
-    for below in LEVELS if ends[0] > 0.0 else (1.0,):
-        for above in LEVELS if ends[1] > 0.0 else (1.0,):
-            lo, hi = -ends[0] * below, ends[1] * above
-            clipped = reaction.clipping(reaction.lo * below, reaction.hi * above)
-            noise = float((reaction.rounding(lo, hi) + caution * clipped).mean())
-            if noise <= least:
-                best, least = (lo, hi), noise
-    return best
+    parts = (LEVELS if end > 0.0 else np.ones(1) for end in ends)
+    below, above = (grid.reshape(-1) for grid in np.meshgrid(*parts, indexing="ij"))
+    lo, hi = -ends[0] * below, ends[1] * above
+    clipped = reaction.clipping(reaction.lo * below, reaction.hi * above)
+    noise = (reaction.rounding(lo, hi) + caution * clipped).mean(axis=0)
+    best = np.flatnonzero(noise == noise.min())[-1]  # of equals the widest
+    return float(lo[best]), float(hi[best])
 
 
 def unseen_noise(statistics: ChannelStatistics, chosen: Range) -> float:
@@ -130,7 +128,7 @@ def unseen_noise(statistics: ChannelStatistics, chosen: Range) -> float:
         (high, chosen[1], float(statistics.hi.max())),
     )
     return sum(
-        unseen_clipping(limit, evidence, max(bound, 1e-30))
+        float(unseen_clipping(limit, evidence, max(bound, 1e-30)))
         for evidence, limit, bound in sides
         if evidence > 0.0
     )
@@ -138,18 +136,19 @@ def unseen_noise(statistics: ChannelStatistics, chosen: Range) -> float:
 
 def _least_noise(evidence: float, bound: float, chosen: list[float], side: int, reaction: Reaction) -> float:
     candidates = np.unique(np.minimum(evidence * CANDIDATES, bound))
-    noise = []
-    for candidate in candidates.tolist():
-        lo, hi = (-candidate, chosen[1]) if side == 0 else (-chosen[0], candidate)
-        seen = reaction.rounding(lo, hi) + reaction.clipping(lo, hi)
-        noise.append(float(seen.mean()) + unseen_clipping(candidate, evidence, bound))
+    lo, hi = (-candidates, chosen[1]) if side == 0 else (-chosen[0], candidates)
+    seen = reaction.rounding(lo, hi) + reaction.clipping(lo, hi)
+    noise = seen.mean(axis=0) + unseen_clipping(candidates, evidence, bound)
     return float(candidates[int(np.argmin(noise))])
 
 
-def unseen_clipping(limit: float, evidence: float, bound: float) -> float:
-    """Expected noise of clipping at `limit` where real values reach a surprising multiple of the evidence."""
+def unseen_clipping(limit: float | Array, evidence: float, bound: float) -> Array:
+    """Expected noise of clipping at each `limit` [...] where real values reach a surprising multiple of the
+    evidence.
+    """
     real: Array = np.minimum(evidence * SURPRISES, bound)
-    return DAMAGE * float(np.sum(WEIGHTS * np.maximum(0.0, 1.0 - limit / real) ** 2))
+    cut = np.maximum(0.0, 1.0 - np.asarray(limit)[..., None] / real)
+    return DAMAGE * np.asarray(np.sum(WEIGHTS * cut**2, axis=-1))
 
 
 def score_tensors(graph: Graph) -> frozenset[str]:

@@ -9,7 +9,8 @@ by Baradad et al., NeurIPS 2021): opaque shapes of power-law sizes thrown over e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,24 +33,64 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, channels: int
     size = max(height, width)
     contrast = rng.uniform(0.15, 0.35)
     image = _colour(rng, channels, contrast) + 0.1 * pink_noise(rng, height, width, channels)
-    rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
-    for _ in range(40 + size // 2):
-        radius = size / 2 * rng.uniform(0.03, 1.0) ** 1.5
-        y, x = rng.uniform(0, height), rng.uniform(0, width)
-        top, bottom = max(0, int(y - radius)), min(height, int(y + radius) + 1)
-        left, right = max(0, int(x - radius)), min(width, int(x + radius) + 1)
-        dy, dx = rows[top:bottom] - y, columns[:, left:right] - x
-        inside = dy**2 + dx**2 < radius**2
-        if rng.random() < 0.4:
-            angle = rng.uniform(0, np.pi)
-            across = np.abs(np.cos(angle) * dx + np.sin(angle) * dy)
-            inside &= across < radius * rng.uniform(0.1, 0.7)
-        slope = rng.normal(0, 0.2 * contrast / radius, 2)
-        shading = _colour(rng, channels, contrast) + (slope[0] * dy + slope[1] * dx)[:, :, None]
-        patch = image[top:bottom, left:right]
-        image[top:bottom, left:right] = np.where(inside[:, :, None], shading, patch)
+    leaves = [_Leaf.thrown(rng, height, width, channels, contrast) for _ in range(40 + size // 2)]
+    _paint(image, leaves)
     image += rng.uniform(0.0, 0.06) * pink_noise(rng, height, width, channels)
     return np.clip(image, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Leaf:
+    """A disc around (y, x), or what of it lies less than `reach` from a line through its centre at `angle`;
+    its colour [C] there, and how that changes downwards and to the right.
+    """
+
+    y: float
+    x: float
+    radius: float
+    strip: tuple[float, float] | None
+    slope: Array
+    colour: Array
+
+    @classmethod
+    def thrown(
+        cls, rng: np.random.Generator, height: int, width: int, channels: int, contrast: float
+    ) -> _Leaf:
+        """Anywhere on an image of that size."""
+        radius = max(height, width) / 2 * rng.uniform(0.03, 1.0) ** 1.5
+        y, x = rng.uniform(0, height), rng.uniform(0, width)
+        strip = None
+        if rng.random() < 0.4:
+            strip = rng.uniform(0, np.pi), radius * rng.uniform(0.1, 0.7)
+        slope = rng.normal(0, 0.2 * contrast / radius, 2)
+        return cls(y, x, radius, strip, slope, _colour(rng, channels, contrast))
+
+    def hides(self, dy: Array, dx: Array) -> Array:
+        """Which of the places at this distance from the centre it lies on."""
+        inside = dy**2 + dx**2 < self.radius**2
+        if self.strip is not None:
+            angle, reach = self.strip
+            inside &= np.abs(np.cos(angle) * dx + np.sin(angle) * dy) < reach
+        return np.asarray(inside)
+
+    def shading(self, dy: Array, dx: Array) -> Array:
+        """Its colours [N,C] there."""
+        return np.asarray(self.colour + (self.slope[0] * dy + self.slope[1] * dx)[:, None])
+
+
+def _paint(image: Array, leaves: Sequence[_Leaf]) -> None:
+    """The leaves, each hiding those before it, onto an image [H,W,C]: from the last to the first, and only
+    places that none yet hides, of which soon few are left.
+    """
+    height, width = image.shape[:2]
+    rows, columns = (axis.reshape(-1) for axis in np.indices((height, width)))
+    for leaf in reversed(leaves):
+        dy, dx = rows - leaf.y, columns - leaf.x
+        hidden = leaf.hides(dy, dx)
+        image[rows[hidden], columns[hidden]] = leaf.shading(dy[hidden], dx[hidden])
+        rows, columns = rows[~hidden], columns[~hidden]
+        if not rows.size:
+            break
 
 
 def _colour(rng: np.random.Generator, channels: int, contrast: float) -> Array:

@@ -47,19 +47,21 @@ class Reaction:
     above: Array
     weights: Array | None = None
 
-    def rounding(self, lo: float, hi: float, levels: int = 255) -> Array:
-        """Noise [H] of rounding to so many steps over a range."""
-        return np.asarray(self.gain.sum(axis=1)) * ((hi - lo) / levels) ** 2 / 12.0
+    def rounding(self, lo: float | Array, hi: float | Array, levels: int = 255) -> Array:
+        """Noise [H] of rounding to so many steps over a range; [H, K] of K ranges."""
+        return np.asarray(np.multiply.outer(self.gain.sum(axis=1), ((hi - lo) / levels) ** 2) / 12.0)
 
-    def clipping(self, lo: float, hi: float) -> Array:
-        """Noise [H] of clipping the samples' values to a range."""
-        return _between(self.below, -self.lo, -lo) + _between(self.above, self.hi, hi)
+    def clipping(self, lo: float | Array, hi: float | Array) -> Array:
+        """Noise [H] of clipping the samples' values to a range; [H, K] of K ranges."""
+        below, above = _between(self.below, -self.lo, np.negative(lo)), _between(self.above, self.hi, hi)
+        return np.add(below.T, above.T).T  # one end may be the same for all ranges
 
 
-def _between(noise: Array, extreme: float, bound: float) -> Array:
-    if extreme <= 0.0 or bound >= extreme:
-        return np.zeros(len(noise))
-    return np.array([np.interp(bound / extreme, LEVELS, row) for row in noise])
+def _between(noise: Array, extreme: float, bound: float | Array) -> Array:
+    """Noise [H, ...] of bounds [...] on the side of an extreme, beyond which nothing is clipped."""
+    if extreme <= 0.0:
+        return np.zeros((len(noise), *np.shape(bound)))
+    return np.array([np.interp(np.asarray(bound) / extreme, LEVELS, row) for row in noise])
 
 
 def measure_reactions(
@@ -84,7 +86,7 @@ def measure_reactions(
                 if name not in sums:
                     sums[name] = _Sums(len(judged), heard[name], _layer(graph, name))
                 source = graph.producers[name].inputs[0] if name in graph.producers else name
-                sums[name].add(index, reaction, heard[name])
+                sums[name].add(index, reaction)
                 if probe == 0:
                     sums[name].add_weights(index, reaction, values[source])
     return {name: found.reaction(each) for name, found in sums.items()}
@@ -103,15 +105,16 @@ class _Sums:
         self.lo, self.hi = min(float(heard.min()), 0.0), max(float(heard.max()), 0.0)
         self.gain = np.zeros((heads, by_channel(heard).shape[1]))
         self.below, self.above = np.zeros((2, heads, len(LEVELS)))
+        self.over, self.under = _Beyond(heard), _Beyond(-heard)
         rows = None if layer is None else (heads, layer.out_channels, layer.weight.shape[3])
         self.weights = None if rows is None else np.zeros(rows)
 
-    def add(self, head: int, reaction: Array, heard: Array) -> None:
+    def add(self, head: int, reaction: Array) -> None:
         """One probe's `reaction` of one head."""
-        square = by_channel(np.square(reaction, dtype=np.float64))
-        self.gain[head] += square.sum(axis=0) / len(reaction)
-        self.below[head] += _clipping(-heard, reaction)
-        self.above[head] += _clipping(heard, reaction)
+        rows = by_channel(reaction)
+        self.gain[head] += np.einsum("nc,nc->c", rows, rows, dtype=np.float64) / len(reaction)
+        self.below[head] += self.under.noise(rows)
+        self.above[head] += self.over.noise(rows)
 
     def add_weights(self, head: int, reaction: Array, source: Array) -> None:
         """The same for a layer's weights; one probe is enough for their many. `source` is its input."""
@@ -157,15 +160,31 @@ def _signs(generator: np.random.Generator, value: Array) -> Array:
     return (signs / np.sqrt(max(power, 1e-30))).astype(value.dtype)
 
 
-def _clipping(value: Array, reaction: Array) -> Array:
-    """Noise [levels] of clipping from above at LEVELS times the largest value."""
-    largest = float(value.max())
-    if largest <= 0.0:
-        return np.zeros(len(LEVELS))
-    flat, back = value.reshape(len(value), -1), reaction.reshape(len(value), -1)
-    noise = np.zeros(len(LEVELS))
-    for one, pull in zip(flat, back, strict=True):
-        over = np.flatnonzero(one > LEVELS[0] * largest)
-        beyond = np.maximum(one[over, None].astype(np.float64) - LEVELS * largest, 0.0)
-        noise += np.square(pull[over].astype(np.float64) @ beyond) / len(value)
-    return noise
+class _Beyond:
+    """The values of a tensor [N, ...] beyond `LEVELS` times the largest: all that clipping from above changes,
+    found once for all probes.
+    """
+
+    def __init__(self, value: Array) -> None:
+        largest = float(value.max())
+        self.count, self.levels = len(value), LEVELS * largest
+        flat = value.reshape(-1)
+        self.places = np.flatnonzero(flat > self.levels[0]) if largest > 0.0 else np.zeros(0, np.intp)
+        self.values = flat[self.places]
+        # Of each value its sample and how many levels it is beyond, as one number.
+        passed = np.searchsorted(self.levels, self.values)
+        self.bins = self.places // (flat.size // self.count) * (len(LEVELS) + 1) + passed
+
+    def noise(self, reaction: Array) -> Array:
+        """Noise [levels] of clipping each sample's values at each level: the square of what adds up."""
+        if not self.places.size:
+            return np.zeros(len(LEVELS))
+        pull = reaction.reshape(-1)[self.places].astype(np.float64)
+        pulls, reach = self._beyond(pull), self._beyond(pull * self.values)
+        return np.asarray(np.square(reach - pulls * self.levels).sum(axis=0) / self.count)
+
+    def _beyond(self, numbers: Array) -> Array:
+        """Sums [N, levels] of one number a value over those beyond each level."""
+        size = len(LEVELS) + 1
+        sums = np.bincount(self.bins, numbers, self.count * size).reshape(self.count, size)
+        return np.cumsum(sums[:, :0:-1], axis=1)[:, ::-1]
