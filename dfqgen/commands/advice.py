@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfqgen.commands.evaluate import Evaluation, comparison
-from dfqgen.compile import Compiled, quantize_graph
+from dfqgen.compile import Compiled, prepare_again, quantize_again
 from dfqgen.errors import DfqgenError, VerificationFailed
 from dfqgen.fixedpoint.program import Program
 from dfqgen.progress import Progress, silent
@@ -101,11 +101,18 @@ def _remedies(compiled: Compiled, names: Sequence[str], data: Path | None, progr
     now = least(compiled.program)
     helped = []
     for option, recipe in _candidates(compiled.recipe, data):
-        progress(f"trying {option}")
+        step = f"trying {option}"
+        progress(step)
+
+        def within(stage: str, step: str = step) -> None:
+            progress(f"{step}: {stage}")
+
         try:
-            program = quantize_graph(compiled.network.graph, compiled.network.meanings, recipe).program
+            prepared = prepare_again(compiled, recipe, within)
+            program = quantize_again(compiled, prepared, recipe, within).program
         except DfqgenError:  # int16 may not be possible here, and then it is no remedy
             continue
+        within("comparing with the float network")
         reached = least(program)
         if reached - now >= LEAST_GAIN_DB:
             helped.append(f"{option} gives {reached:.0f} dB instead of {now:.0f} on a few of them")
@@ -122,7 +129,9 @@ def _decibels(output: OutputComparison) -> float:
 
 
 def _candidates(recipe: Recipe, data: Path | None) -> Iterator[tuple[str, Recipe]]:
-    if not recipe.passes.equalize:
+    # Where noise decided on the factors, ranges made equal cannot be foretold to have less of it.
+    undecided = recipe.passes.equalize is None and recipe.statistics.source == "analytic"
+    if recipe.passes.equalize is False or undecided:
         yield "--equalize", replace(recipe, passes=replace(recipe.passes, equalize=True))
     if not recipe.activations.wide and not recipe.low_bits.mixes:
         yield (

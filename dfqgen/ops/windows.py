@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -184,13 +185,37 @@ def _depthwise(views: list[list[Array]], weight: Array) -> Array:
     """Sum of views [N,OH,OW,C] times weight [C,kh,kw], a few rows at a time so that these stay in cache."""
     samples, height, width, channels = views[0][0].shape
     result = np.zeros((samples, height, width, channels), views[0][0].dtype)
-    rows = max(1, CACHED_ELEMENTS // (width * channels))
-    for n in range(samples):
-        for top in range(0, height, rows):
-            total = result[n, top : top + rows]
-            term = np.empty_like(total)
-            for i, line in enumerate(views):
-                for j, view in enumerate(line):
-                    np.multiply(view[n, top : top + rows], weight[:, i, j], out=term)
-                    total += term
+    factors = _along_rows(weight, width)
+    for n, rows in _cached_rows(result.shape):
+        total = result[n, rows]
+        term = np.empty_like(total)
+        for line, line_factors in zip(views, factors, strict=True):
+            for view, factor in zip(line, line_factors, strict=True):
+                np.multiply(view[n, rows], factor, out=term)
+                total += term
     return result
+
+
+def spread_depthwise(values: Array, weight: Array, views: list[list[Array]]) -> None:
+    """The transpose of a depthwise convolution: values [N,OH,OW,C] times weight [C,kh,kw] onto the views."""
+    factors = _along_rows(weight, values.shape[2])
+    for n, rows in _cached_rows(values.shape):
+        term = np.empty_like(values[n, rows])
+        for line, line_factors in zip(views, factors, strict=True):
+            for view, factor in zip(line, line_factors, strict=True):
+                view[n, rows] += np.multiply(values[n, rows], factor, out=term)
+
+
+def _along_rows(weight: Array, width: int) -> list[list[Array]]:
+    """Each tap of weight [C,kh,kw] repeated over a row, [OW,C]: numpy then multiplies whole rows at once."""
+    _, kh, kw = weight.shape
+    return [[np.repeat(weight[None, :, i, j], width, axis=0) for j in range(kw)] for i in range(kh)]
+
+
+def _cached_rows(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+    """Sample by sample [N,H,W,C] and a few rows at a time."""
+    samples, height, width, channels = shape
+    count = max(1, CACHED_ELEMENTS // (width * channels))
+    for n in range(samples):
+        for top in range(0, height, count):
+            yield n, slice(top, top + count)

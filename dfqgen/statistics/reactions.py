@@ -18,7 +18,7 @@ from dfqgen.graph.ir import Array, Graph, Node
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.windows import pad_image, taps
 from dfqgen.statistics.channel import by_channel
-from dfqgen.statistics.pullback import backward
+from dfqgen.statistics.pullback import Backward
 from dfqgen.statistics.saturation import heads, heard_values
 from dfqgen.statistics.silence import judged_at
 
@@ -79,9 +79,10 @@ def measure_reactions(
     each = max(FEWEST_PROBES, probes // len(judged))
     generator = np.random.default_rng(seed)
     sums: dict[str, _Sums] = {}
+    way_back = Backward(graph, values)
     for index, (head, signal) in enumerate(judged.items()):
         for probe in range(each):
-            reactions = backward(graph, values, {head: _signs(generator, signal)})
+            reactions = way_back.reactions({head: _signs(generator, signal)})
             for name, reaction in reactions.items():
                 if name not in sums:
                     sums[name] = _Sums(len(judged), heard[name], _layer(graph, name))
@@ -161,8 +162,8 @@ def _signs(generator: np.random.Generator, value: Array) -> Array:
 
 
 class _Beyond:
-    """The values of a tensor [N, ...] beyond `LEVELS` times the largest: all that clipping from above changes,
-    found once for all probes.
+    """The values of a tensor [N, ...] beyond `LEVELS` times the largest, which are all that clipping from
+    above changes: found once for all probes.
     """
 
     def __init__(self, value: Array) -> None:

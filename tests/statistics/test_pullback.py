@@ -19,7 +19,7 @@ from dfqgen.ops.resize import Interpolation, ResizeLinear
 from dfqgen.ops.softmax import Softmax
 from dfqgen.ops.take import Take
 from dfqgen.ops.windows import Pads
-from dfqgen.statistics.pullback import pull
+from dfqgen.statistics.pullback import pullback
 
 RNG = np.random.default_rng(0)
 IMAGE, ROW = (2, 6, 5, 4), (2, 1, 1, 4)
@@ -64,7 +64,7 @@ def test_a_reaction_pulled_back_predicts_small_changes(op: Op, shapes: tuple[tup
     inputs = tuple(off_the_kinks(RNG.normal(size=shape)) for shape in shapes)
     output = op.evaluate(*inputs)
     back = RNG.normal(size=output.shape)
-    pulled = pull(op, inputs, output, back)
+    pulled = pullback(op, inputs, output)(back)
     for index, reaction in enumerate(pulled):
         change = 1e-6 * RNG.normal(size=shapes[index])
         moved = tuple(x + change if i == index else x for i, x in enumerate(inputs))
