@@ -13,6 +13,7 @@ from dfqgen.graph.ir import Op
 from dfqgen.graph.site import Site
 from dfqgen.ops.divide import Div
 from dfqgen.ops.embedding import Embedding
+from dfqgen.ops.magnitude import Magnitude
 from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.standardize import Standardize
 from dfqgen.ops.trees import TreeEnsemble
@@ -58,6 +59,7 @@ def attention_cases() -> Iterator[Case]:
             yield _case(f"quotient{number}{place}", Div(), (shape, shape), types)
             one = (*shape[:-1], 1)
             yield _case(f"quotient_by_one{number}{place}", Div(), (shape, one), types)
+            yield _case(f"magnitude{number}{place}", Magnitude(), (shape, shape), types)
 
 
 def _forest(rng: np.random.Generator, count: int, depth: int, outputs: int) -> TreeEnsemble:

@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from dfqgen.graph.ir import Array, Graph
-from dfqgen.graph.rewrite import Result, Row, pattern, rewrite
+from dfqgen.graph.ir import Array, Graph, Node
+from dfqgen.graph.rewrite import Result, Row, Scope, pattern, rewrite
+from dfqgen.ops.add import Add
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Elementwise
+from dfqgen.ops.magnitude import Magnitude
 from dfqgen.ops.movement import Reshape, Transpose
+from dfqgen.ops.multiply import Mul
 from dfqgen.ops.take import Take
 from dfqgen.passes.attention import groups_of_channels
 
@@ -56,6 +60,29 @@ def shuffle_to_take(row: Row, split: Reshape, transpose: Transpose, join: Reshap
     return None
 
 
+def roots_to_magnitudes(node: Node, scope: Scope) -> Result:
+    """sqrt(a^2 + b^2), as spectrograms spell it, squares being powers or products."""
+    if not (isinstance(node.op, Elementwise) and node.op.function == "sqrt"):
+        return None
+    total = scope.producer(node.inputs[0], Add)
+    if total is None or not scope.read_once(total.output):
+        return None
+    parts = [_squared(name, scope) for name in total.inputs]
+    if len(parts) != 2 or None in parts:
+        return None
+    return [replace(node, op=Magnitude(), inputs=tuple(part for part in parts if part is not None))]
+
+
+def _squared(tensor: str, scope: Scope) -> str | None:
+    """What this is the square of, where nothing else reads it."""
+    node = scope.producers.get(tensor)
+    if node is None or not scope.read_once(tensor):
+        return None
+    power = isinstance(node.op, Elementwise) and (node.op.function, node.op.parameter) == ("pow", 2.0)
+    product = isinstance(node.op, Mul) and node.inputs[0] == node.inputs[1]
+    return node.inputs[0] if power or product else None
+
+
 def recognise(graph: Graph) -> Graph:
     """The graph with all idioms of this module recognised; layouts are still the model's."""
-    return rewrite(graph, shuffle_to_take, recover_dilation, groups_of_channels)
+    return rewrite(graph, shuffle_to_take, recover_dilation, groups_of_channels, roots_to_magnitudes)

@@ -22,6 +22,7 @@ from dfqgen.ops.divide import Div
 from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.magnitude import Magnitude
 from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Pad, Reshape, Transpose
@@ -217,6 +218,14 @@ def _divide(op: Div, inputs: tuple[Array, ...], output: Array) -> Pullback:
         return _summed(to_a, a), _summed(to_b, b)
 
     return pull
+
+
+@pullback.register
+def _magnitude(op: Magnitude, inputs: tuple[Array, ...], output: Array) -> Pullback:
+    """At zero, where the length has no derivative, none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = [np.nan_to_num(x / output, posinf=0.0, neginf=0.0) for x in inputs]
+    return lambda back: tuple(_summed(back * share, x) for share, x in zip(shares, inputs, strict=True))
 
 
 @pullback.register

@@ -27,6 +27,7 @@ from dfqgen.ops.embedding import Embedding
 from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.magnitude import Magnitude
 from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Pad, Reshape, Transpose
@@ -303,6 +304,11 @@ def torch_matmul(op: MatMul) -> Function:
 @torch_function.register
 def torch_divide(op: Div) -> Function:
     return lambda a, b: torch.nan_to_num(a / b)
+
+
+@torch_function.register
+def torch_magnitude(op: Magnitude) -> Function:
+    return lambda a, b: torch.hypot(a, b)
 
 
 @torch_function.register

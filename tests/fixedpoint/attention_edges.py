@@ -1,4 +1,4 @@
-"""The bounds of the proof of products of activations, normalizations and quotients (see edges.py)."""
+"""Bounds of the proof of products of activations, normalizations, quotients, magnitudes (see edges.py)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import INT32_MAX
 from dfqgen.ops.divide import QDiv
+from dfqgen.ops.magnitude import QMagnitude
 from dfqgen.ops.matmul import QMatMul
 from dfqgen.ops.standardize import QStandardize
 from tests.fixedpoint.edges import (
@@ -131,6 +132,24 @@ def standardizations() -> Iterator[Edge]:
     yield Edge("distance from the zero point", inside, far_zero, message)
 
 
+def magnitudes() -> Iterator[Edge]:
+    op = QMagnitude("op", ("a", "b"), "y", (0, 0), (1 << 14, 1 << 14), 14, 1, 0, 0, -128, 127)
+    base = case(op, *PAIR)
+    yield from broadcasting(base)
+    yield from clamps(base)
+    yield from pair_zero_points(base)
+    yield from ends("zero point", base, "zero_point", -128, 127, "a zero point")
+    yield from ends("shift", base, "shift", 0, 30, "the shift")
+    yield from ends("multiplier", base, "multiplier", 0, 32767, "the multiplier")
+    near, far = (with_op(base, multipliers=(1, m)) for m in (1 << 14, (1 << 14) + 1))
+    yield Edge("part's multiplier", near, far, "a part's multiplier lies outside [0, 16384]")
+    # 128 * 11585 >> 5 is 46340.
+    near, far = (with_op(base, multipliers=(m, 1), part_shift=5) for m in (11585, 11586))
+    yield Edge("part", near, far, "a part lies outside [0, 46340]")
+    far = with_op(base, part_shift=31)
+    yield Edge("shift of parts", with_op(base, part_shift=30), far, "the shift of parts lies outside [0, 30]")
+
+
 def quotients() -> Iterator[Edge]:
     op = QDiv("op", ("a", "b"), "y", (0, 0), 1, 0, 0, -128, 127)
     base = case(op, *PAIR)
@@ -157,4 +176,4 @@ def quotients() -> Iterator[Edge]:
     yield Edge("numerator of int16", wide, with_op(wide, multiplier=65532), message)
 
 
-ATTENTION_EDGES = [*matrix_products(), *standardizations(), *quotients()]
+ATTENTION_EDGES = [*matrix_products(), *standardizations(), *quotients(), *magnitudes()]

@@ -12,6 +12,7 @@ from dfqgen.fixedpoint.qtype import IntType, QType
 from dfqgen.graph.ir import Op
 from dfqgen.graph.site import Site
 from dfqgen.ops.divide import Div
+from dfqgen.ops.magnitude import Magnitude
 from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.standardize import Standardize
 from tests.kernels.strategies import Case, make_case, rngs, shapes
@@ -72,11 +73,17 @@ def normalizations(draw: st.DrawFn) -> Case:
 
 
 @st.composite
-def quotients(draw: st.DrawFn) -> Case:
+def pairs(draw: st.DrawFn, op: Op) -> Case:
+    """Of two tensors, either of which may repeat along axes."""
     shape = draw(shapes)
     masks = [draw(st.sampled_from([(True, True), (True, True), (True, False), (False, True)])) for _ in shape]
     a, b = (tuple(n if mask[k] else 1 for n, mask in zip(shape, masks, strict=True)) for k in range(2))
-    return case_of(draw, Div(), (a, b))
+    return case_of(draw, op, (a, b))
 
 
-FAMILIES = {"matmul": matmuls(), "normalization": normalizations(), "quotient": quotients()}
+FAMILIES = {
+    "matmul": matmuls(),
+    "normalization": normalizations(),
+    "quotient": pairs(Div()),
+    "magnitude": pairs(Magnitude()),
+}

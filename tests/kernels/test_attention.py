@@ -14,6 +14,7 @@ from dfqgen.graph.ir import Op
 from dfqgen.graph.site import Site
 from dfqgen.kernels import REGISTRY
 from dfqgen.ops.divide import Div
+from dfqgen.ops.magnitude import Magnitude
 from dfqgen.ops.matmul import MatMul, QMatMul
 from dfqgen.ops.standardize import Standardize
 from dfqgen.targets import Isa
@@ -62,6 +63,8 @@ CASES: dict[str, tuple[Op, tuple[np.ndarray, ...]]] = {
     "deep": (MatMul(), (RNG.normal(size=(4, 3, 2000)), RNG.normal(size=(4, 2000, 3)))),
     "quotient": (Div(), (TOKENS, RNG.uniform(0.5, 2.0, (4, 9, 1)))),
     "negative quotient": (Div(), (TOKENS, RNG.uniform(-2.0, -0.5, (4, 1, 24)))),
+    "magnitude": (Magnitude(), (TOKENS, 0.3 * TOKENS[:, ::-1])),
+    "repeated magnitude": (Magnitude(), (TOKENS, RNG.normal(size=(4, 9, 1)))),
 }
 
 

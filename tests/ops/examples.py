@@ -19,6 +19,7 @@ from dfqgen.ops.fake_quantize import FakeQuantize
 from dfqgen.ops.functions import FUNCTIONS
 from dfqgen.ops.log_softmax import LogSoftmax
 from dfqgen.ops.lookup import Clip, Elementwise
+from dfqgen.ops.magnitude import Magnitude
 from dfqgen.ops.matmul import MatMul
 from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Pad, Reshape, Transpose
@@ -101,6 +102,7 @@ EXAMPLES: list[tuple[Op, tuple[Shape, ...]]] = [
     (MatMul(), ((1, 2, 5, 4), (1, 2, 4, 3))),
     (MatMul(transpose_b=True, factor=0.3), ((1, 2, 5, 4), (1, 2, 3, 4))),
     (Div(), (IMAGE, (1, 1, 1, 4))),
+    (Magnitude(), (IMAGE, IMAGE)),
     (FOREST, ((1, 4),)),
     (Embedding(RNG.normal(size=(3, 4))), ((1, 5),)),
     (Standardize(3, RNG.normal(size=4), RNG.normal(size=4)), (IMAGE,)),

@@ -17,6 +17,7 @@ from dfqgen.ops.add import Add
 from dfqgen.ops.concat import Concat
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Clip
+from dfqgen.ops.magnitude import Magnitude
 from dfqgen.ops.maximum import Maximum
 from dfqgen.ops.movement import Reshape, Transpose
 from dfqgen.ops.multiply import Mul
@@ -241,3 +242,21 @@ def test_a_constant_mask_folds_into_the_convolution(tmp_path: Path) -> None:
     mask = np.array([True, False, True, True]).reshape(1, 4, 1, 1)
     y = net.node("Where", mask, net.node("Conv", "x", random(4, 4, 1, 1)), vector(7.0))
     assert kinds(net.check(tmp_path, net.node("Where", mask, vector(1.0), y))) == [Conv2D]
+
+
+@pytest.mark.parametrize("spelled", ["Pow", "Mul"])
+def test_a_root_of_two_squares_is_a_magnitude(tmp_path: Path, spelled: str) -> None:
+    net = Net(1, 2, 5, 6)
+    parts = net.node("Split", "x", axis=1, num_outputs=2), "t0b"
+    net.nodes[-1].output.append(parts[1])
+    squares = [net.node("Pow", x, vector(2.0)) if spelled == "Pow" else net.node("Mul", x, x) for x in parts]
+    graph = net.check(tmp_path, net.node("Sqrt", net.node("Add", *squares)))
+    assert kinds(graph).count(Magnitude) == 1
+    assert not {Add, Mul, Pointwise} & set(kinds(graph))
+
+
+def test_a_power_that_is_read_stays_one(tmp_path: Path) -> None:
+    net = Net(1, 4, 5, 6)
+    power = net.node("Add", net.node("Mul", "x", "x"), net.node("Pow", "x", vector(2.0)))
+    graph = net.check(tmp_path, net.node("Mul", net.node("Sqrt", power), power))
+    assert Magnitude not in kinds(graph)

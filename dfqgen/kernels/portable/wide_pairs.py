@@ -1,4 +1,6 @@
-"""Portable kernels of two tensors that may broadcast, and of QPRelu, with int16 on at least one side."""
+"""Portable kernels of two tensors that may broadcast, and of QPRelu, with int16 on at least one side; of
+QMagnitude with any types.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,18 @@ from dfqgen.kernels.portable.broadcast import (
     merged_axes,
     plain,
 )
-from dfqgen.kernels.portable.wide import any_wide, in_order_lead, is_wide, sum_form, sums, types_title
+from dfqgen.kernels.portable.wide import (
+    ACTIVATIONS,
+    any_wide,
+    in_order_lead,
+    is_wide,
+    sum_form,
+    sums,
+    types_title,
+)
 from dfqgen.kernels.requantize import one_clamp
 from dfqgen.ops.add import QBroadcastAdd
+from dfqgen.ops.magnitude import QMagnitude
 from dfqgen.ops.maximum import QMaximum
 from dfqgen.ops.multiply import QWideMul, largest_distance
 from dfqgen.ops.prelu import QPRelu
@@ -103,6 +114,30 @@ class MaximumS16Kernel(BroadcastS16Kernel[QMaximum]):
         return LayerCode(self.function, "dfq_maximum_s16_t", title, (self.shape_field(inputs), *fields))
 
 
+class MagnitudeS16Kernel(BroadcastS16Kernel[QMagnitude]):
+    """The length of two parts."""
+
+    op = QMagnitude
+    function = "dfq_magnitude_s16"
+    header = "portable/dfq_magnitude_s16.h"
+
+    def supports(self, op: QMagnitude, inputs: Sequence[QTensor], output: QTensor) -> bool:
+        known = all(tensor.qtype.dtype in ACTIVATIONS for tensor in (*inputs, output))
+        return known and merged_axes(inputs[0].shape, inputs[1].shape) is not None
+
+    def code(self, op: QMagnitude, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
+        fields = (
+            Field("zero_a", op.zero_points[0]),
+            Field("zero_b", op.zero_points[1]),
+            Field("multiplier_a", op.multipliers[0]),
+            Field("multiplier_b", op.multipliers[1]),
+            *plain(op, "part_shift", "multiplier", "shift", "zero_point", "lo", "hi"),
+            *pair_types(inputs, output),
+        )
+        title = f"magnitude, {types_title(inputs[0], output)}"
+        return LayerCode(self.function, "dfq_magnitude_s16_t", title, (self.shape_field(inputs), *fields))
+
+
 class PReluS16Kernel(PReluS8Kernel):
     """A slope for each channel."""
 
@@ -128,6 +163,7 @@ _kernels: tuple[Kernel[Any], ...] = (
     MultiplyS16Kernel(),
     BroadcastAddS16Kernel(),
     MaximumS16Kernel(),
+    MagnitudeS16Kernel(),
     PReluS16Kernel(),
 )
 for _kernel in _kernels:
