@@ -439,12 +439,13 @@ Effort = Annotated[
     ),
 ]
 TimeAllowance = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--time-allowance",
         metavar="PERCENT",
         min=0.0,
-        help="How much slower than int8 the network may become by --activations auto.",
+        help="How much slower than int8 the network may become by --activations auto; 10 unless stated, and "
+        "what it takes where int8 is predicted below 15 dB.",
         rich_help_panel="Activations",
         callback=values.finite,
     ),
@@ -547,7 +548,7 @@ class CompileArguments(InputArguments):
     activations_map: ActivationsMap = None
     input_type: InputType = None
     output_type: OutputType = None
-    time_allowance: TimeAllowance = DEFAULTS.activations.time_allowance
+    time_allowance: TimeAllowance = None
 
 
 InputChoices = Annotated[Choices, InputArguments]

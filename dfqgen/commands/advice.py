@@ -11,10 +11,11 @@ from dfqgen.compile import Compiled, prepare_again, quantize_again
 from dfqgen.errors import DfqgenError, VerificationFailed
 from dfqgen.fixedpoint.program import Program
 from dfqgen.progress import Progress, silent
+from dfqgen.quantization.noise import LEAST_SQNR_DB
 from dfqgen.recipe.records import Recipe
 from dfqgen.verify.against_float import FloatComparison, choose_samples, compare_layers_with_float
 from dfqgen.verify.compare import LayerComparison, OutputComparison, compare_outputs
-from dfqgen.verify.judge import LEAST_SQNR_DB, largest_loss, says_nothing, shortfall
+from dfqgen.verify.judge import largest_loss, says_nothing, shortfall
 
 # A remedy that gains less than half the error's amplitude is not worth a word.
 LEAST_GAIN_DB = 6.0

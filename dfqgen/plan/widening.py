@@ -30,6 +30,7 @@ from dfqgen.plan.schedule import peak_bytes
 from dfqgen.plan.workload import Work, Workload, align, needs_code, whole_workload
 from dfqgen.quantization.choose_bits import choose_bits
 from dfqgen.quantization.lower import lower, site_of
+from dfqgen.quantization.noise import LEAST_SQNR_DB
 from dfqgen.quantization.predicted_noise import activation_noise, computed_tensors, weight_noise
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.rounding import Independent
@@ -45,6 +46,10 @@ AUDIBLE = 0.01
 SILENCE = 1e-3
 """Noise-to-signal at the outputs below which nothing is gained any more: 30 dB, a thirtieth of the signal.
 Settled, with `ARENA_BITS`, having seen what the noise model predicts for BlazeFace and the digits network."""
+TIME_ALLOWANCE = 10.0
+"""Per cent more instructions than int8's, unless stated."""
+POOR = 10.0 ** (-LEAST_SQNR_DB / 10.0)
+"""Noise-to-signal at the outputs that no time saved makes up for: what a build warns of."""
 LEAST_BITS = 1.0 / 6.0
 """What a choice must be worth as a whole, its costs taken off: a decibel. Networks whose weights make most of
 the noise stay as they are."""
@@ -173,13 +178,16 @@ class Search:
         """Choices that grow by the family of most gain an instruction, while the arena and the allowance of
         time last; and whether there was always room.
         """
-        limit = narrow.instructions * (1.0 + self.recipe.activations.time_allowance / 100.0)
+        stated = self.recipe.activations.time_allowance
+        allowance = TIME_ALLOWANCE if stated is None else stated
+        usual = narrow.instructions * (1.0 + allowance / 100.0)
         least = max(1e-3 * narrow.instructions, 1.0)  # what costs nothing comes by its gain
         candidates = {root: gain for root in sorted(self.free()) if (gain := self.gains.get(root, 0.0)) > 0.0}
         path, complete = [narrow], True
         wide: frozenset[str] = frozenset()
         price = {root: self._more(root, wide) for root in candidates}
         while (now := path[-1]).noise > SILENCE:
+            limit = math.inf if stated is None and now.noise > POOR else usual
             able = [
                 root
                 for root, gain in candidates.items()

@@ -140,7 +140,8 @@ class ActivationsRecipe:
     the extremes of real samples where statistics are measured on these. `n_sigma`, where stated, is their
     half-width, `n_sigma_scores` that of the network's last layers, whose rare extremes are the answer.
     `activations` "int16" makes every activation 16 bits wide (`quantization/wide.py`), "auto" those where it
-    is worth it (`plan/activations.py`), at most `time_allowance` per cent slower than int8;
+    is worth it (`plan/activations.py`), at most `time_allowance` per cent slower than int8 (None: the usual
+    `plan.widening.TIME_ALLOWANCE`, and more where int8 is predicted to be poor);
     `activations_map` (by name) those of single layers' outputs and of inputs. `input_type` and `output_type`
     are of all network inputs and outputs, None: as `activations`.
     """
@@ -153,7 +154,7 @@ class ActivationsRecipe:
     activations_map: Mapping[str, ActivationType] = field(default_factory=dict)
     input_type: PortType | None = None
     output_type: PortType | None = None
-    time_allowance: float = 10.0
+    time_allowance: float | None = None
 
     @property
     def power_of_two(self) -> bool:

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from math import isnan
 
 from dfqgen.fixedpoint.program import Program
+from dfqgen.quantization.noise import LEAST_SQNR_DB
 from dfqgen.verify.compare import LayerComparison, OutputComparison
 
-# An error of 18 % of the output, root mean square. Chosen on the figures that the zoo's networks had before
-# (classifiers above 20 dB kept their accuracy, what was plainly bad lay between 1 and 14) and on a few
-# networks measured by hand; not tested on others.
-LEAST_SQNR_DB = 15.0
 # Chosen by eye against the rows of docs/accuracy.md.
 LEAST_AGREEMENT = 0.9
 # What enters a layer may be cleaner than this; a loss from there is none.

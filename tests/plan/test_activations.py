@@ -20,7 +20,7 @@ from dfqgen.ops.movement import Reshape
 from dfqgen.plan import plan_program
 from dfqgen.plan.activations import choose_activations
 from dfqgen.plan.estimate import estimate
-from dfqgen.plan.widening import AUDIBLE, LEAST_BITS, QUIET, Search
+from dfqgen.plan.widening import AUDIBLE, LEAST_BITS, POOR, QUIET, Search
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.types import assign_types
 from dfqgen.recipe import Recipe, make_recipe
@@ -34,13 +34,13 @@ from tests.programs import prepare_by, write
 M4 = load_target("cortex-m4")
 
 
-def network(seed: int = 0, height: int = 12) -> Graph:
+def network(seed: int = 0, height: int = 12, apart: float = 0.3) -> Graph:
     """A pair of layers whose difference is what counts: the outputs hear what happens in `loud`."""
     rng = np.random.default_rng(seed)
     ops: list[tuple[str, Op, tuple[str, ...], str]] = [
         ("stem", conv(rng, 8, 3, spread=1.0), ("x",), "a"),
         ("stem/relu", relu(), ("a",), "b"),
-        ("loud", alike(rng, 8), ("b",), "c"),
+        ("loud", alike(rng, 8, apart), ("b",), "c"),
         ("difference", difference(8), ("c",), "d"),
         ("last", conv(rng, 4, 8), ("d",), "y"),
     ]
@@ -48,9 +48,9 @@ def network(seed: int = 0, height: int = 12) -> Graph:
     return Graph("net", (Port("x", "x", (1, height, 12, 3)),), (Port("y", "y", (1, height, 12, 4)),), nodes)
 
 
-def alike(rng: np.random.Generator, channels: int) -> Conv2D:
+def alike(rng: np.random.Generator, channels: int, apart: float) -> Conv2D:
     """Output channels that hardly differ."""
-    weight = rng.normal(size=channels) + 0.3 * rng.normal(size=(channels, channels))
+    weight = rng.normal(size=channels) + apart * rng.normal(size=(channels, channels))
     return Conv2D(weight.reshape(channels, 1, 1, channels), np.zeros(channels))
 
 
@@ -104,6 +104,16 @@ def test_the_allowance_of_time_holds_by_the_prices_of_the_planner() -> None:
     for time, allowance in zip(times, (0.0, 15.0, 100.0), strict=True):
         assert time <= int8 * (1.0 + allowance / 100.0) * 1.001
     assert wides[-1] > 0
+
+
+def test_a_poor_network_takes_the_time_it_needs_unless_that_is_stated() -> None:
+    m3, graph = load_target("cortex-m3"), network(apart=0.02)
+    free, stated = make_recipe(target="cortex-m3"), make_recipe(target="cortex-m3", time_allowance=10.0)
+    int8, choices = Search(prepared(free, graph), free, m3).choices()
+    assert int8.noise > POOR
+    assert choices[0].noise < POOR
+    assert choices[0].instructions > 1.1 * int8.instructions
+    assert not Search(prepared(stated, graph), stated, m3).choices()[1]
 
 
 def test_a_network_that_computes_nothing_takes_no_time_more() -> None:

@@ -14,9 +14,10 @@ from dfqgen.graph.ir import Op
 from dfqgen.ops.argmax import ArgMax
 from dfqgen.ops.lookup import Elementwise
 from dfqgen.ops.softmax import PROBABILITY, Softmax
+from dfqgen.quantization.noise import LEAST_SQNR_DB
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.verify.compare import ErrorMeter, LayerComparison, OutputComparison, compare_outputs, measure_of
-from dfqgen.verify.judge import LEAST_AGREEMENT, LEAST_SQNR_DB, Loss, largest_loss, says_nothing, shortfall
+from dfqgen.verify.judge import LEAST_AGREEMENT, Loss, largest_loss, says_nothing, shortfall
 from tests.builders import chain, conv
 from tests.programs import prepare_by, program_by
 
