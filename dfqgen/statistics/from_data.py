@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfqgen.graph.ir import Array, Graph, Node
-from dfqgen.statistics.channel import ChannelStatistics, by_channel
+from dfqgen.statistics.channel import ChannelStatistics
 
 # Values of a tensor kept from each batch, for percentiles and errors of candidate ranges.
 KEPT_VALUES = 4096
@@ -21,34 +21,41 @@ LARGEST_BATCH_ELEMENTS = 1 << 26
 
 
 class _Accumulator:
-    """Per-channel sums over all but the last axis, exact enough for millions of elements."""
+    """Per-channel sums over all but the last axis of samples [N, ..., C], exact enough for millions of
+    elements; until the end they are those of a whole row of channels, so that numpy adds long lines.
+    """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.channels = shape[-1] if len(shape) > 1 else 1
+        self.row = prod(shape[-2:]) if len(shape) > 2 else self.channels
         self.random = np.random.default_rng(0)
         self.values: list[Array] = []
         self.count = 0
-        self.sum = np.zeros(channels)
-        self.squares = np.zeros(channels)
-        self.lo = np.full(channels, np.inf)
-        self.hi = np.full(channels, -np.inf)
+        self.sum = np.zeros(self.row)
+        self.squares = np.zeros(self.row)
+        self.lo = np.full(self.row, np.inf)
+        self.hi = np.full(self.row, -np.inf)
 
     def add(self, x: npt.NDArray[Any]) -> None:
-        rows = by_channel(x)
-        self.count += rows.shape[0]
-        step = max(1, CACHED_ELEMENTS // rows.shape[1])
+        rows = x.reshape(-1, self.row)
+        self.count += x.size // self.channels
+        self.lo = np.minimum(self.lo, rows.min(axis=0))
+        self.hi = np.maximum(self.hi, rows.max(axis=0))
+        step = max(1, CACHED_ELEMENTS // self.row)
         for first in range(0, rows.shape[0], step):
             block = rows[first : first + step].astype(np.float64)
             self.sum += block.sum(axis=0)
-            self.lo = np.minimum(self.lo, block.min(axis=0))
-            self.hi = np.maximum(self.hi, block.max(axis=0))
             self.squares += np.square(block, out=block).sum(axis=0)
-        kept = self.random.integers(rows.size, size=min(rows.size, KEPT_VALUES))
-        self.values.append(rows.reshape(-1)[kept].astype(np.float64))
+        kept = self.random.integers(x.size, size=min(x.size, KEPT_VALUES))
+        self.values.append(x.reshape(-1)[kept].astype(np.float64))
 
     def statistics(self) -> ChannelStatistics:
-        mean = self.sum / self.count
-        variance = np.maximum(self.squares / self.count - mean**2, 0.0)
-        normal = ChannelStatistics.normal(mean, np.sqrt(variance), self.lo, self.hi)
+        total, squares, lo, hi = (
+            found.reshape(-1, self.channels) for found in (self.sum, self.squares, self.lo, self.hi)
+        )
+        mean = total.sum(axis=0) / self.count
+        variance = np.maximum(squares.sum(axis=0) / self.count - mean**2, 0.0)
+        normal = ChannelStatistics.normal(mean, np.sqrt(variance), lo.min(axis=0), hi.max(axis=0))
         return replace(normal, values=np.sort(np.concatenate(self.values)))
 
 
@@ -61,7 +68,7 @@ def measure(graph: Graph, inputs: Mapping[str, Array], batch: int = 8) -> dict[s
 
     def add(tensor: str, value: Array) -> None:
         if tensor not in accumulators:
-            accumulators[tensor] = _Accumulator(by_channel(value).shape[1])
+            accumulators[tensor] = _Accumulator(value.shape)
         accumulators[tensor].add(value)
 
     def watch(node: Node, arguments: tuple[Array, ...], output: Array) -> None:

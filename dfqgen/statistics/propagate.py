@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dfqgen.graph.ir import Graph
+from dfqgen.graph.ir import Graph, Node
 from dfqgen.statistics.channel import ChannelStatistics
 
 Statistics = Mapping[str, ChannelStatistics]
@@ -19,10 +19,12 @@ def propagate(graph: Graph, known: Statistics) -> dict[str, ChannelStatistics]:
     """
     statistics: dict[str, ChannelStatistics] = {port.tensor: known[port.tensor] for port in graph.inputs}
     for node in graph.nodes:
-        shapes = tuple(graph.shapes[name] for name in node.inputs)
-        inputs = (statistics[name] for name in node.inputs)
-        found = node.op.propagate(shapes, *inputs)
-        statistics[node.output] = (
-            known[node.output].clip(found.lo, found.hi) if node.output in known else found
-        )
+        statistics[node.output] = propagate_node(graph, node, known, statistics)
     return statistics
+
+
+def propagate_node(graph: Graph, node: Node, known: Statistics, statistics: Statistics) -> ChannelStatistics:
+    """The step of `propagate` through one node, from `statistics` of what it reads."""
+    shapes = tuple(graph.shapes[name] for name in node.inputs)
+    found = node.op.propagate(shapes, *(statistics[name] for name in node.inputs))
+    return known[node.output].clip(found.lo, found.hi) if node.output in known else found
