@@ -20,7 +20,6 @@ from pathlib import Path
 from subjects import replace_table
 from zoo import Cache, Measurement, first_line
 from zoo_networks import read_zoo
-from zoo_scores import score
 
 from dfqgen.commands.evaluate import c_outputs
 from dfqgen.compile import compile_model
@@ -62,7 +61,7 @@ def measure(measurement: Measurement, width: ActivationChoice) -> Row:
     found, _ = c_outputs(compiled, inputs)
     outputs = {port.name: port.to_model(found[port.name]) for port in compiled.network.graph.outputs}
     name = measurement.network.name
-    scores = score(name, measurement.reference, outputs, measurement.subject.labels)
+    scores = measurement.score(outputs)
     tensors = compiled.program.tensors.values()
     plan = plan_program(compiled.program, compiled.target)
     return Row(

@@ -157,9 +157,15 @@ class Measurement:
             log(f"{name:32s} {column:12s} {cell(found) if found['accepted'] else found['reason']}")
         return facts
 
+    def score(self, outputs: Outputs) -> Scores:
+        network = self.network
+        return score(network.name, self.reference, outputs, self.subject.labels, network.boxes)
+
     def by_float(self) -> Facts:
         try:
-            return float_scores(self.network.name, self.reference, self.subject.labels).as_json()
+            return float_scores(
+                self.network.name, self.reference, self.subject.labels, self.network.boxes
+            ).as_json()
         except Exception:  # it does not run in onnxruntime either, whose exceptions share no base class
             return Scores().as_json()
 
@@ -168,7 +174,7 @@ class Measurement:
             outputs = onnxruntime_static.quantized_outputs(self.model, self.feeds, self.feeds)
         except Exception as error:  # its exceptions share no base class
             return {"accepted": False, "reason": first_line(error)}
-        found = score(self.network.name, self.reference, outputs, self.subject.labels)
+        found = self.score(outputs)
         return {"accepted": True, **found.as_json()}
 
     def by_dfqgen(self, column: str) -> Facts:
@@ -204,7 +210,7 @@ class Measurement:
         for port in compiled.network.graph.outputs:
             values = port.to_model(found[port.name]).reshape(self.reference[port.name].shape)
             outputs[port.name] = values if port.coding is None else port.coding.encode(values)
-        figures = score(self.network.name, self.reference, outputs, self.subject.labels)
+        figures = self.score(outputs)
         predicted = min(compiled.quantized.predicted_db.values(), default=None)
         return {
             "accepted": True,

@@ -31,11 +31,14 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
     "vww01_mobilenetv1_025-folded": {"input": "mean 0, std 255", "data": "imagenet.npz"},
     "kws01_dscnn": {"input": "range -90..90"},
     "ad01_autoencoder": {"input": "range -60..20"},
-    "face_slim_320": {"input": "mean 127, std 128", "data": "faces_320x240.npz"},
+    "face_slim_320": {"input": "mean 127, std 128", "data": "faces_320x240.npz", "boxes": "ultra_light"},
     "deeplab_mnv2_050_513": {"input": "mean 127.5, std 127.5", "data": "portraits_513.npz"},
 }
-# What zoo.toml says of these cannot be: other sizes, and the logarithm of a negative magnitude.
+# What zoo.toml does not say: how boxes are decoded; or what cannot be: other sizes, and the logarithm of a
+# negative magnitude.
 CORRECTED: Mapping[str, Mapping[str, str]] = {
+    "face_slim_320-folded": {"boxes": "ultra_light"},
+    "linzaer_version-slim-320": {"boxes": "decoded"},
     "armkws_LSTM": {"data": "mfcc250.npz"},
     "armkws_GRU": {"data": "mfcc250.npz"},
     "andes_dtln1": {"input": "range 0..1"},
@@ -75,12 +78,14 @@ class Network:
     """A model file, what its input means, and which samples it is measured on.
 
     `shapes` are by input name, "" names the only one. Without `data`: normals that fill the stated range.
+    `boxes` says how a detector's outputs become boxes: one of `zoo_scores.DECODERS`.
     """
 
     name: str
     meaning: InputMeaning | None
     shapes: Mapping[str, tuple[int, ...]]
     data: str | None
+    boxes: str | None = None
 
     def path(self, shared: Path) -> Path:
         return shared / "models" / f"{self.name}.onnx"
@@ -116,7 +121,8 @@ def read_zoo(shared: Path) -> dict[str, Network]:
     for name, stated in {**DESCRIBED, **entries}.items():
         entry = {**stated, **CORRECTED.get(name, {})}
         meaning = parse_meaning(entry["input"]) if "input" in entry else None
-        found[name] = Network(name, meaning, parse_shapes(entry.get("shape", "")), entry.get("data"))
+        shapes = parse_shapes(entry.get("shape", ""))
+        found[name] = Network(name, meaning, shapes, entry.get("data"), entry.get("boxes"))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -51,8 +52,10 @@ class Scores:
         return decibels
 
 
-def score(name: str, reference: Outputs, outputs: Outputs, labels: Array | None) -> Scores:
-    """Judge outputs by the float network's on the same samples."""
+def score(
+    name: str, reference: Outputs, outputs: Outputs, labels: Array | None, detector: str | None = None
+) -> Scores:
+    """Judge outputs by the float network's on the same samples; a `detector`'s of `DECODERS` by its boxes."""
     decibels = {}
     for output, expected in reference.items():
         meter = ErrorMeter()
@@ -63,8 +66,8 @@ def score(name: str, reference: Outputs, outputs: Outputs, labels: Array | None)
     if labels is not None:
         top1 = float(np.mean(outputs[first].reshape(len(labels), -1).argmax(axis=1) == labels))
     boxes = None
-    if name in DETECTORS:
-        found = faces(reference, outputs, DETECTORS[name])
+    if detector is not None:
+        found = faces(reference, outputs, DECODERS[detector])
         boxes = (found.reference, found.matched, found.invented)
     iou = None
     if name in SEGMENTERS:
@@ -73,35 +76,57 @@ def score(name: str, reference: Outputs, outputs: Outputs, labels: Array | None)
     return Scores(decibels, top1, boxes, iou)
 
 
-def float_scores(name: str, reference: Outputs, labels: Array | None) -> Scores:
+def float_scores(name: str, reference: Outputs, labels: Array | None, detector: str | None = None) -> Scores:
     """The float network's own: accuracy and number of boxes."""
-    own = score(name, reference, reference, labels)
+    own = score(name, reference, reference, labels, detector)
     return Scores({}, own.top1, own.boxes)
 
 
-Decoder = Callable[[Array, Array], tuple[Array, Array]]
-"""Boxes [P, 4] and scores [P, 2] of one image -> boxes (x1, y1, x2, y2) and scores after suppression."""
+Decoder = Callable[[Outputs], tuple[Array, Array]]
+"""Outputs of one image -> boxes (x1, y1, x2, y2) and scores after suppression."""
 
 
-def decoded(boxes: Array, scores: Array) -> tuple[Array, Array]:
-    """Boxes that the network itself decoded, as corners in units of the image."""
-    corners = boxes * np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
-    kept = non_maximum_suppression(corners, scores[:, 1], iou=OVERLAP, score=SCORE)
-    return corners[kept], scores[kept, 1]
+def ultra_light(outputs: Outputs) -> tuple[Array, Array]:
+    """Boxes [4420, 4] against priors, scores [4420, 2]: Ultra-Light-Fast-Generic-Face-Detector-1MB."""
+    return decode(outputs["boxes"], outputs["scores"])
 
 
-DETECTORS: Mapping[str, Decoder] = {
-    "face_slim_320": decode,
-    "face_slim_320-folded": decode,
-    "linzaer_version-slim-320": decoded,
-}
+def decoded(outputs: Outputs) -> tuple[Array, Array]:
+    """The same, but boxes that the network itself decoded, as corners in units of the image."""
+    corners = outputs["boxes"] * np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
+    return suppressed(corners, outputs["scores"][:, 1])
+
+
+def yunet(outputs: Outputs) -> tuple[Array, Array]:
+    """libfacedetection's: of each cell of three grids, two probabilities, and a box in units of the cell."""
+    corners, scores = [], []
+    for stride in (8, 16, 32):
+        box = outputs[f"bbox_{stride}"].astype(np.float64)
+        lines = round(math.sqrt(len(box)))
+        y, x = np.divmod(np.arange(len(box)), lines)
+        centre = (np.stack([x, y], axis=1) + box[:, :2]) * stride
+        half = np.exp(box[:, 2:]) * stride / 2
+        corners.append(np.concatenate([centre - half, centre + half], axis=1))
+        classes, objects = (np.clip(outputs[f"{key}_{stride}"][:, 0], 0.0, 1.0) for key in ("cls", "obj"))
+        scores.append(np.sqrt(classes * objects))
+    return suppressed(np.concatenate(corners), np.concatenate(scores))
+
+
+def suppressed(corners: Array, scores: Array) -> tuple[Array, Array]:
+    kept = non_maximum_suppression(corners, scores, iou=OVERLAP, score=SCORE)
+    return corners[kept], scores[kept]
+
+
+DECODERS: Mapping[str, Decoder] = {"ultra_light": ultra_light, "decoded": decoded, "yunet": yunet}
 SEGMENTERS = ("deeplab_mnv2_050_513",)
 
 
 def faces(reference: Outputs, outputs: Outputs, decoder: Decoder) -> BoxAgreement:
     """Over all images: the float network's boxes found again (IoU 0.5, score within 0.1)."""
     total = BoxAgreement(0, 0, 0)
-    for i in range(len(reference["boxes"])):
-        found = decoder(outputs["boxes"][i], outputs["scores"][i])
-        total += box_agreement(*found, *decoder(reference["boxes"][i], reference["scores"][i]))
+    for i in range(len(next(iter(reference.values())))):
+        found, wanted = (
+            decoder({name: value[i] for name, value in of.items()}) for of in (outputs, reference)
+        )
+        total += box_agreement(*found, *wanted)
     return total
