@@ -16,9 +16,8 @@ from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.recurrent import Recurrent
 from dfqgen.passes.contract import Note
 from dfqgen.quantization.prepared import Prepared
-from dfqgen.quantization.ranges import sigma_range
 from dfqgen.quantization.rounding import Rounded
-from dfqgen.quantization.tensor_ranges import KNOWN_SIGMA, unseen_clipping
+from dfqgen.quantization.tensor_ranges import unseen_noise
 from dfqgen.quantization.types import Typed
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.reactions import Reaction
@@ -42,12 +41,7 @@ def activation_noise(statistics: ChannelStatistics, reaction: Reaction, qtype: Q
     lo, hi = qtype.real_range
     levels = qtype.dtype.maximum - qtype.dtype.minimum
     noise = reaction.rounding(lo, hi, levels) + reaction.clipping(lo, hi)
-    low, high = sigma_range(statistics, KNOWN_SIGMA)
-    bounds = (-float(statistics.lo.min()), float(statistics.hi.max()))
-    for limit, evidence, bound in zip((-lo, hi), (-low, high), bounds, strict=True):
-        if evidence > 0.0:
-            noise = noise + unseen_clipping(max(limit, 0.0), evidence, max(bound, evidence))
-    return noise
+    return noise + unseen_noise(statistics, (lo, hi))
 
 
 def weight_noise(typed: Typed, rounded: Rounded) -> Array:

@@ -40,6 +40,7 @@ SURPRISES = 2.0 ** np.concatenate(
     [USUAL_OCTAVES * ndtri(_QUANTILES), -SURPRISE_OCTAVES * np.log(1.0 - _QUANTILES)]
 )
 WEIGHTS = np.repeat([(1.0 - SURPRISE_SHARE) / 40, SURPRISE_SHARE / 40], 40)
+TINY = 1e-30
 
 
 def tensor_ranges(prepared: Prepared, recipe: ActivationsRecipe) -> dict[str, Range]:
@@ -93,14 +94,35 @@ def predicted_range(statistics: ChannelStatistics, reaction: Reaction) -> Range:
     lies beyond is uncertain (`SURPRISES`), so a tensor to which the outputs hardly react gets much
     headroom, and one whose rounding they hear gets little. Hard bounds hold.
     """
-    low, high = sigma_range(statistics, KNOWN_SIGMA)
-    evidence = [max(-low, 0.0), max(high, 0.0)]
-    bounds = [max(-float(statistics.lo.min()), 0.0), max(float(statistics.hi.max()), 0.0)]
-    chosen = list(evidence)
+    candidates, surprises = possible_reach(statistics, CANDIDATES), possible_reach(statistics, SURPRISES)
+    chosen = [float(ends[0]) for ends in possible_reach(statistics, np.ones(1))]
     for side in (1, 0, 1, 0):
-        if evidence[side] > 0.0:
-            chosen[side] = _least_noise(evidence[side], max(bounds[side], 1e-30), chosen, side, reaction)
-    return -chosen[0], chosen[1]
+        if candidates[side].any():
+            chosen[side] = _least_noise(candidates[side], surprises[side], chosen, side, reaction)
+    return 0.0 - chosen[0], chosen[1]
+
+
+def possible_reach(statistics: ChannelStatistics, surprise: Array) -> tuple[Array, Array]:
+    """How far below and above zero values get where they go so many times as far as the evidence.
+
+    From zero; but from each channel's mean where a mean lies farther on the other side than any value on
+    this one, as a detector's scores do where there is nothing to detect: zero is no end of theirs.
+    """
+    low, high = statistics.interval(KNOWN_SIGMA)
+    mean = np.clip(statistics.moments()[0], low, high)
+    return (
+        _farthest(-low, -mean, -statistics.lo, surprise),
+        _farthest(high, mean, statistics.hi, surprise),
+    )
+
+
+def _farthest(extreme: Array, mean: Array, bound: Array, surprise: Array) -> Array:
+    """Of all channels [C], at each surprise [S]; not below zero."""
+    far = np.minimum(extreme.max() * surprise, bound.max())
+    if -mean.min() > extreme.max():
+        across = np.maximum(-mean, 0.0)[:, None] * np.maximum(surprise - 1.0, 0.0)
+        far = np.minimum(extreme[:, None] * surprise + across, bound[:, None]).max(axis=0)
+    return np.asarray(np.maximum(far, 0.0))
 
 
 def observed_range(statistics: ChannelStatistics, reaction: Reaction, caution: float = 1.0) -> Range:
@@ -122,32 +144,26 @@ def observed_range(statistics: ChannelStatistics, reaction: Reaction, caution: f
 
 def unseen_noise(statistics: ChannelStatistics, chosen: Range) -> float:
     """Expected noise of a range on both sides where real values reach beyond what samples show."""
-    low, high = sigma_range(statistics, KNOWN_SIGMA)
-    sides = (
-        (-low, -chosen[0], -float(statistics.lo.min())),
-        (high, chosen[1], float(statistics.hi.max())),
-    )
+    limits = (max(-chosen[0], 0.0), max(chosen[1], 0.0))
     return sum(
-        float(unseen_clipping(limit, evidence, max(bound, 1e-30)))
-        for evidence, limit, bound in sides
-        if evidence > 0.0
+        float(unseen_clipping(limit, real))
+        for limit, real in zip(limits, possible_reach(statistics, SURPRISES), strict=True)
     )
 
 
-def _least_noise(evidence: float, bound: float, chosen: list[float], side: int, reaction: Reaction) -> float:
-    candidates = np.unique(np.minimum(evidence * CANDIDATES, bound))
+def _least_noise(
+    candidates: Array, surprises: Array, chosen: list[float], side: int, reaction: Reaction
+) -> float:
+    candidates = np.unique(candidates)
     lo, hi = (-candidates, chosen[1]) if side == 0 else (-chosen[0], candidates)
     seen = reaction.rounding(lo, hi) + reaction.clipping(lo, hi)
-    noise = seen.mean(axis=0) + unseen_clipping(candidates, evidence, bound)
+    noise = seen.mean(axis=0) + unseen_clipping(candidates, surprises)
     return float(candidates[int(np.argmin(noise))])
 
 
-def unseen_clipping(limit: float | Array, evidence: float, bound: float) -> Array:
-    """Expected noise of clipping at each `limit` [...] where real values reach a surprising multiple of the
-    evidence.
-    """
-    real: Array = np.minimum(evidence * SURPRISES, bound)
-    cut = np.maximum(0.0, 1.0 - np.asarray(limit)[..., None] / real)
+def unseen_clipping(limit: float | Array, real: Array) -> Array:
+    """Expected noise of clipping at each `limit` [...] where real values reach so far, by `SURPRISES`."""
+    cut = np.maximum(0.0, 1.0 - np.asarray(limit)[..., None] / np.maximum(real, TINY))
     return DAMAGE * np.asarray(np.sum(WEIGHTS * cut**2, axis=-1))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.tensor_ranges import predicted_range, tensor_ranges
+from dfqgen.quantization.tensor_ranges import possible_reach, predicted_range, tensor_ranges
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.channel import ChannelStatistics
@@ -47,6 +47,21 @@ def test_what_samples_show_of_clipping_holds_a_range_open() -> None:
 def test_no_range_leaves_the_hard_bounds() -> None:
     relu6 = ChannelStatistics.normal(np.zeros(2), 3.0, 0.0, 6.0)
     assert predicted_range(relu6, reaction(1e-9)) == (0.0, 6.0)
+
+
+def test_scores_that_samples_show_on_one_side_of_zero_may_cross_it() -> None:
+    """A detector's on images without anything to detect: -6 to -3; up to zero is half a sigmoid."""
+    seen = (np.array([-6.0]), np.array([-3.0]))
+    scores = replace(ChannelStatistics.normal(np.full(1, -5.0), 0.5, -6.2, 6.2), seen=seen)
+    assert predicted_range(scores, reaction(1e-4))[1] > 3.0
+    around = replace(scores, mean=np.zeros(1), seen=(np.array([-6.0]), np.array([3.0])))
+    low, high = possible_reach(around, np.array([1.0, 1.5]))
+    assert (low.tolist(), high.tolist()) == ([6.0, 6.2], [3.0, 4.5])
+
+
+def test_what_never_crosses_zero_has_no_other_side() -> None:
+    positive = replace(FEATURE, mean=np.full(1, 5.0), seen=(np.full(1, 4.0), np.full(1, 6.0)))
+    assert predicted_range(positive, reaction(1e-9))[0] == 0.0
 
 
 def test_an_input_has_all_its_stated_range_and_stated_widths_hold() -> None:
