@@ -169,8 +169,9 @@ def _prepare(samples: SampleRoom, recipe: Recipe) -> tuple[Prepared, tuple[str, 
     """The graph of these samples prepared, and what is odd about samples that were given."""
     graph, meanings = samples.graph, samples.meanings
     given = samples.for_statistics(recipe.statistics)
-    samples.progress("preparing the graph")
-    prepared = prepare(graph, meanings, recipe.passes, recipe.statistics, recipe.weights, given)
+    prepared = prepare(
+        graph, meanings, recipe.passes, recipe.statistics, recipe.weights, given, samples.progress
+    )
     give_back()
     return prepared, () if given is None else given.warnings
 
@@ -183,9 +184,11 @@ def quantize_prepared(
     assign: Assign = assign_types,
 ) -> Quantized:
     """Assign types, choose bits, round, lower."""
-    progress("assigning types")
+    if recipe.activations.activations == "auto":
+        progress("choosing which activations are int16")
     target = load_target(recipe.code.target)
     activations, widened = choose_activations(prepared, recipe, target)
+    progress("assigning types")
     typed = assign(prepared, activations)
     rounder = make_rounder(recipe.weights, recipe.low_bits, recipe.rounding, samples, progress)
     progress("choosing bits")

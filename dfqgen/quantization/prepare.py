@@ -14,6 +14,7 @@ from dfqgen.graph.steps import with_states
 from dfqgen.passes.absorb_high_bias import absorb_high_bias
 from dfqgen.passes.contract import Note, apply_passes
 from dfqgen.passes.data_free import data_free_passes
+from dfqgen.progress import Progress, silent
 from dfqgen.quantization.equalization import equalize_by_noise
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.simulated import with_tried_caution
@@ -51,6 +52,7 @@ def prepare(
     statistics: StatisticsRecipe,
     weights: WeightsRecipe,
     given: NetworkSamples | None = None,
+    progress: Progress = silent,
 ) -> Prepared:
     """Rewrite the graph (Nagel et al. 2019) and find the statistics of all its tensors; weights stay float.
 
@@ -58,7 +60,7 @@ def prepare(
     ones: level 2. Others replace procedural samples only: no class is certain on them, so extremes, above all
     of scores, fall short of real ones.
     """
-    rewritten = rewrite(graph, meanings, passes, statistics, weights)
+    rewritten = rewrite(graph, meanings, passes, statistics, weights, progress)
     graph, known, notes = rewritten.graph, rewritten.known, rewritten.notes
     if given is not None and given.real:
         found = measure(graph, given.values)
@@ -138,6 +140,7 @@ def rewrite(
     passes: PassesRecipe,
     statistics: StatisticsRecipe,
     weights: WeightsRecipe,
+    progress: Progress = silent,
 ) -> Rewritten:
     """Fold, equalize and absorb, as `passes` says.
 
@@ -148,6 +151,7 @@ def rewrite(
         port.tensor: meanings[port.name].statistics(port.shape[-1], image=is_image(port.shape))
         for port in graph.fed
     } | {before.tensor: unknown_state(before.shape[-1]) for before, _ in graph.kept}
+    progress("preparing the graph")
     steps = data_free_passes(
         fold_dead=passes.fold_dead,
         equalization=passes.equalize is True,
@@ -158,12 +162,16 @@ def rewrite(
     graph, known, notes = apply_passes(steps, loaded, stated)
     if passes.equalize is not None or statistics.source == "analytic" or fully_stated(graph):
         return Rewritten(graph, known, notes)
+    progress("making procedural samples")
     made = procedural_inputs(graph, known)
     trial = made_trial(loaded, graph, known, weights, written=made.written)
+    progress("measuring how the outputs react to errors in each tensor")
     first = sampled(graph, known, made, notes)
     best = Version(known, first, Noise(trial, first))
     if passes.absorb_bias is None:
+        progress("comparing the network with high biases absorbed")
         best = less_noise("high-bias absorption", absorbed(best), best, made, trial)
+    progress("comparing the network with channels equalized")
     equalized = equalize_by_noise(best.prepared, best.known, per_tensor=weights.per_tensor)
     best = less_noise("equalization", equalized, best, made, trial)
     return Rewritten(best.prepared.graph, best.known, best.notes, best.prepared)

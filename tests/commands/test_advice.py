@@ -51,7 +51,7 @@ def uneven(tmp_path: Path) -> Path:
 
 
 def test_a_bad_output_is_warned_of_with_the_layer_and_what_was_seen_to_help(uneven: Path) -> None:
-    plain = (uneven, "--input", "range=-1..1", "--no-equalize", "--force")
+    plain = (uneven, "--input", "range=-1..1", "--no-equalize", "--activations", "int8", "--force")
     result = build(*plain)
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
