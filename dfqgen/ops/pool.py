@@ -69,6 +69,9 @@ class AveragePool(Op):
     def reshaped(self, before: Shape, after: Shape) -> None:
         """None in general."""
 
+    def is_identity(self, shape: Shape) -> bool:
+        return self.kernel == self.stride == (1, 1) and self.pads == NO_PADS
+
     def padded(self, border: Border, floor: float) -> AveragePool | None:
         pads = joined_pads(border, self.pads, self.kernel, (1, 1))
         counts = self.pads == NO_PADS or self.count_include_pad
@@ -276,6 +279,9 @@ class MaxPool(Op):
 
     def reshaped(self, before: Shape, after: Shape) -> None:
         """None in general."""
+
+    def is_identity(self, shape: Shape) -> bool:
+        return self.kernel == self.stride == (1, 1) and self.pads == NO_PADS
 
     def padded(self, border: Border, floor: float) -> MaxPool | None:
         """It ignores its own border: the same only when the border never wins over an element."""

@@ -12,7 +12,9 @@ from dfqgen.ops.movement import Reshape, Transpose
 
 
 def drop_identities(node: Node, scope: Scope) -> Result:
-    """A reshape to the same shape, a transpose of nothing, a clip to infinity, an empty border."""
+    """A reshape to the same shape, a transpose of nothing, a clip to infinity, an empty border, windows of
+    one.
+    """
     return node.inputs[0] if node.op.is_identity(scope.shapes[node.inputs[0]]) else None
 
 

@@ -23,7 +23,8 @@ from dfqgen import kernels
 from dfqgen.errors import ProgramError
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.qtype import IntType
-from dfqgen.graph.ir import Node
+from dfqgen.graph.ir import Array, Graph, Node
+from dfqgen.graph.steps import with_states
 from dfqgen.plan.kernels import may_spend, ranked
 from dfqgen.plan.planner import plan_for
 from dfqgen.plan.schedule import peak_bytes
@@ -58,6 +59,9 @@ ARENA_BITS = 0.5
 QUIET = 0.25
 """Of a stated range, what the signal that comes may fill: halfway, in decibels, from one that fills it to one
 that fills the sixteenth at which samples get a warning (`samples/doubts.py`). No network was looked at."""
+QUIET_SAMPLES = 2
+"""On which it is seen what becomes of a quieter signal."""
+TINY = 1e-30
 ROOMS = tuple(2.0 ** (step / 4) for step in range(9))
 """Arenas that are tried, as multiples of int8's."""
 
@@ -171,23 +175,35 @@ class Search:
             found[best.widenings] = best
             if complete:
                 break
-        worth = [choice for choice in found.values() if choice.bits(narrow) >= LEAST_BITS]
-        return narrow, sorted(worth, key=lambda choice: choice.bits(narrow), reverse=True)
+        if narrow.noise > POOR and self.recipe.activations.time_allowance is None:
+            path, _ = self._path(narrow, narrow.arena_bytes, whatever_it_takes=True)
+            found[path[-1].widenings] = path[-1]
 
-    def _path(self, narrow: Chosen, room_bytes: int) -> tuple[list[Chosen], bool]:
+        def rank(choice: Chosen) -> tuple[bool, float]:
+            return choice.noise <= POOR, choice.bits(narrow)
+
+        worth = [one for one in found.values() if rank(one) >= (narrow.noise <= POOR, LEAST_BITS)]
+        return narrow, sorted(worth, key=rank, reverse=True)
+
+    def _path(
+        self, narrow: Chosen, room_bytes: int, *, whatever_it_takes: bool = False
+    ) -> tuple[list[Chosen], bool]:
         """Choices that grow by the family of most gain an instruction, while the arena and the allowance of
-        time last; and whether there was always room.
+        time last, or as long as the network is poor; and whether there was always room.
         """
         stated = self.recipe.activations.time_allowance
         allowance = TIME_ALLOWANCE if stated is None else stated
-        usual = narrow.instructions * (1.0 + allowance / 100.0)
+        limit = narrow.instructions * (1.0 + allowance / 100.0)
+        room: float = room_bytes
         least = max(1e-3 * narrow.instructions, 1.0)  # what costs nothing comes by its gain
         candidates = {root: gain for root in sorted(self.free()) if (gain := self.gains.get(root, 0.0)) > 0.0}
         path, complete = [narrow], True
         wide: frozenset[str] = frozenset()
         price = {root: self._more(root, wide) for root in candidates}
         while (now := path[-1]).noise > SILENCE:
-            limit = math.inf if stated is None and now.noise > POOR else usual
+            if whatever_it_takes:
+                poor = now.noise > POOR
+                limit, room = (math.inf, math.inf) if poor else (now.instructions, now.arena_bytes)
             able = [
                 root
                 for root, gain in candidates.items()
@@ -198,7 +214,7 @@ class Search:
             root = max(able, key=lambda root: candidates[root] / max(price[root], least))
             arena_bytes = self.arena_bytes(wide | {root})
             gain = candidates.pop(root)
-            if arena_bytes > room_bytes:
+            if arena_bytes > room:
                 complete = False
                 continue
             wide |= {root}
@@ -279,9 +295,24 @@ class Search:
                 for typed in (self.narrow, self.wide)
             )
             root = self.families.find(tensor)
-            gain = max(narrow - wide, 0.0) / (QUIET**2 if tensor in self._unsure else 1.0)
+            gain = max(narrow - wide, 0.0) * self.counted.get(tensor, 1.0)
             found[root] = found.get(root, 0.0) + gain
         return found
+
+    @cached_property
+    def counted(self) -> Mapping[str, float]:
+        """How many times the rounding of a tensor counts: by how much less power it has where what is unsure
+        of its loudness is `QUIET`. Behind a gate or a norm the signal is as loud as ever.
+        """
+        if not self._unsure:
+            return {}
+        graph = self.narrow.graph
+        loud = {name: value[:QUIET_SAMPLES] for name, value in self.narrow.evidence.samples.items()}
+        quiet = {name: QUIET * x if name in self._unsure else x for name, x in loud.items()}
+        before, after = (_powers(graph, with_states(graph, samples)) for samples in (loud, quiet))
+        return {
+            name: min(max(power / max(after[name], TINY), 1.0), QUIET**-2) for name, power in before.items()
+        }
 
     @cached_property
     def _unsure(self) -> frozenset[str]:
@@ -385,6 +416,17 @@ class Search:
         known = self.planned.workload
         work = Work.of(op, able[0].kernel, inputs, output, known.views.parts, known.buffer_of)
         return able[0].instructions, work
+
+
+def _powers(graph: Graph, samples: Mapping[str, Array]) -> dict[str, float]:
+    """Mean square of every tensor."""
+    found = {name: float(np.mean(np.square(value, dtype=np.float64))) for name, value in samples.items()}
+
+    def watch(node: Node, arguments: tuple[Array, ...], output: Array) -> None:
+        found[node.output] = float(np.mean(np.square(output, dtype=np.float64)))
+
+    graph.evaluate(samples, watch)
+    return found
 
 
 def families(typed: Typed) -> Families:

@@ -85,6 +85,8 @@ def rng() -> np.random.Generator:
         Pad((0, 0, 0, 0), (0, 0, 0, 0)),
         Clip.of(-np.inf, np.inf),
         Affine(np.ones(1), np.zeros(3)),
+        AveragePool((1, 1)),
+        MaxPool((1, 1)),
     ],
 )
 def test_operators_that_do_nothing_are_dropped(op: Op) -> None:

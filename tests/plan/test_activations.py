@@ -16,6 +16,7 @@ from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.methods import SampleRoom
 from dfqgen.ops.add import Add
 from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.lookup import Elementwise
 from dfqgen.ops.movement import Reshape
 from dfqgen.plan import plan_program
 from dfqgen.plan.activations import choose_activations
@@ -165,6 +166,18 @@ def test_a_signal_known_by_its_range_alone_may_be_quiet(height: int, quiet: floa
     made = prepared(recipe, network(height=height))
     by_range, by_samples = (Search(replace(made, real=real), recipe, M4).gains for real in (False, True))
     assert by_range["x"] == pytest.approx(by_samples["x"] / quiet**2)
+
+
+def test_what_follows_a_quiet_signal_is_quiet_behind_a_gate_it_is_not() -> None:
+    """The first layer's output follows the signal but for its biases, a sigmoid's does not."""
+    graph = network(height=24)
+    gate = Node("gate", Elementwise("sigmoid"), ("y",), "z")
+    gated = replace(graph, nodes=(*graph.nodes, gate), outputs=(Port("z", "z", (1, 24, 12, 4)),))
+    recipe = auto()
+    counted = Search(prepared(recipe, gated), recipe, M4).counted
+    assert counted["x"] == QUIET**-2
+    assert 4.0 < counted["b"] < QUIET**-2
+    assert counted["z"] < 2.0
 
 
 def test_one_input_of_two_may_be_int16() -> None:
