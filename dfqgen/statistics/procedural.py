@@ -33,14 +33,14 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, channels: int
     size = max(height, width)
     contrast = rng.uniform(0.15, 0.35)
     image = _colour(rng, channels, contrast) + 0.1 * pink_noise(rng, height, width, channels)
-    leaves = [_Leaf.thrown(rng, height, width, channels, contrast) for _ in range(40 + size // 2)]
-    _paint(image, leaves)
+    leaves = [Leaf.thrown(rng, height, width, channels, contrast) for _ in range(40 + size // 2)]
+    paint(image, leaves)
     image += rng.uniform(0.0, 0.06) * pink_noise(rng, height, width, channels)
     return np.clip(image, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Leaf:
+class Leaf:
     """A disc around (y, x), or what of it lies less than `reach` from a line through its centre at `angle`;
     its colour [C] there, and how that changes downwards and to the right.
     """
@@ -55,7 +55,7 @@ class _Leaf:
     @classmethod
     def thrown(
         cls, rng: np.random.Generator, height: int, width: int, channels: int, contrast: float
-    ) -> _Leaf:
+    ) -> Leaf:
         """Anywhere on an image of that size."""
         radius = max(height, width) / 2 * rng.uniform(0.03, 1.0) ** 1.5
         y, x = rng.uniform(0, height), rng.uniform(0, width)
@@ -78,7 +78,7 @@ class _Leaf:
         return np.asarray(self.colour + (self.slope[0] * dy + self.slope[1] * dx)[:, None])
 
 
-def _paint(image: Array, leaves: Sequence[_Leaf]) -> None:
+def paint(image: Array, leaves: Sequence[Leaf]) -> None:
     """The leaves, each hiding those before it, onto an image [H,W,C]: from the last to the first, and only
     places that none yet hides, of which soon few are left.
     """

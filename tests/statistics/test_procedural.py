@@ -9,7 +9,7 @@ from dfqgen.graph.ir import Array, Graph
 from dfqgen.ops.movement import Reshape
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.pink_noise import pink_noise
-from dfqgen.statistics.procedural import dead_leaves, is_image, procedural_samples
+from dfqgen.statistics.procedural import Leaf, dead_leaves, is_image, paint, procedural_samples
 from dfqgen.statistics.signals import signal
 from tests.builders import chain, relu
 
@@ -23,6 +23,20 @@ def test_dead_leaves_fill_their_range_and_are_smooth_with_edges() -> None:
     # Most neighbours are alike, some differ much: far from white noise, far from a blur.
     assert np.median(differences) < 0.2 * image.std()
     assert np.quantile(differences, 0.995) > image.std()
+
+
+def test_leaves_painted_from_the_last_look_as_if_each_was_laid_over_those_before() -> None:
+    rng = np.random.default_rng(1)
+    leaves = [Leaf.thrown(rng, 32, 48, 3, 0.3) for _ in range(12)]
+    image = np.zeros((32, 48, 3))
+    paint(image, leaves)
+    laid = np.zeros_like(image)
+    for leaf in leaves:
+        for y, x in np.ndindex(32, 48):
+            if leaf.hides(dy := np.array([y - leaf.y]), dx := np.array([x - leaf.x]))[0]:
+                laid[y, x] = leaf.shading(dy, dx)[0]
+    np.testing.assert_array_equal(image, laid)
+    assert 0.0 < np.mean(image == 0.0) < 0.5  # some of it is left bare
 
 
 def test_pink_noise_has_an_amplitude_that_falls_with_frequency() -> None:

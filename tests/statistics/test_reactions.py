@@ -10,7 +10,7 @@ from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.ops.pool import AveragePool
 from dfqgen.ops.softmax import Softmax
 from dfqgen.statistics.from_data import measure
-from dfqgen.statistics.reactions import measure_reactions
+from dfqgen.statistics.reactions import LEVELS, measure_reactions
 from dfqgen.statistics.saturation import heads
 from tests.builders import chain, conv, relu
 
@@ -68,6 +68,30 @@ def test_clipping_adds_up_over_averages_as_its_errors_point_one_way(part: float)
     assert 10 * np.log10(float(reaction.clipping(0.0, limit)[0]) / found) == pytest.approx(0.0, abs=2.0)
     assert found > 3 * independent
     assert reaction.clipping(0.0, float(value.max()))[0] == 0.0
+
+
+def test_clipping_is_the_square_of_what_all_values_beyond_add_up_to() -> None:
+    graph = chain([AveragePool((8, 8), (8, 8))], (1, 8, 8, 1))
+    x = np.random.default_rng(5).normal(size=(3, 8, 8, 1)).astype(np.float32)
+    reaction = measure_reactions(graph, {"x": x})["x"]
+    signal = float(np.mean(x.mean(axis=(1, 2)) ** 2))
+    for part in LEVELS:
+        above = np.maximum(x - part * x.max(), 0.0).mean(axis=(1, 2))
+        below = np.maximum(part * x.min() - x, 0.0).mean(axis=(1, 2))
+        expected = (np.mean(above**2) + np.mean(below**2)) / signal
+        found = reaction.clipping(part * float(x.min()), part * float(x.max()))
+        assert float(found[0]) == pytest.approx(float(expected), rel=1e-4, abs=1e-12)
+
+
+def test_ranges_are_judged_together_as_one_by_one() -> None:
+    graph = network()
+    reaction = measure_reactions(graph, SAMPLES)[graph.nodes[0].output]
+    lows, highs = np.array([-2.0, -0.5, -9.0]), np.array([1.0, 0.2, 9.0])
+    for judge in (reaction.rounding, reaction.clipping):
+        alone = [judge(lo, hi) for lo, hi in zip(lows.tolist(), highs.tolist(), strict=True)]
+        np.testing.assert_allclose(judge(lows, highs), np.stack(alone, axis=-1), rtol=1e-12)
+        together = judge(-2.0, highs)
+        np.testing.assert_allclose(together[:, 0], judge(-2.0, 1.0), rtol=1e-12)
 
 
 def test_an_output_is_judged_before_what_saturates() -> None:
