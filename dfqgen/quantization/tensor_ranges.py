@@ -163,7 +163,8 @@ def _least_noise(
 
 def unseen_clipping(limit: float | Array, real: Array) -> Array:
     """Expected noise of clipping at each `limit` [...] where real values reach so far, by `SURPRISES`."""
-    cut = np.maximum(0.0, 1.0 - np.asarray(limit)[..., None] / np.maximum(real, TINY))
+    limits = np.asarray(limit)[..., None]
+    cut = np.where(real > limits, 1.0 - limits / np.maximum(real, TINY), 0.0)
     return DAMAGE * np.asarray(np.sum(WEIGHTS * cut**2, axis=-1))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dfqgen.ops.conv import Conv2D
-from dfqgen.quantization.tensor_ranges import possible_reach, predicted_range, tensor_ranges
+from dfqgen.quantization.tensor_ranges import possible_reach, predicted_range, tensor_ranges, unseen_noise
 from dfqgen.recipe.records import ActivationsRecipe
 from dfqgen.samples.meaning import InputMeaning
 from dfqgen.statistics.channel import ChannelStatistics
@@ -110,3 +110,10 @@ def test_a_feature_that_no_sample_shows_is_not_cut_to_what_they_show() -> None:
     seen = prepared.statistics[tensor].seen
     assert seen is not None
     assert tensor_ranges(prepared, ActivationsRecipe())[tensor][1] > 2 * float(seen[1].max())
+
+
+def test_a_side_on_which_nothing_can_be_costs_nothing() -> None:
+    """A ReLU's output ends at zero, and a range that ends there too cuts nothing."""
+    statistics = ChannelStatistics(np.array([1.0]), np.array([0.5]), np.array([0.0]), np.array([np.inf]))
+    assert unseen_noise(statistics, (0.0, 1e6)) == 0.0
+    assert unseen_noise(statistics, (0.0, 1.0)) > 0.0
