@@ -20,6 +20,9 @@ from dfqgen.ops.softmax import QSoftmax, QWideSoftmax, probability
 from dfqgen.statistics.silence import STEPS
 from dfqgen.verify.spread import Spread, SpreadMeter
 
+STEPS_OFF = 4
+"""Of 8 bits: twice as far as the rounding of what enters a sigmoid, and of its output, brings it alone."""
+
 Runner = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """Arrays [N, ...] by input tensor -> arrays [N, ...] by output tensor."""
 
@@ -65,7 +68,7 @@ class ErrorMeter:
 
     def rests(self, qtype: QType) -> bool:
         """Whether nothing can be told of an output of this type: of a function with ends, as a sigmoid, the
-        reference moves by less than a step of 8 bits between them, and nothing is farther off.
+        reference moves by less than a step of 8 bits between them, and nothing is `STEPS_OFF` off.
         """
         if qtype == probability(qtype.dtype):
             step = 1.0 / STEPS
@@ -75,7 +78,7 @@ class ErrorMeter:
             return False
         count = max(self.values - self.undefined, 1)
         variance = self.signal / count - (self.total / count) ** 2
-        return variance <= step**2 and self.largest <= step
+        return variance <= step**2 and self.largest <= STEPS_OFF * step
 
 
 class StepMeter:
@@ -137,7 +140,7 @@ class OutputComparison:
     `equal` the fraction of them that are the float network's. Where the model itself gives whole steps of the
     program's type, `same_step` is the fraction of values that are the very same, `within_step` of those at
     most one step off. `mean_iou` is a mask's that is the network's answer. Where an output `rests`, it hardly
-    moves on these samples and integers are no farther off, so that its SQNR says nothing.
+    moves on these samples and integers are hardly farther off, so that its SQNR says nothing.
     """
 
     name: str

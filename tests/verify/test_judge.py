@@ -59,6 +59,9 @@ def test_integers_that_move_where_the_float_network_rests_are_a_loss() -> None:
     meter = ErrorMeter()
     meter.add(np.full(100, 0.001), np.full(100, 0.02))
     assert not meter.rests(PROBABILITY)
+    near = ErrorMeter()
+    near.add(np.full(100, 0.001), np.full(100, 0.01))  # the step of scores to 6 where a sigmoid is steepest
+    assert near.rests(PROBABILITY)
 
 
 def test_classes_count_where_samples_have_labels() -> None:
