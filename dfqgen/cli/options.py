@@ -444,8 +444,8 @@ TimeAllowance = Annotated[
         "--time-allowance",
         metavar="PERCENT",
         min=0.0,
-        help="How much slower than int8 the network may become by --activations auto; 10 unless stated, and "
-        "what it takes where int8 is predicted below 15 dB.",
+        help="How much slower than int8 the network may become by --activations auto; 10 unless stated, more "
+        "where int8 is predicted below 15 dB.",
         rich_help_panel="Activations",
         callback=values.finite,
     ),

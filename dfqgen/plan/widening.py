@@ -50,7 +50,8 @@ Settled, with `ARENA_BITS`, having seen what the noise model predicts for BlazeF
 TIME_ALLOWANCE = 10.0
 """Per cent more instructions than int8's, unless stated."""
 POOR = 10.0 ** (-LEAST_SQNR_DB / 10.0)
-"""Noise-to-signal at the outputs that no time saved makes up for: what a build warns of."""
+"""Noise-to-signal at the outputs beyond which no allowance holds, only what bits are worth: what a build
+warns of."""
 LEAST_BITS = 1.0 / 6.0
 """What a choice must be worth as a whole, its costs taken off: a decibel. Networks whose weights make most of
 the noise stay as they are."""
@@ -169,21 +170,19 @@ class Search:
         """All int8; and what is worth more than that, the best first."""
         narrow = self._choice(())
         found: dict[tuple[Widening, ...], Chosen] = {}
+        paths = []
         for room in ROOMS:
             path, complete = self._path(narrow, int(room * narrow.arena_bytes))
-            best = max(path, key=lambda choice: choice.bits(narrow))
-            found[best.widenings] = best
+            paths.append(path)
             if complete:
                 break
         if narrow.noise > POOR and self.recipe.activations.time_allowance is None:
-            path, _ = self._path(narrow, narrow.arena_bytes, whatever_it_takes=True)
-            found[path[-1].widenings] = path[-1]
-
-        def rank(choice: Chosen) -> tuple[bool, float]:
-            return choice.noise <= POOR, choice.bits(narrow)
-
-        worth = [one for one in found.values() if rank(one) >= (narrow.noise <= POOR, LEAST_BITS)]
-        return narrow, sorted(worth, key=rank, reverse=True)
+            paths.append(self._path(narrow, narrow.arena_bytes, whatever_it_takes=True)[0])
+        for path in paths:
+            best = max(path, key=lambda choice: choice.bits(narrow))
+            found[best.widenings] = best
+        worth = [choice for choice in found.values() if choice.bits(narrow) >= LEAST_BITS]
+        return narrow, sorted(worth, key=lambda choice: choice.bits(narrow), reverse=True)
 
     def _path(
         self, narrow: Chosen, room_bytes: int, *, whatever_it_takes: bool = False
