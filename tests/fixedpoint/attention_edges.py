@@ -143,6 +143,10 @@ def magnitudes() -> Iterator[Edge]:
     yield from ends("multiplier", base, "multiplier", 0, 32767, "the multiplier")
     near, far = (with_op(base, multipliers=(1, m)) for m in (1 << 14, (1 << 14) + 1))
     yield Edge("part's multiplier", near, far, "a part's multiplier lies outside [0, 16384]")
+    # With zero at -14, 141 * 10517 is 15 short of 46341 << 5: the rounding half takes it there.
+    zero = {"zero_points": (-14, 0), "part_shift": 5}
+    near, far = (with_op(base, multipliers=(m, 1), **zero) for m in (10516, 10517))
+    yield Edge("part by its half", near, far, "a part lies outside [0, 46340]")
     # 128 * 11585 >> 5 is 46340.
     near, far = (with_op(base, multipliers=(m, 1), part_shift=5) for m in (11585, 11586))
     yield Edge("part", near, far, "a part lies outside [0, 46340]")
