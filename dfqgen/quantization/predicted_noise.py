@@ -22,7 +22,7 @@ from dfqgen.quantization.types import Typed
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.reactions import Reaction
 from dfqgen.statistics.saturation import heads, heard_values
-from dfqgen.statistics.silence import rests
+from dfqgen.statistics.silence import rests, signal_of
 
 WEIGHT_SAMPLES = 2
 """Samples on which the noise of weights is measured."""
@@ -143,7 +143,7 @@ def simulated_sqnr(
             continue
         noise, signal = (
             np.average(np.square(x).reshape(len(x), -1).sum(axis=1), weights=counts)
-            for x in (value - reference, reference)
+            for x in (value - reference, signal_of(prepared, end, reference))
         )
         decibels[output] = _decibels(signal, noise)
     return {port.name: decibels[port.tensor] for port in prepared.outputs if port.tensor in decibels}

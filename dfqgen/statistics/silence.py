@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from dfqgen.graph.ir import Array, Graph, Node
+from dfqgen.ops.conv import Conv2D
+from dfqgen.ops.families import PerChannel
 from dfqgen.ops.lookup import Clip, Elementwise
 from dfqgen.statistics.saturation import heads, heard_values, saturating_bounds
 
@@ -70,7 +72,33 @@ def judged_at(graph: Graph, head: str, heard: Mapping[str, Array]) -> tuple[str,
     if node is not None and isinstance(node.op, Clip) and rests(graph, head, heard[head]):
         before = heard[node.inputs[0]]
         return node.inputs[0], before - before.mean()
-    return head, heard[head]
+    return head, signal_of(graph, head, heard[head])
+
+
+def signal_of(graph: Graph, head: str, value: Array) -> Array:
+    """What an output says [N, ...]: all of it, but where constants of places are added, as a detector that
+    decodes its boxes adds those it starts from, only how far it moves: they are the same for any input.
+    """
+    count = len(value)
+    if count < 2 or not _is_placed(graph, head):
+        return value
+    return np.asarray((value - value.mean(axis=0)) * math.sqrt(count / (count - 1)), value.dtype)
+
+
+def _is_placed(graph: Graph, head: str) -> bool:
+    """Whether only element-wise operators come between an output and constants of each of its elements."""
+    rest = [head]
+    while rest:
+        node = graph.producers.get(rest.pop())
+        if node is None:
+            continue
+        if isinstance(node.op, Conv2D):
+            alone = graph.shapes[node.inputs[0]][:-1] == (1, 1, 1) and node.op.depthwise
+            if alone and np.ptp(node.op.bias) > 0.0:
+                return True
+        elif node.op.keeps_type or node.op.pointwise or isinstance(node.op, PerChannel):
+            rest += node.inputs
+    return False
 
 
 def values_at(graph: Graph, samples: Mapping[str, Array], tensors: frozenset[str]) -> dict[str, Array]:

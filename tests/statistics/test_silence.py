@@ -10,13 +10,15 @@ import pytest
 from dfqgen.compile import quantize_prepared
 from dfqgen.graph.ir import Graph, Node, Op, Port
 from dfqgen.methods import SampleRoom
+from dfqgen.ops.affine import Affine
 from dfqgen.ops.concat import Concat
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Elementwise
+from dfqgen.ops.movement import Reshape
 from dfqgen.ops.pool import AveragePool
 from dfqgen.samples.doubts import resting_warnings
 from dfqgen.samples.meaning import InputMeaning
-from dfqgen.statistics.silence import resting_outputs
+from dfqgen.statistics.silence import resting_outputs, signal_of
 from dfqgen.statistics.writing import write_lines
 from tests.builders import chain, conv, relu, relu6
 from tests.programs import STANDARD, prepare_by
@@ -102,3 +104,27 @@ def test_writing_is_of_one_colour_a_line_within_the_image() -> None:
     assert 0.02 < changed.mean() < 0.5
     assert len(np.unique(image[changed], axis=0)) <= 5
     write_lines(np.random.default_rng(0), np.zeros((4, 4, 1)))
+
+
+def test_constants_of_places_are_no_signal() -> None:
+    """As a detector adds its anchors; a bias of each channel, alike at all places, stays part of it."""
+    rng = np.random.default_rng(0)
+    heads: list[Op] = [conv(rng, 8, 3), relu(), conv(rng, 4, 8)]
+    anchors = Conv2D(np.ones((256, 1, 1, 1)), rng.uniform(0.0, 30.0, 256), groups=256)
+    decoded = [
+        *heads,
+        Reshape((1, 1, 1, 256)),
+        anchors,
+        Reshape((1, 64, 4)),
+        Affine(np.full(1, 0.5), np.zeros(1)),
+    ]
+    for ops, placed in ((decoded, True), (heads, False)):
+        graph = chain(ops, (1, 8, 8, 3))
+        samples = {"x": rng.uniform(0, 1, (3, 8, 8, 3)).astype(np.float32)}
+        (value,) = graph.evaluate(samples).values()
+        signal = signal_of(graph, next(iter(graph.output_tensors)), value)
+        if placed:
+            np.testing.assert_allclose(signal.var(axis=0), value.var(axis=0) * 1.5, rtol=1e-3)
+            assert np.square(signal).mean() < 0.1 * np.square(value).mean()
+        else:
+            np.testing.assert_array_equal(signal, value)
