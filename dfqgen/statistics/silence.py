@@ -87,7 +87,7 @@ def signal_of(graph: Graph, head: str, value: Array) -> Array:
 
 def _is_placed(graph: Graph, head: str) -> bool:
     """Whether only element-wise operators come between an output and constants of each of its elements."""
-    rest = [head]
+    rest, seen = [head], {head}
     while rest:
         node = graph.producers.get(rest.pop())
         if node is None:
@@ -97,7 +97,9 @@ def _is_placed(graph: Graph, head: str) -> bool:
             if alone and np.ptp(node.op.bias) > 0.0:
                 return True
         elif node.op.keeps_type or node.op.pointwise or isinstance(node.op, PerChannel):
-            rest += node.inputs
+            new = set(node.inputs) - seen
+            rest += new
+            seen |= new
     return False
 
 

@@ -15,6 +15,7 @@ from dfqgen.ops.concat import Concat
 from dfqgen.ops.conv import Conv2D
 from dfqgen.ops.lookup import Elementwise
 from dfqgen.ops.movement import Reshape
+from dfqgen.ops.multiply import Mul
 from dfqgen.ops.pool import AveragePool
 from dfqgen.samples.doubts import resting_warnings
 from dfqgen.samples.meaning import InputMeaning
@@ -128,3 +129,15 @@ def test_constants_of_places_are_no_signal() -> None:
             assert np.square(signal).mean() < 0.1 * np.square(value).mean()
         else:
             np.testing.assert_array_equal(signal, value)
+
+
+def test_many_ways_back_from_an_output_are_gone_once() -> None:
+    """x tanh(x) forty times: 2^40 ways to the input."""
+    nodes, tensor = [], "x"
+    for step in range(40):
+        nodes.append(Node(f"tanh{step}", Elementwise("tanh"), (tensor,), f"t{step}"))
+        nodes.append(Node(f"mul{step}", Mul(), (tensor, f"t{step}"), f"y{step}"))
+        tensor = f"y{step}"
+    graph = Graph("net", (Port("x", "x", (1, 4)),), (Port("y", tensor, (1, 4)),), tuple(nodes))
+    value = np.ones((3, 4), np.float32)
+    assert signal_of(graph, tensor, value) is value
