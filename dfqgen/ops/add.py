@@ -14,7 +14,7 @@ from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, che
 from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.families import RowForRow, SamePlace
+from dfqgen.ops.families import Broadcasting, RowForRow, broadcast_shape
 from dfqgen.statistics.channel import ChannelStatistics
 
 MULTIPLIER_LIMIT = 1 << 15
@@ -28,7 +28,7 @@ DROPPED = {IntType.INT8: 8, IntType.INT16: 16}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Add(SamePlace):
+class Add(Broadcasting):
     """a + sign * b, sign +1 or -1; one may be broadcast to the other as numpy does.
 
     `coarse`: multipliers of 16 bits are enough for int8, even where the model states all types.
@@ -38,12 +38,6 @@ class Add(SamePlace):
     coarse: bool = False
 
     fuses_clip: ClassVar[bool] = True
-
-    def infer_shape(self, *shapes: Shape) -> Shape:
-        return broadcast_shape(*shapes)
-
-    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
-        return IntType.INT8, IntType.INT16
 
     def evaluate(self, *inputs: Array) -> Array:
         a, b = inputs
@@ -118,13 +112,6 @@ class Terms:
         """The largest magnitude of any of it."""
         products = (abs(m) * -x.qtype.dtype.minimum for m, x in zip(self.multipliers, inputs, strict=True))
         return abs(self.offset) + sum(-(-product >> self.dropped) for product in products)
-
-
-def broadcast_shape(*shapes: Shape) -> Shape:
-    """The common shape of tensors of one rank; ValueError when there is none."""
-    if len({len(shape) for shape in shapes}) != 1:
-        raise ValueError(f"{shapes[0]} and {shapes[1]} differ in rank")
-    return np.broadcast_shapes(*shapes)
 
 
 def pair_multipliers(

@@ -10,11 +10,9 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import INT32_MAX, QOp, QTensor
 from dfqgen.fixedpoint.proof import check_reach, check_within
-from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.add import broadcast_shape
-from dfqgen.ops.families import SamePlace
+from dfqgen.ops.families import Broadcasting
 from dfqgen.ops.multiply import TwoOperands, check_operands, largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -22,14 +20,11 @@ LARGEST_SHIFT = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Div(SamePlace):
+class Div(Broadcasting):
     """a / b; one may be broadcast to the other as numpy does. The largest float of its sign where b is 0."""
 
     fuses_clip: ClassVar[bool] = True
     measured: ClassVar[bool] = True
-
-    def infer_shape(self, *shapes: Shape) -> Shape:
-        return broadcast_shape(*shapes)
 
     def evaluate(self, *inputs: Array) -> Array:
         a, b = inputs
@@ -45,9 +40,6 @@ class Div(SamePlace):
         return ChannelStatistics.normal(
             np.broadcast_to(centre / size, (channels,)), np.broadcast_to(np.sqrt(spread) / size, (channels,))
         )
-
-    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
-        return (IntType.INT8, IntType.INT16)
 
     def lower(self, site: Site) -> tuple[QOp, ...]:
         a, b = site.inputs

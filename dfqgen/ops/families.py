@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from dfqgen.fixedpoint.program import QTensor
+from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.fixedpoint.rows import RowWindow, same_rows
 from dfqgen.graph.ir import Array, Op, Shape
 
@@ -49,6 +50,23 @@ class SamePlace(Op):
 
     def reshaped(self, before: Shape, after: Shape) -> Op:
         return self
+
+
+class Broadcasting(SamePlace):
+    """Of two tensors, one of which may be broadcast to the other as numpy does; int8 and int16 in any mix."""
+
+    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
+        return IntType.INT8, IntType.INT16
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return broadcast_shape(*shapes)
+
+
+def broadcast_shape(*shapes: Shape) -> Shape:
+    """The common shape of tensors of one rank; ValueError when there is none."""
+    if len({len(shape) for shape in shapes}) != 1:
+        raise ValueError(f"{shapes[0]} and {shapes[1]} differ in rank")
+    return np.broadcast_shapes(*shapes)
 
 
 class AlongAxis(Op):

@@ -10,11 +10,9 @@ import numpy as np
 
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import check_within
-from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.add import broadcast_shape
-from dfqgen.ops.families import RowForRow, SamePlace
+from dfqgen.ops.families import Broadcasting, RowForRow
 from dfqgen.ops.multiply import TwoOperands, check_operands, largest_distance
 from dfqgen.statistics.channel import ChannelStatistics
 
@@ -28,7 +26,7 @@ LARGEST_SHIFT = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Magnitude(SamePlace):
+class Magnitude(Broadcasting):
     """sqrt(a^2 + b^2); one may be broadcast to the other as numpy does.
 
     Squares that are tensors of their own need twice the bits of their root.
@@ -36,12 +34,6 @@ class Magnitude(SamePlace):
 
     fuses_clip: ClassVar[bool] = True
     measured: ClassVar[bool] = True
-
-    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
-        return IntType.INT8, IntType.INT16
-
-    def infer_shape(self, *shapes: Shape) -> Shape:
-        return broadcast_shape(*shapes)
 
     def evaluate(self, *inputs: Array) -> Array:
         return np.hypot(*inputs)

@@ -10,28 +10,21 @@ from scipy.special import ndtr
 
 from dfqgen.fixedpoint.program import QOp, QTensor
 from dfqgen.fixedpoint.proof import LARGEST_SHIFT, check_clamp, check_reach, check_within
-from dfqgen.fixedpoint.qtype import IntType
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.add import broadcast_shape, check_broadcast, check_multipliers, pair_multipliers
-from dfqgen.ops.families import OneClamp, RowForRow, SamePlace
+from dfqgen.ops.add import check_broadcast, check_multipliers, pair_multipliers
+from dfqgen.ops.families import Broadcasting, OneClamp, RowForRow
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.gaussian import normal_density
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Maximum(SamePlace):
+class Maximum(Broadcasting):
     """max(a, b) with sign +1, min(a, b) with sign -1; one may be broadcast to the other."""
 
     sign: int = 1
 
     fuses_clip: ClassVar[bool] = True
-
-    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
-        return IntType.INT8, IntType.INT16
-
-    def infer_shape(self, *shapes: Shape) -> Shape:
-        return broadcast_shape(*shapes)
 
     def evaluate(self, *inputs: Array) -> Array:
         return np.maximum(*inputs) if self.sign > 0 else np.minimum(*inputs)

@@ -15,8 +15,8 @@ from dfqgen.fixedpoint.proof import check_clamp, check_factor, check_reach, chec
 from dfqgen.fixedpoint.qtype import IntType, QType, Requantize
 from dfqgen.graph.ir import Array, Shape
 from dfqgen.graph.site import Site
-from dfqgen.ops.add import broadcast_shape, check_broadcast
-from dfqgen.ops.families import OneClamp, RowForRow, SamePlace
+from dfqgen.ops.add import check_broadcast
+from dfqgen.ops.families import Broadcasting, OneClamp, RowForRow
 from dfqgen.statistics.channel import ChannelStatistics
 
 # 255 * 255 * 32767 and a rounding half of 2**23 fit 31 bits.
@@ -25,16 +25,10 @@ MAX_SHIFT = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mul(SamePlace):
+class Mul(Broadcasting):
     """a * b; one may be broadcast to the other as numpy does."""
 
     fuses_clip: ClassVar[bool] = True
-
-    def activation_types(self, *shapes: Shape) -> tuple[IntType, ...]:
-        return IntType.INT8, IntType.INT16
-
-    def infer_shape(self, *shapes: Shape) -> Shape:
-        return broadcast_shape(*shapes)
 
     def evaluate(self, *inputs: Array) -> Array:
         return inputs[0] * inputs[1]

@@ -67,10 +67,8 @@ def roots_to_magnitudes(node: Node, scope: Scope) -> Result:
     total = scope.producer(node.inputs[0], Add)
     if total is None or not scope.read_once(total.output):
         return None
-    parts = [_squared(name, scope) for name in total.inputs]
-    if len(parts) != 2 or None in parts:
-        return None
-    return [replace(node, op=Magnitude(), inputs=tuple(part for part in parts if part is not None))]
+    a, b = (_squared(name, scope) for name in total.inputs)
+    return None if a is None or b is None else [replace(node, op=Magnitude(), inputs=(a, b))]
 
 
 def _squared(tensor: str, scope: Scope) -> str | None:

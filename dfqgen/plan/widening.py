@@ -35,6 +35,7 @@ from dfqgen.quantization.noise import LEAST_SQNR_DB
 from dfqgen.quantization.predicted_noise import activation_noise, computed_tensors, weight_noise
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.rounding import Independent
+from dfqgen.quantization.tensor_ranges import TINY
 from dfqgen.quantization.types import Typed, assign_types
 from dfqgen.quantization.unify import Families
 from dfqgen.quantization.weights import bound_biases
@@ -62,7 +63,6 @@ QUIET = 0.25
 that fills the sixteenth at which samples get a warning (`samples/doubts.py`). No network was looked at."""
 QUIET_SAMPLES = 2
 """On which it is seen what becomes of a quieter signal."""
-TINY = 1e-30
 ROOMS = tuple(2.0 ** (step / 4) for step in range(9))
 """Arenas that are tried, as multiples of int8's."""
 
@@ -177,30 +177,27 @@ class Search:
             if complete:
                 break
         if narrow.noise > POOR and self.recipe.activations.time_allowance is None:
-            paths.append(self._path(narrow, narrow.arena_bytes, whatever_it_takes=True)[0])
+            paths.append(self._path(narrow, None)[0])
         for path in paths:
             best = max(path, key=lambda choice: choice.bits(narrow))
             found[best.widenings] = best
         worth = [choice for choice in found.values() if choice.bits(narrow) >= LEAST_BITS]
         return narrow, sorted(worth, key=lambda choice: choice.bits(narrow), reverse=True)
 
-    def _path(
-        self, narrow: Chosen, room_bytes: int, *, whatever_it_takes: bool = False
-    ) -> tuple[list[Chosen], bool]:
+    def _path(self, narrow: Chosen, room_bytes: int | None) -> tuple[list[Chosen], bool]:
         """Choices that grow by the family of most gain an instruction, while the arena and the allowance of
-        time last, or as long as the network is poor; and whether there was always room.
+        time last, or, for None, as long as the network is poor; and whether there was always room.
         """
         stated = self.recipe.activations.time_allowance
         allowance = TIME_ALLOWANCE if stated is None else stated
-        limit = narrow.instructions * (1.0 + allowance / 100.0)
-        room: float = room_bytes
+        limit, room = narrow.instructions * (1.0 + allowance / 100.0), float(room_bytes or 0)
         least = max(1e-3 * narrow.instructions, 1.0)  # what costs nothing comes by its gain
         candidates = {root: gain for root in sorted(self.free()) if (gain := self.gains.get(root, 0.0)) > 0.0}
         path, complete = [narrow], True
         wide: frozenset[str] = frozenset()
         price = {root: self._more(root, wide) for root in candidates}
         while (now := path[-1]).noise > SILENCE:
-            if whatever_it_takes:
+            if room_bytes is None:
                 poor = now.noise > POOR
                 limit, room = (math.inf, math.inf) if poor else (now.instructions, now.arena_bytes)
             able = [

@@ -17,7 +17,7 @@ from dfqgen.ops.recurrent import Recurrent
 from dfqgen.passes.contract import Note
 from dfqgen.quantization.prepared import Prepared
 from dfqgen.quantization.rounding import Rounded
-from dfqgen.quantization.tensor_ranges import unseen_noise
+from dfqgen.quantization.tensor_ranges import TINY, unseen_noise
 from dfqgen.quantization.types import Typed
 from dfqgen.statistics.channel import ChannelStatistics
 from dfqgen.statistics.reactions import Reaction
@@ -29,7 +29,6 @@ WEIGHT_SAMPLES = 2
 FEWEST_SIMULATED = 4
 SIMULATED_MACS = 1 << 28
 """Multiply-accumulates of all samples together, unless the fewest take more."""
-TINY = 1e-30
 
 
 def activation_noise(statistics: ChannelStatistics, reaction: Reaction, qtype: QType) -> Array:

@@ -12,6 +12,7 @@ from dfqgen.fixedpoint.program import QTensor, Work
 from dfqgen.kernels.base import REGISTRY, ConstArray, Field, Kernel, LayerCode
 from dfqgen.kernels.portable.broadcast import merged_axes
 from dfqgen.kernels.portable.wide import ACTIVATIONS, is_wide, types_title
+from dfqgen.kernels.portable.wide_pairs import pair_types, pair_zeros
 from dfqgen.ops.divide import QDiv
 from dfqgen.ops.matmul import QMatMul
 from dfqgen.ops.standardize import QStandardize
@@ -26,17 +27,6 @@ def _plain(op: Any, *names: str) -> tuple[Field, ...]:
     return tuple(Field(name, int(getattr(op, name))) for name in names)
 
 
-def _pair_fields(op: QMatMul | QDiv, a: QTensor, b: QTensor, output: QTensor) -> tuple[Field, ...]:
-    """Zero points and types of two operands."""
-    return (
-        Field("zero_a", op.zero_points[0]),
-        Field("zero_b", op.zero_points[1]),
-        Field("a_wide", int(is_wide(a))),
-        Field("b_wide", int(is_wide(b))),
-        Field("out_wide", int(is_wide(output))),
-    )
-
-
 class BatchMatmulS16Kernel(Kernel[QMatMul]):
     """One output after the other."""
 
@@ -48,7 +38,7 @@ class BatchMatmulS16Kernel(Kernel[QMatMul]):
         return _activations(*inputs, output)
 
     def code(self, op: QMatMul, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
-        a, b = inputs
+        a = inputs[0]
         *front, rows, columns = output.shape
         depth = a.shape[-1]
         steps = (1, depth) if op.transpose_b else (columns, 1)
@@ -66,7 +56,8 @@ class BatchMatmulS16Kernel(Kernel[QMatMul]):
                 Field("shift_a", op.shifts[0]),
                 Field("shift_b", op.shifts[1]),
                 *_plain(op, "multiplier", "pre_shift", "zero_point", "lo", "hi"),
-                *_pair_fields(op, a, b, output),
+                *pair_zeros(op.zero_points),
+                *pair_types(inputs, output),
             ),
         )
 
@@ -151,7 +142,8 @@ class DivideS16Kernel(Kernel[QDiv]):
             fields=(
                 Field("shape", shape),
                 *_plain(op, "multiplier", "shift", "zero_point", "lo", "hi"),
-                *_pair_fields(op, a, b, output),
+                *pair_zeros(op.zero_points),
+                *pair_types(inputs, output),
             ),
         )
 

@@ -43,6 +43,11 @@ def pair_types(inputs: Sequence[QTensor], output: QTensor) -> tuple[Field, ...]:
     )
 
 
+def pair_zeros(zero_points: tuple[int, int]) -> tuple[Field, ...]:
+    """Members for the zero points of two operands."""
+    return Field("zero_a", zero_points[0]), Field("zero_b", zero_points[1])
+
+
 class BroadcastS16Kernel(BroadcastS8Kernel[OpT]):
     """What the three share: shapes and types."""
 
@@ -65,8 +70,7 @@ class MultiplyS16Kernel(BroadcastS16Kernel[QWideMul]):
 
     def code(self, op: QWideMul, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         fields = (
-            Field("zero_a", op.zero_points[0]),
-            Field("zero_b", op.zero_points[1]),
+            *pair_zeros(op.zero_points),
             *self.factor(op, inputs),
             *plain(op, "lo", "hi"),
             *pair_types(inputs, output),
@@ -127,8 +131,7 @@ class MagnitudeS16Kernel(BroadcastS16Kernel[QMagnitude]):
 
     def code(self, op: QMagnitude, inputs: Sequence[QTensor], output: QTensor) -> LayerCode:
         fields = (
-            Field("zero_a", op.zero_points[0]),
-            Field("zero_b", op.zero_points[1]),
+            *pair_zeros(op.zero_points),
             Field("multiplier_a", op.multipliers[0]),
             Field("multiplier_b", op.multipliers[1]),
             *plain(op, "part_shift", "multiplier", "shift", "zero_point", "lo", "hi"),
